@@ -1,0 +1,189 @@
+//! How a budget is shared out over layers: the [`Allocator`] plugin, and its contract.
+
+use crate::{Amount, MatrixLayout, PluginKind, Rounding, Scores};
+use std::fmt::Debug;
+
+/// Shares the units that stay out over the layers. A plugin: see [`register_allocator`](crate::register_allocator).
+///
+/// Within a layer the highest scores are kept in any case, so an allocator decides nothing but how many. The contract,
+/// which [`allocate`] checks: one count for each layer, within the layer's bounds, that add up to the asked total.
+/// Counts depend on paths, sizes and scores only, not on the order of the layers, which come sorted by path.
+pub trait Allocator: Debug + Send + Sync {
+    /// Where the asked fraction is rounded.
+    fn scope(&self) -> Scope {
+        Scope::Model
+    }
+
+    /// Units that each layer keeps; `keep` in all.
+    ///
+    /// # Errors
+    /// [`AllocationError::Unreachable`] when limits of the allocator's own leave no way to that total.
+    fn allocate(&self, layers: &[LayerUnits<'_>], keep: usize) -> Result<Vec<usize>, AllocationError>;
+}
+
+impl PluginKind for dyn Allocator {
+    const KIND: &'static str = "allocator";
+}
+
+/// Where a fraction of units becomes a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Once, over the units of all layers.
+    Model,
+    /// In each layer by itself; the total is the sum of [`LayerUnits::even`].
+    Layer,
+}
+
+/// A layer as an allocator sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerUnits<'a> {
+    /// Path of the parameter.
+    pub path: &'a str,
+    /// Its matrix view.
+    pub layout: MatrixLayout,
+    /// Scores of its units.
+    pub scores: &'a Scores<'a>,
+    /// Least that must stay: 1, or 0 where the recipe allows an emptied layer.
+    pub least: usize,
+    /// What the layer keeps if it is pruned by the asked amount alone.
+    pub even: usize,
+}
+
+impl LayerUnits<'_> {
+    /// Units in all.
+    #[must_use]
+    pub fn units(&self) -> usize {
+        self.scores.len()
+    }
+
+    /// Units that are not pruned yet: the most that can stay.
+    #[must_use]
+    pub fn alive(&self) -> usize {
+        self.scores.alive()
+    }
+}
+
+/// A budget that cannot be shared out.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AllocationError {
+    /// More units were to be removed than there are.
+    #[error("{path}: asked to remove {count} units, and {alive} remain: lower the count")]
+    CountTooLarge {
+        /// The layer, or the list of layers.
+        path: String,
+        /// Asked.
+        count: usize,
+        /// Units that remain.
+        alive: usize,
+    },
+    /// The limits of the layers exclude the total.
+    #[error(
+        "asked to keep {keep} units, but the limits of the layers allow {least} to {most}: change the sparsity, \
+         the floor or the cap{}", if *.allow_empty_helps { ", or set allow_empty" } else { "" }
+    )]
+    Unreachable {
+        /// Asked.
+        keep: usize,
+        /// The sum of the lower limits.
+        least: usize,
+        /// The sum of the upper limits.
+        most: usize,
+        /// Whether the lower limits are those of the recipe, not of the allocator.
+        allow_empty_helps: bool,
+    },
+    /// An allocator broke its contract.
+    #[error("allocator {allocator} broke its contract: {problem}")]
+    Contract {
+        /// The allocator, as it prints itself.
+        allocator: String,
+        /// What is wrong with its counts.
+        problem: String,
+    },
+}
+
+/// The total to keep for `amount` over `layers`, whose `even` shares are computed by the same rule.
+fn total(
+    scope: Scope,
+    layers: &[LayerUnits<'_>],
+    amount: Amount,
+    rounding: Rounding,
+) -> Result<usize, AllocationError> {
+    // A count has no even shares: it is of the whole list.
+    if scope == Scope::Layer && !matches!(amount, Amount::Count(_)) {
+        return Ok(layers.iter().map(|l| l.even).sum());
+    }
+    let units = layers.iter().map(LayerUnits::units).sum();
+    let alive = layers.iter().map(LayerUnits::alive).sum();
+    amount.keep(units, alive, rounding).ok_or_else(|| AllocationError::CountTooLarge {
+        path: layers.iter().map(|l| l.path).collect::<Vec<_>>().join(", "),
+        count: if let Amount::Count(count) = amount { count } else { 0 },
+        alive,
+    })
+}
+
+/// Runs an allocator and checks its contract. `layers` must be sorted by path.
+///
+/// # Errors
+/// The amount is out of reach, or the allocator broke its contract.
+pub fn allocate(
+    allocator: &dyn Allocator,
+    layers: &[LayerUnits<'_>],
+    amount: Amount,
+    rounding: Rounding,
+) -> Result<Vec<usize>, AllocationError> {
+    let keep = total(allocator.scope(), layers, amount, rounding)?;
+    let least = layers.iter().map(|l| l.least).sum();
+    let most = layers.iter().map(LayerUnits::alive).sum();
+    if keep < least || keep > most {
+        return Err(AllocationError::Unreachable { keep, least, most, allow_empty_helps: keep < least });
+    }
+    let counts = allocator.allocate(layers, keep)?;
+    let broken = |problem: String| AllocationError::Contract { allocator: format!("{allocator:?}"), problem };
+    if counts.len() != layers.len() {
+        return Err(broken(format!("{} counts for {} layers", counts.len(), layers.len())));
+    }
+    if let Some((l, &count)) = layers.iter().zip(&counts).find(|(l, c)| !(l.least..=l.alive()).contains(c)) {
+        return Err(broken(format!("{} keeps {count} units, outside {} to {}", l.path, l.least, l.alive())));
+    }
+    let sum: usize = counts.iter().sum();
+    if sum == keep { Ok(counts) } else { Err(broken(format!("it keeps {sum} units instead of {keep}"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Order, Sparsity};
+
+    #[derive(Debug)]
+    struct Says(Vec<usize>);
+
+    impl Allocator for Says {
+        fn allocate(&self, _: &[LayerUnits<'_>], _: usize) -> Result<Vec<usize>, AllocationError> {
+            Ok(self.0.clone())
+        }
+    }
+
+    #[test]
+    fn a_broken_contract_is_an_error_that_says_how() {
+        let scores = Scores::new(&[1.0, 2.0, 3.0, 4.0], Order::Value).unwrap();
+        let layer =
+            |path| LayerUnits { path, layout: MatrixLayout::row_major(2, 2), scores: &scores, least: 1, even: 2 };
+        let layers = [layer("a"), layer("b")];
+        let half = Amount::OfTotal(Sparsity::new(0.5).unwrap());
+        let run = |counts: &[usize]| allocate(&Says(counts.to_vec()), &layers, half, Rounding::HalfEven);
+        assert_eq!(run(&[1, 3]).unwrap(), [1, 3]);
+        for (counts, problem) in [
+            (&[4][..], "1 counts for 2 layers"),
+            (&[0, 4], "a keeps 0 units, outside 1 to 4"),
+            (&[1, 5], "b keeps 5 units, outside 1 to 4"),
+            (&[1, 2], "it keeps 3 units instead of 4"),
+        ] {
+            assert!(run(counts).unwrap_err().to_string().ends_with(problem), "{counts:?}");
+        }
+        let error = allocate(&Says(vec![]), &layers, Amount::Count(9), Rounding::HalfEven).unwrap_err();
+        assert_eq!(error.to_string(), "a, b: asked to remove 9 units, and 8 remain: lower the count");
+        let error = allocate(&Says(vec![]), &layers, Amount::Count(7), Rounding::HalfEven).unwrap_err();
+        assert!(matches!(error, AllocationError::Unreachable { keep: 1, least: 2, most: 8, .. }));
+    }
+}

@@ -1,0 +1,300 @@
+//! From scores to masks: [`choose`], the host's part of one pruning.
+
+use crate::allocate::{AllocationError, Allocator, LayerUnits, allocate};
+use crate::nm::{NmError, keep_n_of_m};
+use crate::{
+    Amount, Bits, Granularity, GranularityError, MatrixLayout, NonFinite, Order, Reduction, Rounding, Scores, reduce,
+};
+use std::borrow::Cow;
+
+/// A parameter to prune.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// Its path.
+    pub path: &'a str,
+    /// Its matrix view.
+    pub layout: MatrixLayout,
+    /// A score for each element, in memory order.
+    pub scores: &'a [f32],
+    /// How these numbers rank.
+    pub order: Order,
+    /// What is not pruned yet; `None` is all.
+    pub alive: Option<&'a Bits>,
+    /// What is removed together.
+    pub granularity: Granularity,
+    /// How element scores become unit scores.
+    pub reduction: Reduction,
+    /// An amount of its own, apart from the shared budget.
+    pub own: Option<Amount>,
+}
+
+/// What holds for all candidates.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// The shared budget.
+    pub amount: Amount,
+    /// How fractions become counts.
+    pub rounding: Rounding,
+    /// Whether a layer may lose all its units.
+    pub allow_empty: bool,
+    /// How the budget is shared; not asked for N:M.
+    pub allocator: Option<&'a dyn Allocator>,
+}
+
+/// The mask chosen for a candidate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chosen {
+    /// Elements kept, in memory order.
+    pub keep: Bits,
+    /// Units in all.
+    pub units: usize,
+    /// Units kept.
+    pub kept_units: usize,
+    /// Fraction of the layer that was asked to be removed in all.
+    pub asked: f64,
+}
+
+/// Why no masks could be chosen.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChooseError {
+    /// The granularity does not fit a layer.
+    #[error("{path}: {source}")]
+    Granularity {
+        /// The layer.
+        path: String,
+        /// Why.
+        source: GranularityError,
+    },
+    /// A score is NaN or infinite.
+    #[error("{path}: {source}; repair the weights, or exclude the layer")]
+    NonFinite {
+        /// The layer.
+        path: String,
+        /// Which.
+        source: NonFinite,
+    },
+    /// The budget cannot be shared out.
+    #[error(transparent)]
+    Allocation(#[from] AllocationError),
+    /// A budget is to be shared, and nothing says how.
+    #[error("{path}: no allocator is given, and only N:M needs none: name one, such as \"uniform\"")]
+    NoAllocator {
+        /// The first layer that needs it.
+        path: String,
+    },
+}
+
+struct Units<'a> {
+    scores: Cow<'a, [f32]>,
+    order: Order,
+    alive: Option<Cow<'a, Bits>>,
+}
+
+/// Chooses the masks of all candidates, in their order.
+///
+/// N:M candidates are cut group by group; those with an amount of their own by themselves; all others share the budget by
+/// the allocator. In each the highest scores stay, and what is not alive stays pruned.
+///
+/// # Errors
+/// A granularity that does not fit, scores that are not finite, a budget out of reach.
+///
+/// # Panics
+/// A candidate has not one score for each element of its layout.
+pub fn choose(candidates: &[Candidate<'_>], rules: &Rules<'_>) -> Result<Vec<Chosen>, ChooseError> {
+    let mut chosen: Vec<Option<Chosen>> = vec![None; candidates.len()];
+    let mut units = Vec::new();
+    for (i, c) in candidates.iter().enumerate() {
+        assert_eq!(c.scores.len(), c.layout.len(), "{}: one score for each element", c.path);
+        c.granularity
+            .check(&c.layout)
+            .map_err(|source| ChooseError::Granularity { path: c.path.to_string(), source })?;
+        match c.granularity {
+            Granularity::Nm { n, m } => chosen[i] = Some(choose_nm(c, c.own.unwrap_or(rules.amount), (n, m))?),
+            _ => units.push((i, units_of(c)?)),
+        }
+    }
+    let mut ranked = Vec::with_capacity(units.len());
+    for (i, unit) in &units {
+        let scores = Scores::of_alive(&unit.scores, unit.order, unit.alive.as_deref());
+        ranked.push((*i, scores.map_err(|source| non_finite(&candidates[*i], source))?));
+    }
+    // Allocators see layers by path, so that what each gets does not depend on the order of a model's fields.
+    ranked.sort_by_key(|(i, _)| candidates[*i].path);
+
+    let mut shared = Vec::new();
+    for (i, scores) in &ranked {
+        let c = &candidates[*i];
+        let least = usize::from(!rules.allow_empty).min(scores.alive());
+        let amount = c.own.unwrap_or(rules.amount);
+        let keep = amount.keep(scores.len(), scores.alive(), rules.rounding);
+        if c.own.is_some() {
+            let keep = keep.ok_or_else(|| too_many(c.path, amount, scores.alive()))?;
+            chosen[*i] = Some(pick(c, scores, keep.max(least), asked(amount, scores)));
+        } else {
+            let even = keep.unwrap_or(0).max(least);
+            shared.push((*i, LayerUnits { path: c.path, layout: c.layout, scores, least, even }));
+        }
+    }
+    if let Some((first, _)) = shared.first() {
+        let path = candidates[*first].path;
+        let allocator = rules.allocator.ok_or_else(|| ChooseError::NoAllocator { path: path.to_string() })?;
+        let layers: Vec<_> = shared.iter().map(|(_, layer)| *layer).collect();
+        let counts = allocate(allocator, &layers, rules.amount, rules.rounding)?;
+        let (all, alive) = layers.iter().fold((0, 0), |(u, a), l| (u + l.units(), a + l.alive()));
+        for ((i, layer), count) in shared.iter().zip(counts) {
+            // A count is asked of all layers together.
+            let asked = match rules.amount {
+                Amount::Count(n) => 1.0 - alive.saturating_sub(n) as f64 / all as f64,
+                amount => asked(amount, layer.scores),
+            };
+            chosen[*i] = Some(pick(&candidates[*i], layer.scores, count, asked));
+        }
+    }
+    Ok(chosen.into_iter().flatten().collect())
+}
+
+fn too_many(path: &str, amount: Amount, alive: usize) -> AllocationError {
+    let count = if let Amount::Count(count) = amount { count } else { 0 };
+    AllocationError::CountTooLarge { path: path.to_string(), count, alive }
+}
+
+fn non_finite(candidate: &Candidate<'_>, source: NonFinite) -> ChooseError {
+    ChooseError::NonFinite { path: candidate.path.to_string(), source }
+}
+
+fn asked(amount: Amount, scores: &Scores<'_>) -> f64 {
+    let units = scores.len().max(1) as f64;
+    let alive = scores.alive() as f64;
+    match amount {
+        Amount::OfTotal(s) => s.value(),
+        Amount::OfRemaining(s) => 1.0 - s.density() * alive / units,
+        Amount::Count(n) => 1.0 - (alive - n as f64).max(0.0) / units,
+    }
+}
+
+fn units_of<'a>(c: &Candidate<'a>) -> Result<Units<'a>, ChooseError> {
+    if c.granularity.is_elementwise() {
+        return Ok(Units { scores: c.scores.into(), order: c.order, alive: c.alive.map(Cow::Borrowed) });
+    }
+    // A reduction saturates, which would hide what is not finite.
+    if let Some(index) = c.scores.iter().position(|v| !v.is_finite()) {
+        return Err(non_finite(c, NonFinite { index, value: c.scores[index] }));
+    }
+    let scores = reduce(c.granularity, &c.layout, c.scores, c.order, c.alive, c.reduction);
+    let alive = c.alive.map(|alive| Cow::Owned(c.granularity.alive(&c.layout, alive)));
+    Ok(Units { scores: scores.into(), order: Order::Value, alive })
+}
+
+fn pick(c: &Candidate<'_>, scores: &Scores<'_>, count: usize, asked: f64) -> Chosen {
+    let units = scores.keep_highest(count);
+    let kept_units = units.count_ones();
+    let mut keep = if c.granularity.is_elementwise() { units } else { c.granularity.expand(&c.layout, &units) };
+    // A unit can be alive with some of its elements already gone.
+    if let (false, Some(alive)) = (c.granularity.is_elementwise(), c.alive) {
+        keep.intersect(alive);
+    }
+    Chosen { keep, units: scores.len(), kept_units, asked }
+}
+
+fn choose_nm(c: &Candidate<'_>, amount: Amount, (n, m): (usize, usize)) -> Result<Chosen, ChooseError> {
+    // A schedule on its way to N:M passes through patterns that keep more of each group, or all of it.
+    let alive = c.alive.map_or(c.layout.len(), Bits::count_ones);
+    let density = match amount {
+        Amount::OfTotal(s) => s.density(),
+        Amount::OfRemaining(s) => s.density() * alive as f64 / c.layout.len().max(1) as f64,
+        Amount::Count(_) => n as f64 / m as f64,
+    };
+    let dense = amount == Amount::OfTotal(crate::Sparsity::ZERO);
+    let kept = if dense { m } else { ((density * m as f64).round_ties_even() as usize).clamp(n, m) };
+    let keep = keep_n_of_m(&c.layout, c.scores, c.order, c.alive, (kept, m)).map_err(|error| match error {
+        NmError::Granularity(source) => ChooseError::Granularity { path: c.path.to_string(), source },
+        NmError::NonFinite(source) => non_finite(c, source),
+    })?;
+    let kept_units = keep.count_ones();
+    Ok(Chosen { keep, units: c.layout.len(), kept_units, asked: 1.0 - density })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Sparsity;
+
+    #[derive(Debug)]
+    struct Even;
+
+    impl Allocator for Even {
+        fn scope(&self) -> crate::Scope {
+            crate::Scope::Layer
+        }
+
+        fn allocate(&self, layers: &[LayerUnits<'_>], _: usize) -> Result<Vec<usize>, AllocationError> {
+            Ok(layers.iter().map(|l| l.even).collect())
+        }
+    }
+
+    fn candidate<'a>(path: &'a str, scores: &'a [f32]) -> Candidate<'a> {
+        Candidate {
+            path,
+            layout: MatrixLayout::row_major(2, scores.len() / 2),
+            scores,
+            order: Order::Absolute,
+            alive: None,
+            granularity: Granularity::Element,
+            reduction: Reduction::norm(1.0).unwrap(),
+            own: None,
+        }
+    }
+
+    fn rules(amount: Amount) -> Rules<'static> {
+        Rules { amount, rounding: Rounding::HalfEven, allow_empty: false, allocator: Some(&Even) }
+    }
+
+    fn s(value: f64) -> Sparsity {
+        Sparsity::new(value).unwrap()
+    }
+
+    #[test]
+    fn own_amounts_patterns_and_the_shared_budget_go_side_by_side() {
+        let scores = [1.0, -2.0, 3.0, -4.0, 5.0, -6.0, 7.0, -8.0];
+        let all = [
+            candidate("z", &scores),
+            Candidate { granularity: Granularity::nm(1, 4).unwrap(), ..candidate("b", &scores) },
+            Candidate { own: Some(Amount::OfTotal(s(0.25))), ..candidate("c", &scores) },
+            Candidate { granularity: Granularity::CHANNEL, ..candidate("a", &scores) },
+        ];
+        let chosen = choose(&all, &rules(Amount::OfTotal(s(0.75)))).unwrap();
+        let kept: Vec<_> = chosen.iter().map(|c| c.keep.iter_ones().collect::<Vec<_>>()).collect();
+        assert_eq!(kept, [vec![6, 7], vec![3, 7], vec![2, 3, 4, 5, 6, 7], vec![4, 5, 6, 7]]);
+        assert_eq!(chosen.iter().map(|c| c.kept_units).collect::<Vec<_>>(), [2, 2, 6, 1]);
+    }
+
+    #[test]
+    fn what_is_pruned_stays_pruned_at_every_granularity() {
+        let scores = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0];
+        let alive = Bits::from_bools(&[false, true, true, true, true, true, true, false]);
+        for granularity in [Granularity::Element, Granularity::CHANNEL, Granularity::nm(2, 4).unwrap()] {
+            let c = Candidate { alive: Some(&alive), granularity, ..candidate("a", &scores) };
+            let chosen = choose(&[c], &rules(Amount::OfTotal(s(0.25)))).unwrap();
+            assert!(chosen[0].keep.iter_ones().all(|i| alive.get(i)), "{granularity}");
+        }
+    }
+
+    #[test]
+    fn a_score_that_is_not_finite_names_layer_and_index() {
+        for granularity in [Granularity::Element, Granularity::CHANNEL, Granularity::nm(2, 4).unwrap()] {
+            let scores = [1.0, 2.0, f32::NAN, 4.0, 5.0, 6.0, 7.0, 8.0];
+            let c = Candidate { granularity, ..candidate("fc1.weight", &scores) };
+            let error = choose(&[c], &rules(Amount::OfTotal(s(0.5)))).unwrap_err().to_string();
+            assert!(error.starts_with("fc1.weight: score NaN at index 2 is not finite"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_layer_keeps_one_unit_unless_it_may_be_empty() {
+        let c = candidate("a", &[1.0, 2.0]);
+        let most = rules(Amount::OfTotal(s(0.99)));
+        assert_eq!(choose(&[c], &most).unwrap()[0].kept_units, 1);
+        assert_eq!(choose(&[c], &Rules { allow_empty: true, ..most }).unwrap()[0].kept_units, 0);
+    }
+}

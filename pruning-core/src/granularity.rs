@@ -1,0 +1,322 @@
+//! What is removed together: [`Granularity`].
+
+use crate::{Bits, MatrixLayout};
+use serde::{Deserialize, Serialize};
+
+/// The shape of a unit: what is kept or removed together in one parameter.
+///
+/// In a recipe: `"element"`, `"channel"`, `"2:4"`, or a table such as `{ kind = "block", rows = 1, cols = 4 }`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "GranularityForm", into = "Table")]
+pub enum Granularity {
+    /// Single weights.
+    #[default]
+    Element,
+    /// `n` kept of every `m` consecutive weights along the fan-in.
+    Nm {
+        /// Kept in each group.
+        n: usize,
+        /// Size of a group.
+        m: usize,
+    },
+    /// Tiles of the matrix view; at the right and lower edge they are cut off.
+    Block {
+        /// Output units in a tile.
+        rows: usize,
+        /// Fan-in of a tile.
+        cols: usize,
+    },
+    /// Whole output units or whole input channels.
+    Channel {
+        /// Which of the two.
+        axis: Axis,
+    },
+}
+
+/// Which channels of a weight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Axis {
+    /// Rows of the matrix view (torch's `dim=0`): neurons, filters.
+    #[default]
+    Output,
+    /// Input channels (torch's `dim=1`), each with its whole kernel.
+    Input,
+}
+
+/// A granularity that does not fit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GranularityError {
+    /// N:M with N = 0, N >= M, or M too large.
+    #[error("{n}:{m} is no N:M pattern: n of every m are kept, with 0 < n < m <= 64")]
+    Pattern {
+        /// Kept.
+        n: usize,
+        /// Of.
+        m: usize,
+    },
+    /// A block without extent.
+    #[error("a block of {rows} x {cols} holds no weight: both must be at least 1")]
+    Block {
+        /// Rows.
+        rows: usize,
+        /// Columns.
+        cols: usize,
+    },
+    /// Text that names no granularity.
+    #[error(
+        "unknown granularity {text:?}: use \"element\", \"channel\", \"N:M\" such as \"2:4\", or a table with `kind`"
+    )]
+    Unknown {
+        /// The text.
+        text: String,
+    },
+    /// The fan-in is no multiple of M.
+    #[error(
+        "a fan-in of {cols} is no multiple of {m}, which {n}:{m} needs: exclude this layer or choose another pattern"
+    )]
+    DoesNotDivide {
+        /// Fan-in of the layer.
+        cols: usize,
+        /// Kept.
+        n: usize,
+        /// Of.
+        m: usize,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+enum Table {
+    Element,
+    Nm {
+        n: usize,
+        m: usize,
+    },
+    Block {
+        rows: usize,
+        cols: usize,
+    },
+    Channel {
+        #[serde(default)]
+        axis: Axis,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected \"element\", \"channel\", \"N:M\" such as \"2:4\", or a table with `kind` \
+    element, nm (n, m), block (rows, cols) or channel (axis)"
+)]
+enum GranularityForm {
+    Text(String),
+    Table(Table),
+}
+
+impl TryFrom<GranularityForm> for Granularity {
+    type Error = GranularityError;
+
+    fn try_from(form: GranularityForm) -> Result<Self, GranularityError> {
+        match form {
+            GranularityForm::Text(text) => text.parse(),
+            GranularityForm::Table(Table::Element) => Ok(Self::Element),
+            GranularityForm::Table(Table::Nm { n, m }) => Self::nm(n, m),
+            GranularityForm::Table(Table::Block { rows, cols }) => Self::block(rows, cols),
+            GranularityForm::Table(Table::Channel { axis }) => Ok(Self::Channel { axis }),
+        }
+    }
+}
+
+impl From<Granularity> for Table {
+    fn from(granularity: Granularity) -> Self {
+        match granularity {
+            Granularity::Element => Self::Element,
+            Granularity::Nm { n, m } => Self::Nm { n, m },
+            Granularity::Block { rows, cols } => Self::Block { rows, cols },
+            Granularity::Channel { axis } => Self::Channel { axis },
+        }
+    }
+}
+
+impl std::str::FromStr for Granularity {
+    type Err = GranularityError;
+
+    fn from_str(text: &str) -> Result<Self, GranularityError> {
+        match text {
+            "element" => Ok(Self::Element),
+            "channel" => Ok(Self::CHANNEL),
+            _ => match text.split_once(':').map(|(n, m)| (n.parse(), m.parse())) {
+                Some((Ok(n), Ok(m))) => Self::nm(n, m),
+                _ => Err(GranularityError::Unknown { text: text.to_string() }),
+            },
+        }
+    }
+}
+
+impl std::fmt::Display for Granularity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Element => write!(f, "element"),
+            Self::Nm { n, m } => write!(f, "{n}:{m}"),
+            Self::Block { rows, cols } => write!(f, "block {rows}x{cols}"),
+            Self::Channel { axis: Axis::Output } => write!(f, "channel"),
+            Self::Channel { axis: Axis::Input } => write!(f, "input channel"),
+        }
+    }
+}
+
+impl Granularity {
+    /// Output channels: neurons, filters.
+    pub const CHANNEL: Self = Self::Channel { axis: Axis::Output };
+
+    /// `n` kept of every `m`.
+    ///
+    /// # Errors
+    /// Unless `0 < n < m <= 64`.
+    pub fn nm(n: usize, m: usize) -> Result<Self, GranularityError> {
+        if 0 < n && n < m && m <= 64 { Ok(Self::Nm { n, m }) } else { Err(GranularityError::Pattern { n, m }) }
+    }
+
+    /// Tiles of `rows` output units by `cols` of the fan-in.
+    ///
+    /// # Errors
+    /// One of the two is 0.
+    pub fn block(rows: usize, cols: usize) -> Result<Self, GranularityError> {
+        if rows > 0 && cols > 0 { Ok(Self::Block { rows, cols }) } else { Err(GranularityError::Block { rows, cols }) }
+    }
+
+    /// Whether this granularity can be used on a parameter of `layout`.
+    ///
+    /// # Errors
+    /// N:M does not divide the fan-in, or the values make no granularity (they can be built without a check).
+    pub fn check(&self, layout: &MatrixLayout) -> Result<(), GranularityError> {
+        match *self {
+            Self::Element | Self::Channel { .. } => Ok(()),
+            Self::Block { rows, cols } => Self::block(rows, cols).map(drop),
+            Self::Nm { n, m } => {
+                Self::nm(n, m)?;
+                let cols = layout.cols();
+                if cols.is_multiple_of(m) { Ok(()) } else { Err(GranularityError::DoesNotDivide { cols, n, m }) }
+            }
+        }
+    }
+
+    /// The sparsity that an N:M pattern stands for; other granularities have none of their own.
+    #[must_use]
+    pub fn pattern_sparsity(&self) -> Option<crate::Sparsity> {
+        match *self {
+            Self::Nm { n, m } => crate::Sparsity::new((m - n.min(m)) as f64 / m as f64).ok(),
+            _ => None,
+        }
+    }
+
+    /// Number of units in a parameter of `layout`; for N:M these are its elements.
+    #[must_use]
+    pub fn units(&self, layout: &MatrixLayout) -> usize {
+        match *self {
+            Self::Element | Self::Nm { .. } => layout.len(),
+            Self::Block { rows, cols } => layout.rows().div_ceil(rows) * layout.cols().div_ceil(cols),
+            Self::Channel { axis: Axis::Output } => layout.rows(),
+            Self::Channel { axis: Axis::Input } => layout.input_channels(),
+        }
+    }
+
+    /// The unit of the element at `row` and `col`. Ties between units go to the lower number.
+    #[must_use]
+    pub fn unit(&self, layout: &MatrixLayout, row: usize, col: usize) -> usize {
+        match *self {
+            Self::Element | Self::Nm { .. } => layout.flat(row, col),
+            Self::Block { rows, cols } => (row / rows) * layout.cols().div_ceil(cols) + col / cols,
+            Self::Channel { axis: Axis::Output } => row,
+            Self::Channel { axis: Axis::Input } => col / layout.kernel(),
+        }
+    }
+
+    /// Whether a unit is a single element, so that scores need no reduction.
+    #[must_use]
+    pub fn is_elementwise(&self) -> bool {
+        matches!(self, Self::Element | Self::Nm { .. })
+    }
+
+    /// Spreads a mask of units over their elements, in memory order.
+    #[must_use]
+    pub fn expand(&self, layout: &MatrixLayout, units: &Bits) -> Bits {
+        if self.is_elementwise() {
+            return units.clone();
+        }
+        let mut keep = Bits::zeros(layout.len());
+        layout.for_each_run(|flat, row, col| {
+            for i in 0..layout.inner() {
+                if units.get(self.unit(layout, row, col + i)) {
+                    keep.set(flat + i, true);
+                }
+            }
+        });
+        keep
+    }
+
+    /// The units of which at least one element is set.
+    #[must_use]
+    pub fn alive(&self, layout: &MatrixLayout, elements: &Bits) -> Bits {
+        if self.is_elementwise() {
+            return elements.clone();
+        }
+        let mut alive = Bits::zeros(self.units(layout));
+        for flat in elements.iter_ones() {
+            let (row, col) = layout.position(flat);
+            alive.set(self.unit(layout, row, col), true);
+        }
+        alive
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_a_recipe_is_read_and_written() {
+        for (text, granularity) in [
+            (r#""element""#, Granularity::Element),
+            (r#""channel""#, Granularity::CHANNEL),
+            (r#""2:4""#, Granularity::Nm { n: 2, m: 4 }),
+            (r#"{"kind":"channel","axis":"input"}"#, Granularity::Channel { axis: Axis::Input }),
+            (r#"{"kind":"block","rows":2,"cols":8}"#, Granularity::Block { rows: 2, cols: 8 }),
+        ] {
+            assert_eq!(serde_json::from_str::<Granularity>(text).unwrap(), granularity);
+            let written = serde_json::to_string(&granularity).unwrap();
+            assert_eq!(serde_json::from_str::<Granularity>(&written).unwrap(), granularity);
+        }
+        for text in [r#""4:2""#, r#""0:4""#, r#""elemnt""#, r#"{"kind":"block","rows":0,"cols":8}"#, r#""1:128""#] {
+            assert!(serde_json::from_str::<Granularity>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_does_not_divide_the_fan_in_is_refused() {
+        let error = Granularity::nm(2, 4).unwrap().check(&MatrixLayout::column_major(8, 6)).unwrap_err();
+        assert_eq!(error, GranularityError::DoesNotDivide { cols: 6, n: 2, m: 4 });
+    }
+
+    #[test]
+    fn units_cover_their_elements_in_every_layout() {
+        let kinds =
+            [Granularity::CHANNEL, Granularity::Channel { axis: Axis::Input }, Granularity::Block { rows: 2, cols: 4 }];
+        for layout in [MatrixLayout::row_major(5, 6), MatrixLayout::column_major(5, 6), MatrixLayout::new(3, 5, 4, 4)] {
+            for granularity in kinds {
+                let n = granularity.units(&layout);
+                let every_other = Bits::from_bools(&(0..n).map(|u| u % 2 == 0).collect::<Vec<_>>());
+                let elements = granularity.expand(&layout, &every_other);
+                for row in 0..layout.rows() {
+                    for col in 0..layout.cols() {
+                        let unit = granularity.unit(&layout, row, col);
+                        assert_eq!(elements.get(layout.flat(row, col)), unit.is_multiple_of(2));
+                    }
+                }
+                assert_eq!(granularity.alive(&layout, &elements), every_other);
+            }
+        }
+    }
+}

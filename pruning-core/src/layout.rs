@@ -1,0 +1,144 @@
+//! Where the matrix view of a parameter lies in the parameter's own memory order.
+
+/// A parameter seen as a matrix **rows = output units, columns = fan-in**, without moving its elements.
+///
+/// Every layer of Burn stores its weight, row-major, as `[outer, rows, inner]`:
+///
+/// | layer | shape | outer | rows | inner | kernel |
+/// |---|---|---|---|---|---|
+/// | Linear | `[in, out]` | in | out | 1 | 1 |
+/// | Conv | `[out, in / groups, k...]` | 1 | out | in / groups * k | k |
+/// | ConvTranspose | `[in, out / groups, k...]` | in | out / groups | k | k |
+/// | norms, biases | `[n]` | 1 | n | 1 | 1 |
+///
+/// The column of an element is `outer_index * inner + inner_index`, and its input channel is `column / kernel`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MatrixLayout {
+    outer: usize,
+    rows: usize,
+    inner: usize,
+    kernel: usize,
+}
+
+impl MatrixLayout {
+    /// `[outer, rows, inner]` in memory, with `kernel` consecutive columns for each input channel.
+    ///
+    /// # Panics
+    /// `kernel` does not divide `inner`, which no layer's shape allows.
+    #[must_use]
+    pub fn new(outer: usize, rows: usize, inner: usize, kernel: usize) -> Self {
+        assert!(kernel > 0 && inner.is_multiple_of(kernel), "a kernel of {kernel} does not divide {inner} columns");
+        Self { outer, rows, inner, kernel }
+    }
+
+    /// Rows one after the other, as in a convolution or a torch Linear.
+    #[must_use]
+    pub fn row_major(rows: usize, cols: usize) -> Self {
+        Self::new(1, rows, cols, 1)
+    }
+
+    /// Columns one after the other, as in a Burn Linear.
+    #[must_use]
+    pub fn column_major(rows: usize, cols: usize) -> Self {
+        Self::new(cols, rows, 1, 1)
+    }
+
+    /// Leading memory dimension.
+    #[must_use]
+    pub fn outer(&self) -> usize {
+        self.outer
+    }
+
+    /// Output units.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Trailing memory dimension.
+    #[must_use]
+    pub fn inner(&self) -> usize {
+        self.inner
+    }
+
+    /// Fan-in.
+    #[must_use]
+    pub fn cols(&self) -> usize {
+        self.outer * self.inner
+    }
+
+    /// Input channels: fan-in without the kernel.
+    #[must_use]
+    pub fn input_channels(&self) -> usize {
+        self.cols() / self.kernel
+    }
+
+    /// Columns of one input channel.
+    #[must_use]
+    pub fn kernel(&self) -> usize {
+        self.kernel
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.outer * self.rows * self.inner
+    }
+
+    /// Whether there is no element.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Memory index of an element.
+    #[must_use]
+    pub fn flat(&self, row: usize, col: usize) -> usize {
+        ((col / self.inner) * self.rows + row) * self.inner + col % self.inner
+    }
+
+    /// Row and column of a memory index.
+    #[must_use]
+    pub fn position(&self, flat: usize) -> (usize, usize) {
+        let (line, i) = (flat / self.inner, flat % self.inner);
+        (line % self.rows, (line / self.rows) * self.inner + i)
+    }
+
+    /// Calls `f(first flat index, row, first column)` for each run of `inner` elements, in memory order.
+    pub fn for_each_run(&self, mut f: impl FnMut(usize, usize, usize)) {
+        let mut flat = 0;
+        for o in 0..self.outer {
+            for row in 0..self.rows {
+                f(flat, row, o * self.inner);
+                flat += self.inner;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn position_inverts_flat_in_every_layout() {
+        for layout in [
+            MatrixLayout::row_major(3, 4),
+            MatrixLayout::column_major(3, 4),
+            MatrixLayout::new(5, 3, 9, 9),
+            MatrixLayout::new(1, 7, 1, 1),
+        ] {
+            for flat in 0..layout.len() {
+                let (row, col) = layout.position(flat);
+                assert!(row < layout.rows() && col < layout.cols());
+                assert_eq!(layout.flat(row, col), flat, "{layout:?}");
+            }
+            let mut seen = 0;
+            layout.for_each_run(|flat, row, col| {
+                assert_eq!(layout.position(flat), (row, col));
+                seen += layout.inner();
+            });
+            assert_eq!(seen, layout.len());
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Masks: which elements of which parameter are kept.
+
+use crate::Bits;
+use serde::{Deserialize, Serialize};
+
+/// The mask of one parameter, in the parameter's own shape and memory order. **True means keep.**
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RawMask")]
+pub struct Mask {
+    shape: Vec<usize>,
+    keep: Bits,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawMask {
+    shape: Vec<usize>,
+    keep: Bits,
+}
+
+impl TryFrom<RawMask> for Mask {
+    type Error = MaskError;
+
+    fn try_from(raw: RawMask) -> Result<Self, MaskError> {
+        Self::new(raw.shape, raw.keep)
+    }
+}
+
+/// A mask that fits nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MaskError {
+    /// The number of bits is not the number of elements.
+    #[error("a mask of shape {shape:?} needs {expected} bits, not {found}")]
+    Length {
+        /// The shape asked for.
+        shape: Vec<usize>,
+        /// Elements of that shape.
+        expected: usize,
+        /// Bits given.
+        found: usize,
+    },
+    /// Two masks were given for one parameter.
+    #[error("{path}: has two masks in one set: remove one, or intersect them")]
+    Duplicate {
+        /// The parameter.
+        path: String,
+    },
+}
+
+impl Mask {
+    /// A mask of `shape` from its bits in row-major order.
+    ///
+    /// # Errors
+    /// The number of bits is not the product of the shape.
+    pub fn new(shape: impl Into<Vec<usize>>, keep: Bits) -> Result<Self, MaskError> {
+        let shape = shape.into();
+        let expected = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).unwrap_or(usize::MAX);
+        if keep.len() == expected {
+            Ok(Self { shape, keep })
+        } else {
+            Err(MaskError::Length { shape, expected, found: keep.len() })
+        }
+    }
+
+    /// A mask that keeps everything.
+    #[must_use]
+    pub fn dense(shape: impl Into<Vec<usize>>) -> Self {
+        let shape = shape.into();
+        let keep = Bits::ones(shape.iter().product());
+        Self { shape, keep }
+    }
+
+    /// Shape of the parameter.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The bits, row-major.
+    #[must_use]
+    pub fn bits(&self) -> &Bits {
+        &self.keep
+    }
+
+    /// Elements kept.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.keep.count_ones()
+    }
+
+    /// Elements in all.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keep.len()
+    }
+
+    /// Whether the parameter has no element.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keep.is_empty()
+    }
+}
+
+/// Masks of a model: parameter path to [`Mask`], in the order of the model.
+///
+/// ```
+/// use pruning_core::{Bits, Mask, MaskSet};
+/// let mask = Mask::new([2, 3], Bits::from_bools(&[true, false, true, true, false, false]))?;
+/// let set = MaskSet::new([("fc1.weight".to_string(), mask)])?;
+/// assert_eq!(set.get("fc1.weight").unwrap().kept(), 3);
+/// # Ok::<(), pruning_core::MaskError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<(String, Mask)>", into = "Vec<(String, Mask)>")]
+pub struct MaskSet {
+    masks: Vec<(String, Mask)>,
+}
+
+impl MaskSet {
+    /// From path and mask pairs.
+    ///
+    /// # Errors
+    /// A path occurs twice.
+    pub fn new(masks: impl IntoIterator<Item = (String, Mask)>) -> Result<Self, MaskError> {
+        let mut set = Self::default();
+        for (path, mask) in masks {
+            if set.get(&path).is_some() {
+                return Err(MaskError::Duplicate { path });
+            }
+            set.masks.push((path, mask));
+        }
+        Ok(set)
+    }
+
+    /// The mask of a parameter.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&Mask> {
+        self.masks.iter().find(|(p, _)| p == path).map(|(_, mask)| mask)
+    }
+
+    /// Paths and masks, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Mask)> {
+        self.masks.iter().map(|(path, mask)| (path.as_str(), mask))
+    }
+
+    /// Number of masks.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.masks.len()
+    }
+
+    /// Whether there is no mask.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.masks.is_empty()
+    }
+
+    /// Fraction of the masked parameters' elements that are removed; 0 without masks.
+    #[must_use]
+    pub fn sparsity(&self) -> f64 {
+        let (kept, len) = self.masks.iter().fold((0, 0), |(k, n), (_, m)| (k + m.kept(), n + m.len()));
+        if len == 0 { 0.0 } else { 1.0 - kept as f64 / len as f64 }
+    }
+}
+
+impl TryFrom<Vec<(String, Mask)>> for MaskSet {
+    type Error = MaskError;
+
+    fn try_from(masks: Vec<(String, Mask)>) -> Result<Self, MaskError> {
+        Self::new(masks)
+    }
+}
+
+impl From<MaskSet> for Vec<(String, Mask)> {
+    fn from(set: MaskSet) -> Self {
+        set.masks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_of_the_wrong_length_is_refused() {
+        let error = Mask::new([2, 2], Bits::ones(3)).unwrap_err();
+        assert_eq!(error.to_string(), "a mask of shape [2, 2] needs 4 bits, not 3");
+        let text = r#"{"shape":[2,2],"keep":[3,"07"]}"#;
+        assert!(serde_json::from_str::<Mask>(text).is_err());
+    }
+
+    #[test]
+    fn a_set_round_trips_and_refuses_duplicates() {
+        let mask = |bits: &[bool]| Mask::new([bits.len()], Bits::from_bools(bits)).unwrap();
+        let set = MaskSet::new([("b".into(), mask(&[true, false])), ("a".into(), mask(&[false]))]).unwrap();
+        let text = serde_json::to_string(&set).unwrap();
+        assert_eq!(serde_json::from_str::<MaskSet>(&text).unwrap(), set);
+        assert_eq!(set.iter().map(|(p, _)| p).collect::<Vec<_>>(), ["b", "a"]);
+        assert!((set.sparsity() - 2.0 / 3.0).abs() < 1e-12);
+        assert!(MaskSet::new([("a".into(), mask(&[true])), ("a".into(), mask(&[true]))]).is_err());
+    }
+}

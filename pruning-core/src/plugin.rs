@@ -1,0 +1,118 @@
+//! What every plugin says about itself: [`Plugin`]. And the macros that register one.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+
+/// A strategy with a name. The struct is its own configuration: what serde reads from a recipe.
+///
+/// Derive `Serialize` and `Deserialize` with `#[serde(default, deny_unknown_fields)]`, so that a recipe names only what
+/// differs from [`Default`], and a misspelled field is an error.
+pub trait Plugin: Serialize + DeserializeOwned + Default + Debug + Send + Sync + 'static {
+    /// Segments of `[a-z][a-z0-9_]*`, joined by dots. Bare names belong to this project; prefix yours: `acme.fisher`.
+    const NAME: &'static str;
+    /// One sentence.
+    const SUMMARY: &'static str;
+    /// Where it comes from: authors, title, year, identifier.
+    const REFERENCES: &'static [&'static str] = &[];
+
+    /// Checks what the types of the fields cannot.
+    ///
+    /// # Errors
+    /// A message that names the field, its value and what is allowed.
+    fn validate(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A family of plugins, named by its trait object: `dyn Allocator`, `dyn Curve`, `dyn Criterion`.
+pub trait PluginKind: 'static {
+    /// The word for it in recipes and messages.
+    const KIND: &'static str;
+}
+
+/// A plugin that a `register_*!` macro has prepared for [`Plugins`](crate::Plugins).
+pub trait Register: Plugin {
+    /// Its entry.
+    fn entry() -> crate::Entry;
+}
+
+/// Registers a type as plugin of a kind, with every [`Plugins::linked`](crate::Plugins::linked) of the program.
+///
+/// The kinds have macros of their own ([`register_allocator`](crate::register_allocator),
+/// [`register_curve`](crate::register_curve)), which are this one with the kind filled in.
+#[macro_export]
+macro_rules! register_plugin {
+    ($plugin:ty, $kind:ty) => {
+        const _: () = $crate::check_name(<$plugin as $crate::Plugin>::NAME);
+
+        impl $crate::Register for $plugin {
+            fn entry() -> $crate::Entry {
+                $crate::Entry::new::<$plugin, $kind>(
+                    |plugin| ::std::sync::Arc::new(plugin),
+                    $crate::Origin {
+                        package: env!("CARGO_PKG_NAME"),
+                        version: env!("CARGO_PKG_VERSION"),
+                        file: file!(),
+                    },
+                )
+            }
+        }
+
+        $crate::inventory::submit! {
+            $crate::Linked::new(<$plugin as $crate::Register>::entry)
+        }
+    };
+}
+
+/// Registers an [`Allocator`](crate::Allocator): `register_allocator!(MyAllocator);` beside its definition.
+#[macro_export]
+macro_rules! register_allocator {
+    ($plugin:ty) => {
+        $crate::register_plugin!($plugin, dyn $crate::Allocator);
+    };
+}
+
+/// Registers a [`Curve`](crate::Curve): `register_curve!(MyCurve);` beside its definition.
+#[macro_export]
+macro_rules! register_curve {
+    ($plugin:ty) => {
+        $crate::register_plugin!($plugin, dyn $crate::Curve);
+    };
+}
+
+/// Fails to compile on a name that is no plugin name.
+#[doc(hidden)]
+pub const fn check_name(name: &str) {
+    assert!(is_name(name.as_bytes()), "a plugin name is segments of [a-z][a-z0-9_]* joined by dots");
+}
+
+const fn is_name(name: &[u8]) -> bool {
+    let mut start = true;
+    let mut i = 0;
+    while i < name.len() {
+        start = match name[i] {
+            b'a'..=b'z' => false,
+            b'0'..=b'9' | b'_' if !start => false,
+            b'.' if !start => true,
+            _ => return false,
+        };
+        i += 1;
+    }
+    !start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_name;
+
+    #[test]
+    fn names_are_dotted_snake_case() {
+        for good in ["magnitude", "acme.fisher_2", "a.b.c"] {
+            assert!(is_name(good.as_bytes()), "{good}");
+        }
+        for bad in ["", ".", "a.", ".a", "a..b", "A", "2x", "a.2x", "a-b", "ä", "_a"] {
+            assert!(!is_name(bad.as_bytes()), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+use super::*;
+use crate::{AllocationError, LayerUnits, Plugin};
+use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+
+trait Named: Debug + Send + Sync {}
+
+impl PluginKind for dyn Named {
+    const KIND: &'static str = "criterion";
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Magnitude {
+    p: f64,
+}
+
+impl Default for Magnitude {
+    fn default() -> Self {
+        Self { p: 1.0 }
+    }
+}
+
+impl Named for Magnitude {}
+
+impl Plugin for Magnitude {
+    const NAME: &'static str = "magnitude";
+    const SUMMARY: &'static str = "A stand-in.";
+}
+
+crate::register_plugin!(Magnitude, dyn Named);
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Uniform {}
+
+impl Plugin for Uniform {
+    const NAME: &'static str = "uniform";
+    const SUMMARY: &'static str = "A stand-in.";
+}
+
+impl Allocator for Uniform {
+    fn allocate(&self, _: &[LayerUnits<'_>], _: usize) -> Result<Vec<usize>, AllocationError> {
+        Ok(Vec::new())
+    }
+}
+
+crate::register_allocator!(Uniform);
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Cubic {}
+
+impl Plugin for Cubic {
+    const NAME: &'static str = "cubic";
+    const SUMMARY: &'static str = "A stand-in.";
+}
+
+impl Curve for Cubic {
+    fn sparsity(&self, _: Sparsity, target: Sparsity, _: f64) -> f64 {
+        target.value()
+    }
+}
+
+crate::register_curve!(Cubic);
+
+fn parse(text: &str) -> Result<Recipe<dyn Named>, RecipeError> {
+    let plugins = Plugins::empty().with::<Magnitude>().with::<Uniform>().with::<Cubic>();
+    Recipe::from_toml(text, &plugins)
+}
+
+fn problems(text: &str) -> Vec<String> {
+    parse(text).unwrap_err().problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_shortest_recipe_is_filled_in_and_reads_back_the_same() {
+    let recipe = parse("sparsity = 0.9\ncriterion = \"magnitude\"").unwrap();
+    assert_eq!(recipe.sparsity(), Sparsity::new(0.9).ok());
+    assert_eq!(recipe.allocator.as_ref().unwrap().name(), "uniform");
+    assert_eq!(recipe.criterion.config(), &json!({ "p": 1.0 }));
+    let text = recipe.to_toml();
+    assert_eq!(parse(&text).unwrap().to_toml(), text);
+}
+
+#[test]
+fn every_form_reads_back_the_same() {
+    for text in [
+        "count = 7\ncriterion = { name = \"magnitude\", p = 2.0 }",
+        "criterion = \"magnitude\"\ngranularity = \"2:4\"",
+        "criterion = \"magnitude\"\nschedule = { kind = \"iterative\", rounds = 3, fraction = 0.2 }",
+        "sparsity = 0.5\ncriterion = \"magnitude\"\ninitialization = { rewind = { step = 2 } }\n\
+         schedule = { kind = \"gradual\", begin = 4, end = 9, every = 2 }",
+        "sparsity = 0.5\ncriterion = \"magnitude\"\nallow_empty = true\nrounding = \"ceil\"\nreduction = \"l2\"\n\
+         granularity = { kind = \"block\", rows = 1, cols = 4 }\n[target]\ninclude = [\"a\"]\nexclude = [\"b\"]\n\
+         [[override]]\ntarget = \"c\"\nsparsity = 0.25\n[[override]]\ntarget = \"d\"\ngranularity = \"1:4\"",
+    ] {
+        let printed = parse(text).unwrap().to_toml();
+        assert_eq!(parse(&printed).unwrap_or_else(|e| panic!("{e}\n{printed}")).to_toml(), printed);
+    }
+}
+
+#[test]
+fn all_problems_are_reported_at_once_each_with_its_path() {
+    let text = r#"
+        sparsity = 1.5
+        criterion = { name = "magnitude", q = 2 }
+        alocator = "global"
+        granularity = "5:4"
+        rounding = "up"
+        [schedule]
+        kind = "gradual"
+        begin = 10
+        end = 5
+        curve = "cubc"
+        [target]
+        include = []
+        [[override]]
+        target = "fc1"
+    "#;
+    let found = problems(text);
+    for (path, part) in [
+        ("sparsity: ", "1.5 is outside [0, 1)"),
+        ("criterion: ", "unknown field `q`"),
+        ("alocator: ", "did you mean \"allocator\"?"),
+        ("granularity: ", "5:4 is no N:M pattern"),
+        ("rounding: ", "unknown variant `up`"),
+        ("schedule.end: ", "5: must be above begin, 10"),
+        ("schedule.curve: ", "unknown curve \"cubc\", did you mean \"cubic\"?"),
+        ("target.include: ", "an empty list selects nothing"),
+        ("override.0: ", "needs a sparsity of its own"),
+    ] {
+        assert!(found.iter().any(|p| p.starts_with(path) && p.contains(part)), "{path}{part} in {found:#?}");
+    }
+    assert_eq!(found.len(), 9, "{found:#?}");
+}
+
+#[test]
+fn numbers_that_are_none_and_keys_that_exclude_each_other_are_refused() {
+    for (text, part) in [
+        ("sparsity = nan\ncriterion = \"magnitude\"", "sparsity: sparsity NaN is outside [0, 1)"),
+        ("sparsity = -0.1\ncriterion = \"magnitude\"", "-0.1 is outside"),
+        ("sparsity = \"half\"\ncriterion = \"magnitude\"", "sparsity: \"half\": expected a sparsity"),
+        ("criterion = \"magnitude\"", "sparsity is missing"),
+        ("sparsity = 0.5", "criterion is missing; there are: magnitude"),
+        ("sparsity = 0.5\ncount = 3\ncriterion = \"magnitude\"", "count: 3: sparsity is given too"),
+        ("sparsity = 0.6\ngranularity = \"2:4\"\ncriterion = \"magnitude\"", "the N:M pattern has sparsity 0.5"),
+        ("allocator = \"uniform\"\ngranularity = \"2:4\"\ncriterion = \"magnitude\"", "leaves nothing to share out"),
+        ("sparsity = 0.5\ncriterion = \"magnitude\"\nschedule = { kind = \"iterative\" }", "exactly two of"),
+        (
+            "sparsity = 0.5\ncriterion = \"magnitude\"\ninitialization = { rewind = { step = 3 } }",
+            "rewinds to step 3, after the first pruning at step 0",
+        ),
+        ("sparsity = 0.5\ncriterion = 3", "expected a name or a table"),
+        ("sparsity 0.5", "expected"),
+    ] {
+        let found = problems(text);
+        assert!(found.iter().any(|p| p.contains(part)), "{part} in {found:#?}");
+    }
+}

@@ -1,0 +1,323 @@
+//! Which plugins there are: [`Plugins`], a value.
+
+use crate::{Plugin, PluginKind, Register};
+use serde_json::Value;
+use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Where a plugin was registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Origin {
+    /// Cargo package.
+    pub package: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// Source file of the registration.
+    #[serde(skip)]
+    pub file: &'static str,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({})", self.package, self.version, self.file)
+    }
+}
+
+/// What the registry knows of a plugin.
+#[derive(Clone)]
+pub struct Entry {
+    kind: &'static str,
+    name: &'static str,
+    summary: &'static str,
+    references: &'static [&'static str],
+    origin: Origin,
+    plugin: TypeId,
+    // A `Build<K>` for the kind `K` of the entry.
+    build: Arc<dyn Any + Send + Sync>,
+}
+
+type Build<K> = Box<dyn Fn(Value) -> Result<(Arc<K>, Value), String> + Send + Sync>;
+
+impl Entry {
+    /// The entry of `P` as a plugin of kind `K`; made by [`register_plugin`](crate::register_plugin).
+    #[must_use]
+    pub fn new<P: Plugin, K: PluginKind + ?Sized>(wrap: fn(P) -> Arc<K>, origin: Origin) -> Self {
+        let build: Build<K> = Box::new(move |config| {
+            let plugin: P = serde_json::from_value(config).map_err(|error| error.to_string())?;
+            plugin.validate()?;
+            let config = serde_json::to_value(&plugin).map_err(|error| error.to_string())?;
+            Ok((wrap(plugin), config))
+        });
+        Self {
+            kind: K::KIND,
+            name: P::NAME,
+            summary: P::SUMMARY,
+            references: P::REFERENCES,
+            origin,
+            plugin: TypeId::of::<P>(),
+            build: Arc::new(build),
+        }
+    }
+
+    /// The word for its kind.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// Its name in recipes.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// One sentence.
+    #[must_use]
+    pub fn summary(&self) -> &'static str {
+        self.summary
+    }
+
+    /// Papers.
+    #[must_use]
+    pub fn references(&self) -> &'static [&'static str] {
+        self.references
+    }
+
+    /// Where it was registered.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} of {}", self.kind, self.name, self.origin)
+    }
+}
+
+/// What the registration macros collect over the whole program.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Linked(fn() -> Entry);
+
+impl Linked {
+    /// An entry, made when it is asked for.
+    #[must_use]
+    pub const fn new(entry: fn() -> Entry) -> Self {
+        Self(entry)
+    }
+}
+
+inventory::collect!(Linked);
+
+/// A plugin with its configuration.
+pub struct Configured<K: ?Sized> {
+    name: String,
+    config: Value,
+    plugin: Arc<K>,
+}
+
+impl<K: ?Sized> Configured<K> {
+    /// Name of the plugin.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Every field of its configuration.
+    #[must_use]
+    pub fn config(&self) -> &Value {
+        &self.config
+    }
+}
+
+impl<K: ?Sized> Clone for Configured<K> {
+    fn clone(&self) -> Self {
+        Self { name: self.name.clone(), config: self.config.clone(), plugin: self.plugin.clone() }
+    }
+}
+
+impl<K: ?Sized> std::ops::Deref for Configured<K> {
+    type Target = K;
+
+    fn deref(&self) -> &K {
+        &self.plugin
+    }
+}
+
+impl<K: ?Sized> fmt::Debug for Configured<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.config)
+    }
+}
+
+/// A plugin that cannot be had.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// No plugin has that name.
+    #[error(
+        "unknown {kind} {name:?}{}; there are: {}. A plugin of another crate must be linked: call its `register`",
+        did_you_mean(.suggestion), .known.join(", ")
+    )]
+    Unknown {
+        /// Kind of plugin.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// The nearest name, if one is near.
+        suggestion: Option<String>,
+        /// All names of that kind, sorted.
+        known: Vec<String>,
+    },
+    /// Two different plugins claim the name.
+    #[error("{kind} {name:?} is claimed by two plugins, {first} and {second}: link only one of them")]
+    Conflict {
+        /// Kind of plugin.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// One origin.
+        first: Origin,
+        /// The other.
+        second: Origin,
+    },
+    /// The configuration is not one of this plugin.
+    #[error("{kind} {name:?}: {problem}")]
+    Config {
+        /// Kind of plugin.
+        kind: &'static str,
+        /// The plugin.
+        name: String,
+        /// What is wrong, by field.
+        problem: String,
+    },
+}
+
+pub(crate) fn did_you_mean(near: &Option<String>) -> String {
+    near.as_ref().map(|name| format!(", did you mean {name:?}?")).unwrap_or_default()
+}
+
+/// The nearest of `known`, if it is near enough to be a slip of the finger.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let score = |k: &str| strsim::damerau_levenshtein(name, k);
+    let (distance, best) = known.into_iter().map(|k| (score(k), k)).min()?;
+    (distance <= 1 + name.chars().count() / 4).then(|| best.to_string())
+}
+
+/// A set of plugins of all kinds.
+///
+/// [`linked`](Self::linked) has those that the crates of the program registered; a set can also be built by hand, with no
+/// global state:
+///
+/// ```
+/// use pruning_core::{Allocator, Plugins};
+/// let plugins = Plugins::empty();
+/// let error = plugins.build::<dyn Allocator>("uniform", Default::default()).unwrap_err();
+/// assert!(error.to_string().starts_with("unknown allocator \"uniform\""));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Plugins {
+    entries: BTreeMap<(&'static str, &'static str), Vec<Entry>>,
+}
+
+impl Plugins {
+    /// No plugin.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// Every plugin that a crate linked into this program has registered.
+    #[must_use]
+    pub fn linked() -> Self {
+        let mut plugins = Self::empty();
+        inventory::iter::<Linked>.into_iter().for_each(|linked| plugins.insert((linked.0)()));
+        plugins
+    }
+
+    /// This set and `P`.
+    #[must_use]
+    pub fn with<P: Register>(mut self) -> Self {
+        self.add::<P>();
+        self
+    }
+
+    /// Adds `P`. The same type twice is harmless; another one under a name that is taken makes that name fail.
+    pub fn add<P: Register>(&mut self) {
+        self.insert(P::entry());
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        let claims = self.entries.entry((entry.kind, entry.name)).or_default();
+        if claims.iter().all(|claim| claim.plugin != entry.plugin) {
+            claims.push(entry);
+            // The linker's order is no one's choice: messages should not depend on it.
+            claims.sort_by_key(|e| (e.origin.package, e.origin.version, e.origin.file));
+        }
+    }
+
+    /// The entries, by kind and name.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values().flatten()
+    }
+
+    /// The entries of one kind, by name.
+    pub fn of_kind<K: PluginKind + ?Sized>(&self) -> impl Iterator<Item = &Entry> {
+        self.iter().filter(|entry| entry.kind == K::KIND)
+    }
+
+    /// Every name that two plugins claim.
+    ///
+    /// # Errors
+    /// All conflicts.
+    pub fn check(&self) -> Result<(), Vec<RegistryError>> {
+        let conflicts: Vec<_> = self.entries.values().filter_map(|claims| conflict(claims)).collect();
+        if conflicts.is_empty() { Ok(()) } else { Err(conflicts) }
+    }
+
+    /// Makes the plugin `name` from the fields of a recipe, an object or null; fields left out have their defaults.
+    ///
+    /// # Errors
+    /// The name is unknown or claimed twice, or a field is unknown or has a value it must not have.
+    pub fn build<K: PluginKind + ?Sized>(&self, name: &str, config: Value) -> Result<Configured<K>, RegistryError> {
+        let entry = match self.entries.iter().find(|((kind, n), _)| *kind == K::KIND && *n == name) {
+            Some((_, claims)) => match conflict(claims) {
+                Some(error) => return Err(error),
+                None => &claims[0],
+            },
+            None => {
+                let known: Vec<_> = self.of_kind::<K>().map(|entry| entry.name).collect();
+                return Err(RegistryError::Unknown {
+                    kind: K::KIND,
+                    name: name.to_string(),
+                    suggestion: nearest(name, known.iter().copied()),
+                    known: known.into_iter().map(String::from).collect(),
+                });
+            }
+        };
+        let bad = |problem| RegistryError::Config { kind: K::KIND, name: name.to_string(), problem };
+        let config = if config.is_null() { Value::Object(Default::default()) } else { config };
+        let build = entry.build.downcast_ref::<Build<K>>();
+        let build = build.ok_or_else(|| bad(format!("it is registered as another kind than {}", K::KIND)))?;
+        let (plugin, config) = build(config).map_err(bad)?;
+        Ok(Configured { name: name.to_string(), config, plugin })
+    }
+}
+
+fn conflict(claims: &[Entry]) -> Option<RegistryError> {
+    let [first, second, ..] = claims else { return None };
+    Some(RegistryError::Conflict {
+        kind: first.kind,
+        name: first.name.to_string(),
+        first: first.origin,
+        second: second.origin,
+    })
+}
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

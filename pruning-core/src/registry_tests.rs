@@ -1,0 +1,86 @@
+use super::*;
+use crate::{Curve, Sparsity};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+macro_rules! curve {
+    ($module:ident, $name:literal) => {
+        mod $module {
+            use super::*;
+
+            #[derive(Debug, Default, Serialize, Deserialize)]
+            #[serde(default, deny_unknown_fields)]
+            pub(super) struct Line {
+                bend: f64,
+            }
+
+            impl Plugin for Line {
+                const NAME: &'static str = $name;
+                const SUMMARY: &'static str = "A line.";
+
+                fn validate(&self) -> Result<(), String> {
+                    if self.bend < 9.0 { Ok(()) } else { Err(format!("bend {} must be below 9", self.bend)) }
+                }
+            }
+
+            impl Curve for Line {
+                fn sparsity(&self, initial: Sparsity, target: Sparsity, progress: f64) -> f64 {
+                    initial.value() + self.bend + progress * (target.value() - initial.value())
+                }
+            }
+
+            crate::register_curve!(Line);
+        }
+    };
+}
+
+curve!(here, "test.line");
+curve!(there, "test.line");
+curve!(alone, "test.alone");
+
+// Inventory's submissions of `register_curve!` name the crate by `$crate`, so these are linked here as anywhere.
+#[test]
+fn linked_plugins_are_found_and_a_name_claimed_twice_names_both_origins() {
+    let plugins = Plugins::linked();
+    assert!(plugins.build::<dyn Curve>("test.alone", Value::Null).is_ok());
+    let error = plugins.build::<dyn Curve>("test.line", Value::Null).unwrap_err();
+    let RegistryError::Conflict { first, second, .. } = &error else { panic!("{error}") };
+    assert_eq!((first.package, second.package), ("pruning-core", "pruning-core"));
+    assert_eq!(error.to_string().matches("registry_tests.rs").count(), 2);
+    assert_eq!(plugins.check().unwrap_err(), [error]);
+}
+
+#[test]
+fn the_same_type_twice_is_harmless() {
+    let plugins = Plugins::empty().with::<alone::Line>().with::<alone::Line>();
+    assert_eq!(plugins.check(), Ok(()));
+    assert_eq!(plugins.of_kind::<dyn Curve>().count(), 1);
+}
+
+#[test]
+fn an_unknown_name_lists_what_there_is_and_suggests_the_nearest() {
+    let plugins = Plugins::empty().with::<alone::Line>();
+    let error = plugins.build::<dyn Curve>("test.alnoe", Value::Null).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "unknown curve \"test.alnoe\", did you mean \"test.alone\"?; there are: test.alone. \
+         A plugin of another crate must be linked: call its `register`"
+    );
+    let far = plugins.build::<dyn Curve>("cosine", Value::Null).unwrap_err();
+    assert!(matches!(far, RegistryError::Unknown { suggestion: None, .. }));
+}
+
+#[test]
+fn a_configuration_is_filled_in_and_a_bad_one_names_field_and_value() {
+    let plugins = Plugins::empty().with::<alone::Line>();
+    let line = plugins.build::<dyn Curve>("test.alone", json!({ "bend": 0.5 })).unwrap();
+    assert_eq!(line.config(), &json!({ "bend": 0.5 }));
+    assert_eq!(line.sparsity(Sparsity::ZERO, Sparsity::new(0.5).unwrap(), 1.0), 1.0);
+    assert_eq!(plugins.build::<dyn Curve>("test.alone", Value::Null).unwrap().config(), &json!({ "bend": 0.0 }));
+    for (config, part) in
+        [(json!({ "bnd": 1 }), "unknown field `bnd`"), (json!({ "bend": 10 }), "bend 10 must be below 9")]
+    {
+        let error = plugins.build::<dyn Curve>("test.alone", config).unwrap_err().to_string();
+        assert!(error.contains("curve \"test.alone\"") && error.contains(part), "{error}");
+    }
+}

@@ -1,0 +1,198 @@
+//! When to prune, and how far each time: [`Schedule`].
+
+use crate::{Amount, Configured, Curve, Sparsity};
+use std::fmt;
+
+/// When pruning happens. Steps are numbered from 0 and mean what the caller counts: batches, epochs or rounds.
+#[derive(Clone, Debug)]
+pub enum Schedule {
+    /// Once, to the full target.
+    OneShot {
+        /// The step.
+        at: usize,
+    },
+    /// In rounds that each remove the same fraction of what remains.
+    Iterative {
+        /// Step of the first round.
+        begin: usize,
+        /// Steps from round to round, at least 1.
+        every: usize,
+        /// How the rounds are given.
+        rounds: Rounds,
+    },
+    /// From an initial to the full sparsity along a curve (Zhu & Gupta 2017, section 3).
+    Gradual {
+        /// First step.
+        begin: usize,
+        /// Last step, above `begin`: it reaches the target.
+        end: usize,
+        /// Steps between prunings, at least 1.
+        every: usize,
+        /// Sparsity at the first step.
+        initial: Sparsity,
+        /// The shape.
+        curve: Configured<dyn Curve>,
+    },
+}
+
+/// The rounds of an iterative schedule.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rounds {
+    /// So many rounds to the target sparsity `s`: after round `r` of `R` the density is `(1 - s)^(r / R)`.
+    ToTarget(usize),
+    /// This fraction of what remains, until the target is reached.
+    Fraction(Sparsity),
+    /// This fraction of what remains, so many times; the target follows from it.
+    FractionTimes(Sparsity, usize),
+}
+
+/// One pruning of a schedule.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Event {
+    /// The step it is due at.
+    pub step: usize,
+    /// Its number, from 1.
+    pub round: usize,
+    /// How many there are.
+    pub rounds: usize,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "round {} of {}, step {}", self.round, self.rounds, self.step)
+    }
+}
+
+impl Schedule {
+    /// How many prunings there are on the way to `target`.
+    #[must_use]
+    pub fn rounds(&self, target: Sparsity) -> usize {
+        match self {
+            Self::OneShot { .. } => 1,
+            Self::Iterative { rounds: Rounds::ToTarget(n) | Rounds::FractionTimes(_, n), .. } => *n,
+            Self::Iterative { rounds: Rounds::Fraction(fraction), .. } => {
+                // A hair less than the quotient, so that 1 - 0.8^5 by fifths takes 5 rounds and not 6.
+                let exact = target.density().ln() / fraction.density().ln();
+                ((exact - 1e-9).ceil() as usize).max(1)
+            }
+            Self::Gradual { begin, end, every, .. } => (end - begin).div_ceil(*every) + 1,
+        }
+    }
+
+    /// The sparsity all this leads to: `asked`, or what the rounds come to where nothing is asked.
+    #[must_use]
+    pub fn target(&self, asked: Option<Sparsity>) -> Option<Sparsity> {
+        match self {
+            Self::Iterative { rounds: Rounds::FractionTimes(fraction, n), .. } => {
+                Sparsity::new(1.0 - fraction.density().powi(i32::try_from(*n).unwrap_or(i32::MAX))).ok()
+            }
+            _ => asked,
+        }
+    }
+
+    /// Step of the first pruning.
+    #[must_use]
+    pub fn first(&self) -> usize {
+        match *self {
+            Self::OneShot { at } => at,
+            Self::Iterative { begin, .. } | Self::Gradual { begin, .. } => begin,
+        }
+    }
+
+    /// Step of the last pruning on the way to `target`.
+    #[must_use]
+    pub fn last(&self, target: Sparsity) -> usize {
+        match *self {
+            Self::OneShot { at } => at,
+            Self::Iterative { begin, every, .. } => begin.saturating_add(every.saturating_mul(self.rounds(target) - 1)),
+            Self::Gradual { end, .. } => end,
+        }
+    }
+
+    /// The pruning due at `step` on the way to `target`; a few integer operations.
+    #[must_use]
+    pub fn due(&self, step: usize, target: Sparsity) -> Option<Event> {
+        let rounds = || self.rounds(target);
+        let round = match *self {
+            Self::OneShot { at } => (step == at).then_some(1),
+            Self::Iterative { begin, every, .. } => {
+                let since = step.checked_sub(begin).filter(|since| since.is_multiple_of(every));
+                since.map(|since| since / every + 1).filter(|&round| round <= rounds())
+            }
+            Self::Gradual { end, .. } if step == end => Some(rounds()),
+            Self::Gradual { begin, end, every, .. } => {
+                let since = step.checked_sub(begin).filter(|since| since.is_multiple_of(every) && step < end);
+                since.map(|since| since / every + 1)
+            }
+        };
+        round.map(|round| Event { step, round, rounds: rounds() })
+    }
+
+    /// How much is pruned at `event` of layers that end at `target`.
+    #[must_use]
+    pub fn amount(&self, event: &Event, target: Sparsity) -> Amount {
+        match self {
+            // The target itself, not what a power or a curve makes of it.
+            _ if event.round == event.rounds
+                && !matches!(self, Self::Iterative { rounds: Rounds::FractionTimes(..), .. }) =>
+            {
+                Amount::OfTotal(target)
+            }
+            Self::Iterative { rounds: Rounds::Fraction(fraction) | Rounds::FractionTimes(fraction, _), .. } => {
+                Amount::OfRemaining(*fraction)
+            }
+            Self::OneShot { .. } => Amount::OfTotal(target),
+            Self::Iterative { rounds: Rounds::ToTarget(n), .. } => {
+                let density = target.density().powf(event.round as f64 / *n as f64);
+                Amount::OfTotal(Sparsity::new(1.0 - density).unwrap_or(target))
+            }
+            Self::Gradual { begin, end, initial, curve, .. } => {
+                let progress = (event.step - begin) as f64 / (end - begin) as f64;
+                // A curve outside the range is a broken plugin, which its conformance test finds.
+                let sparsity = curve.sparsity(*initial, target, progress).clamp(0.0, target.value());
+                Amount::OfTotal(Sparsity::new(sparsity).unwrap_or(target))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn s(value: f64) -> Sparsity {
+        Sparsity::new(value).unwrap()
+    }
+
+    fn steps(schedule: &Schedule, target: Sparsity) -> Vec<(usize, usize)> {
+        (0..200).filter_map(|step| schedule.due(step, target)).map(|e| (e.step, e.round)).collect()
+    }
+
+    #[test]
+    fn rounds_fall_due_at_their_steps_and_never_again() {
+        let schedule = Schedule::Iterative { begin: 3, every: 5, rounds: Rounds::ToTarget(3) };
+        assert_eq!(steps(&schedule, s(0.9)), [(3, 1), (8, 2), (13, 3)]);
+        assert_eq!(schedule.last(s(0.9)), 13);
+        assert_eq!(steps(&Schedule::OneShot { at: 7 }, s(0.5)), [(7, 1)]);
+    }
+
+    #[test]
+    fn equal_rounds_are_geometric_in_density() {
+        let schedule = Schedule::Iterative { begin: 0, every: 1, rounds: Rounds::ToTarget(2) };
+        let at = |round| schedule.amount(&Event { step: 0, round, rounds: 2 }, s(0.75));
+        assert_eq!(at(1), Amount::OfTotal(s(0.5)));
+        assert_eq!(at(2), Amount::OfTotal(s(0.75)));
+    }
+
+    #[test]
+    fn a_fraction_of_what_remains_stops_at_the_target() {
+        let schedule = Schedule::Iterative { begin: 0, every: 1, rounds: Rounds::Fraction(s(0.2)) };
+        assert_eq!(schedule.rounds(s(1.0 - 0.8f64.powi(5))), 5);
+        assert_eq!(schedule.rounds(s(0.5)), 4);
+        let times = Schedule::Iterative { begin: 0, every: 1, rounds: Rounds::FractionTimes(s(0.2), 3) };
+        let event = Event { step: 2, round: 3, rounds: 3 };
+        assert_eq!(schedule.amount(&event, s(0.4)), Amount::OfTotal(s(0.4)));
+        assert_eq!(times.amount(&event, s(0.4)), Amount::OfRemaining(s(0.2)));
+        assert!((times.target(None).unwrap().value() - (1.0 - 0.512)).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,142 @@
+//! Which parameters are pruned: [`Pattern`] and [`Targets`].
+
+use serde::{Deserialize, Serialize};
+
+/// A pattern over parameter paths: `*` stands for any text, `?` for one character.
+///
+/// It matches a parameter by its whole path, or every parameter under a module by the path of the module: `encoder`,
+/// `layers.?`, `*.attention`. Only where the last segment of a pattern is plain text and the parameter's own (`fc1.bias`,
+/// `*.gamma`) does it *name* parameters; otherwise it speaks of the weights that are targets by default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Pattern(String);
+
+/// How a pattern matches a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Match {
+    /// Among others, by a wildcard or through its module.
+    Covered,
+    /// By its own name.
+    Named,
+}
+
+impl Pattern {
+    /// A pattern.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether and how it matches the parameter at `path`.
+    #[must_use]
+    pub fn matches(&self, path: &str) -> Option<Match> {
+        let last = |text: &str| text.rsplit('.').next().map(String::from);
+        if glob(self.0.as_bytes(), path.as_bytes()) {
+            return Some(if last(&self.0) == last(path) { Match::Named } else { Match::Covered });
+        }
+        let modules = path.match_indices('.').map(|(dot, _)| &path[..dot]);
+        modules.into_iter().any(|module| glob(self.0.as_bytes(), module.as_bytes())).then_some(Match::Covered)
+    }
+}
+
+impl std::fmt::Display for Pattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Linear in time: only the last star ever needs a second try.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut star = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(&c) if c == b'?' || c == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => match star {
+                Some((at, from)) => {
+                    star = Some((at, from + 1));
+                    (p, t) = (at + 1, from + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|&c| c == b'*')
+}
+
+/// Which parameters a recipe prunes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Targets {
+    /// At least one of these must match; `["*"]` by default.
+    pub include: Vec<Pattern>,
+    /// None of these may match.
+    pub exclude: Vec<Pattern>,
+}
+
+impl Default for Targets {
+    fn default() -> Self {
+        Self { include: vec![Pattern::new("*")], exclude: Vec::new() }
+    }
+}
+
+impl Targets {
+    /// Whether the parameter at `path` is a target; `by_default` for weights that need not be named.
+    #[must_use]
+    pub fn contains(&self, path: &str, by_default: bool) -> bool {
+        let wanted = self.include.iter().filter_map(|p| p.matches(path)).any(|m| by_default || m == Match::Named);
+        wanted && !self.exclude.iter().any(|p| p.matches(path).is_some())
+    }
+
+    /// The patterns that match none of `paths`.
+    #[must_use]
+    pub fn unmatched<'a>(&'a self, paths: &[&str]) -> Vec<&'a Pattern> {
+        let matches = |p: &Pattern| paths.iter().any(|path| p.matches(path).is_some());
+        self.include.iter().chain(&self.exclude).filter(|p| !matches(p)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_paths_and_modules() {
+        let how = |pattern: &str, path: &str| Pattern::new(pattern).matches(path);
+        assert_eq!(how("*", "fc1.bias"), Some(Match::Covered));
+        assert_eq!(how("fc1", "fc1.weight"), Some(Match::Covered));
+        assert_eq!(how("fc1", "fc10.weight"), None);
+        assert_eq!(how("fc1.bias", "fc1.bias"), Some(Match::Named));
+        assert_eq!(how("*.bias", "a.b.bias"), Some(Match::Named));
+        assert_eq!(how("layers.?.ff", "layers.3.ff.inner.weight"), Some(Match::Covered));
+        assert_eq!(how("layers.*.weight", "layers.3.ff.weight"), Some(Match::Named));
+        assert_eq!(how("*a*b*c", "xxaxxbxxbxxc"), Some(Match::Covered));
+        assert_eq!(how("", "fc1.weight"), None);
+    }
+
+    #[test]
+    fn biases_are_targets_only_when_named() {
+        let targets = |include: &[&str], exclude: &[&str]| Targets {
+            include: include.iter().map(|p| Pattern::new(*p)).collect(),
+            exclude: exclude.iter().map(|p| Pattern::new(*p)).collect(),
+        };
+        assert!(targets(&["*"], &[]).contains("fc1.weight", true));
+        assert!(!targets(&["*"], &[]).contains("fc1.bias", false));
+        assert!(!targets(&["fc1"], &[]).contains("fc1.bias", false));
+        assert!(targets(&["fc1.bias"], &[]).contains("fc1.bias", false));
+        assert!(!targets(&["*"], &["fc1"]).contains("fc1.weight", true));
+        let bad = targets(&["fc9"], &["x*"]);
+        assert_eq!(bad.unmatched(&["fc1.weight"]).iter().map(|p| p.as_str()).collect::<Vec<_>>(), ["fc9", "x*"]);
+    }
+}
