@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// In a recipe: `"keep"`, `"rewind"` (to the start), or `{ rewind = { step = 100 } }`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Form", into = "Form")]
+#[serde(from = "Form", into = "Form")]
 pub enum Initialization {
     /// Those it has.
     #[default]
@@ -38,15 +38,13 @@ struct Step {
     step: usize,
 }
 
-impl TryFrom<Form> for Initialization {
-    type Error = std::convert::Infallible;
-
-    fn try_from(form: Form) -> Result<Self, Self::Error> {
-        Ok(match form {
+impl From<Form> for Initialization {
+    fn from(form: Form) -> Self {
+        match form {
             Form::Word(Word::Keep) => Self::Keep,
             Form::Word(Word::Rewind) => Self::Rewind { step: 0 },
             Form::Table { rewind: Step { step } } => Self::Rewind { step },
-        })
+        }
     }
 }
 

@@ -140,6 +140,7 @@ impl MaskSet {
     }
 
     /// Paths and masks, in order.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Mask)> {
         self.masks.iter().map(|(path, mask)| (path.as_str(), mask))
     }

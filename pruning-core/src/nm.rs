@@ -102,9 +102,9 @@ fn four_along(scores: &[f32], order: Order, n: usize) -> Bits {
                 }
             }
             let mut word = 0u64;
-            for g in 0..16 {
-                let nibble = flags[0][g] | flags[1][g] << 1 | flags[2][g] << 2 | flags[3][g] << 3;
-                word |= u64::from(nibble) << (4 * g);
+            let [a, b, c, d] = &flags;
+            for (g, (((a, b), c), d)) in a.iter().zip(b).zip(c).zip(d).enumerate() {
+                word |= u64::from(a | b << 1 | c << 2 | d << 3) << (4 * g);
             }
             words.push(word);
         }

@@ -32,7 +32,7 @@ use serde_json::{Map, Value, json};
 /// target = "fc3"
 /// sparsity = 0.5
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Recipe<K: ?Sized> {
     /// How much is removed.
     pub budget: Budget,
@@ -56,6 +56,25 @@ pub struct Recipe<K: ?Sized> {
     pub targets: Targets,
     /// Layers with a budget of their own.
     pub overrides: Vec<Override>,
+}
+
+// Derived, it would ask the kind itself to be `Clone`.
+impl<K: ?Sized> Clone for Recipe<K> {
+    fn clone(&self) -> Self {
+        Self {
+            budget: self.budget,
+            criterion: self.criterion.clone(),
+            allocator: self.allocator.clone(),
+            granularity: self.granularity,
+            reduction: self.reduction,
+            rounding: self.rounding,
+            schedule: self.schedule.clone(),
+            initialization: self.initialization,
+            allow_empty: self.allow_empty,
+            targets: self.targets.clone(),
+            overrides: self.overrides.clone(),
+        }
+    }
 }
 
 /// How much is removed in the end.
@@ -416,7 +435,7 @@ impl<K: ?Sized> Recipe<K> {
         put("rounding", json!(self.rounding));
         put("allow_empty", json!(self.allow_empty));
         put("initialization", json!(self.initialization));
-        put("schedule", schedule_value(&self.schedule));
+        put("schedule", self.schedule.to_value());
         put("target", json!(self.targets));
         if !self.overrides.is_empty() {
             let each = self.overrides.iter().map(|o| {
@@ -438,31 +457,35 @@ impl<K: ?Sized> Recipe<K> {
     }
 }
 
+impl Schedule {
+    /// As a recipe gives it, with every default filled in.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        match self {
+            Schedule::OneShot { at } => json!({ "kind": "one_shot", "at": at }),
+            Schedule::Iterative { begin, every, rounds } => {
+                let mut value = json!({ "kind": "iterative", "begin": begin, "every": every });
+                if let Rounds::ToTarget(n) | Rounds::FractionTimes(_, n) = rounds {
+                    value["rounds"] = json!(n);
+                }
+                if let Rounds::Fraction(f) | Rounds::FractionTimes(f, _) = rounds {
+                    value["fraction"] = json!(f);
+                }
+                value
+            }
+            Schedule::Gradual { begin, end, every, initial, curve } => json!({
+                "kind": "gradual", "begin": begin, "end": end, "every": every, "initial": initial, "curve": configured(curve),
+            }),
+        }
+    }
+}
+
 fn configured<K: ?Sized>(plugin: &Configured<K>) -> Value {
     let mut map = Map::from_iter([("name".to_string(), json!(plugin.name()))]);
     if let Value::Object(config) = plugin.config() {
         map.extend(config.clone());
     }
     Value::Object(map)
-}
-
-fn schedule_value(schedule: &Schedule) -> Value {
-    match schedule {
-        Schedule::OneShot { at } => json!({ "kind": "one_shot", "at": at }),
-        Schedule::Iterative { begin, every, rounds } => {
-            let mut value = json!({ "kind": "iterative", "begin": begin, "every": every });
-            if let Rounds::ToTarget(n) | Rounds::FractionTimes(_, n) = rounds {
-                value["rounds"] = json!(n);
-            }
-            if let Rounds::Fraction(f) | Rounds::FractionTimes(f, _) = rounds {
-                value["fraction"] = json!(f);
-            }
-            value
-        }
-        Schedule::Gradual { begin, end, every, initial, curve } => json!({
-            "kind": "gradual", "begin": begin, "end": end, "every": every, "initial": initial, "curve": configured(curve),
-        }),
-    }
 }
 
 #[cfg(test)]

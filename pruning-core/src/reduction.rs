@@ -27,6 +27,13 @@ pub enum Reduction {
 pub struct NormOrder(f64);
 
 impl NormOrder {
+    /// The sum of absolute values.
+    pub const L1: Self = Self(1.0);
+    /// The Euclidean norm.
+    pub const L2: Self = Self(2.0);
+    /// The largest absolute value.
+    pub const INFINITY: Self = Self(f64::INFINITY);
+
     /// Checks the range.
     ///
     /// # Errors
@@ -326,9 +333,9 @@ mod tests {
             for (granularity, reduction) in granularities.iter().flat_map(|g| ALL.map(|r| (*g, r))) {
                 for (order, alive) in [(Order::Value, None), (Order::Absolute, None), (Order::Value, Some(&some))] {
                     let mut members = vec![Vec::new(); granularity.units(&layout)];
-                    for flat in 0..layout.len() {
+                    for (flat, &score) in scores.iter().enumerate() {
                         let (row, col) = layout.position(flat);
-                        let raw = if order == Order::Absolute { scores[flat].abs() } else { scores[flat] };
+                        let raw = if order == Order::Absolute { score.abs() } else { score };
                         let value = if alive.is_none_or(|a| a.get(flat)) { f64::from(raw) } else { 0.0 };
                         members[granularity.unit(&layout, row, col)].push(value);
                     }

@@ -181,9 +181,9 @@ pub enum RegistryError {
         /// The name.
         name: String,
         /// One origin.
-        first: Origin,
+        first: Box<Origin>,
         /// The other.
-        second: Origin,
+        second: Box<Origin>,
     },
     /// The configuration is not one of this plugin.
     #[error("{kind} {name:?}: {problem}")]
@@ -313,8 +313,8 @@ fn conflict(claims: &[Entry]) -> Option<RegistryError> {
     Some(RegistryError::Conflict {
         kind: first.kind,
         name: first.name.to_string(),
-        first: first.origin,
-        second: second.origin,
+        first: Box::new(first.origin),
+        second: Box::new(second.origin),
     })
 }
 

@@ -192,6 +192,9 @@ impl<'a> Scores<'a> {
 /// Returns how many each layer keeps: layer `l` keeps its scores above one threshold common to all, but at least
 /// `bounds[l].0` and at most `bounds[l].1` units. Equal scores at the threshold go to earlier layers. The counts add up to `keep`
 /// exactly; `None` if the bounds do not allow that total.
+///
+/// # Panics
+/// There are not as many bounds as layers.
 #[must_use]
 pub fn share_highest(layers: &[&Scores<'_>], bounds: &[(usize, usize)], keep: usize) -> Option<Vec<usize>> {
     assert_eq!(layers.len(), bounds.len(), "bounds for each layer");

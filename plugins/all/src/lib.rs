@@ -1,1 +1,23 @@
-//! Soon.
+//! Every strategy of this project, linked and registered.
+//!
+//! Depend on this crate and call [`all`], or [`Plugins::linked`] after it, to use any of them by name in a recipe.
+
+pub use {pruning_allocation as allocation, pruning_magnitude as magnitude, pruning_schedule as schedule};
+
+use pruning_core::Plugins;
+
+/// Every plugin of this project, and every one that other crates of the program have registered.
+///
+/// ```
+/// let plugins = pruning_plugins::all();
+/// assert!(plugins.iter().any(|entry| entry.name() == "magnitude"));
+/// assert_eq!(plugins.check(), Ok(()));
+/// ```
+#[must_use]
+pub fn all() -> Plugins {
+    let mut plugins = Plugins::linked();
+    pruning_allocation::register(&mut plugins);
+    pruning_magnitude::register(&mut plugins);
+    pruning_schedule::register(&mut plugins);
+    plugins
+}

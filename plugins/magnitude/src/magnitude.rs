@@ -1,0 +1,94 @@
+use burn::tensor::Tensor;
+use pruning_burn::{Criterion, CriterionError, LayerView, NormOrder, Order, Plugin, Reduction};
+use serde::{Deserialize, Serialize};
+
+/// Absolute value of each weight; p-norm of each block or channel.
+///
+/// Single weights score `|w|`, whatever `p`, since every p-norm of one number is that. A unit of several scores
+/// `(sum |w|^p)^(1/p)`, and `max |w|` for `p = inf`.
+///
+/// # Shapes
+/// The weight matrix, handed over as it is.
+///
+/// # Config
+/// - `p`: order of the norm, above 0, `inf` included; default 1.
+///
+/// ```
+/// # use pruning_burn::{Plugins, Pruner};
+/// # let mut plugins = Plugins::empty();
+/// # pruning_magnitude::register(&mut plugins);
+/// # let recipe = r#"
+/// granularity = "2:4"
+/// criterion = { name = "magnitude", p = 2 }
+/// # "#;
+/// # Pruner::from_toml(recipe, &plugins)?;
+/// # Ok::<(), pruning_burn::RecipeError>(())
+/// ```
+///
+/// # Compatible implementations
+/// `torch.nn.utils.prune`: `l1_unstructured` (elements), `ln_structured` with `n = p` (channels, `dim = 0` for output and
+/// `dim = 1` for input). Ties go to the lower index here, and anywhere there.
+///
+/// # Errors
+/// None; weights that are not finite are found when the scores are ranked.
+///
+/// # References
+/// Song Han, Jeff Pool, John Tran, William J. Dally, "Learning both Weights and Connections for Efficient Neural Networks",
+/// 2015, arXiv:1506.02626; for channels Hao Li et al., "Pruning Filters for Efficient ConvNets", 2016, arXiv:1608.08710.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Magnitude {
+    /// Order of the norm.
+    pub p: NormOrder,
+}
+
+impl Default for Magnitude {
+    fn default() -> Self {
+        Self::l1()
+    }
+}
+
+impl Magnitude {
+    /// With norms of order `p`.
+    #[must_use]
+    pub fn new(p: NormOrder) -> Self {
+        Self { p }
+    }
+
+    /// `p = 1`.
+    #[must_use]
+    pub fn l1() -> Self {
+        Self::new(NormOrder::L1)
+    }
+
+    /// `p = 2`.
+    #[must_use]
+    pub fn l2() -> Self {
+        Self::new(NormOrder::L2)
+    }
+}
+
+impl Plugin for Magnitude {
+    const NAME: &'static str = "magnitude";
+    const SUMMARY: &'static str = "Absolute value of each weight; p-norm of each block or channel.";
+    const REFERENCES: &'static [&'static str] =
+        &["Han et al. 2015, arXiv:1506.02626", "Li et al. 2016, arXiv:1608.08710"];
+}
+
+impl Criterion for Magnitude {
+    fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError> {
+        Ok(layer.weight())
+    }
+
+    // The sign is dropped when the scores are ranked, which saves a tensor as large as the weights.
+    fn order(&self) -> Order {
+        Order::Absolute
+    }
+
+    fn reduction(&self) -> Reduction {
+        Reduction::Norm(self.p)
+    }
+}
+
+pruning_burn::register_criterion!(Magnitude);

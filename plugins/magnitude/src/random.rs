@@ -1,0 +1,78 @@
+use burn::tensor::{Tensor, TensorData};
+use pruning_burn::{Criterion, CriterionError, LayerView, Plugin};
+use serde::{Deserialize, Serialize};
+
+/// Random scores from a seed: the baseline every other criterion has to beat.
+///
+/// Drawn uniformly from `[0, 1)` on the host from the seed and the parameter's path, so a mask is the same on every device,
+/// and one layer's does not depend on the others. Pruning again with one seed draws the same scores.
+///
+/// # Shapes
+/// The shape of the weight matrix.
+///
+/// # Config
+/// - `seed`: default 0.
+///
+/// ```
+/// # use pruning_burn::{Plugins, Pruner};
+/// # let mut plugins = Plugins::empty();
+/// # pruning_magnitude::register(&mut plugins);
+/// # let recipe = r#"
+/// granularity = "2:4"
+/// criterion = { name = "random", seed = 7 }
+/// # "#;
+/// # Pruner::from_toml(recipe, &plugins)?;
+/// # Ok::<(), pruning_burn::RecipeError>(())
+/// ```
+///
+/// # Compatible implementations
+/// `torch.nn.utils.prune.random_unstructured` and `random_structured`: the same counts, other random numbers.
+///
+/// # Errors
+/// None.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Random {
+    /// Seed of the scores.
+    pub seed: u64,
+}
+
+impl Random {
+    /// With a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { seed }
+    }
+}
+
+impl Plugin for Random {
+    const NAME: &'static str = "random";
+    const SUMMARY: &'static str = "Random scores from a seed, the same on every device.";
+}
+
+impl Criterion for Random {
+    fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError> {
+        let [rows, cols] = layer.weight().dims();
+        // FNV-1a of the path (http://www.isthe.com/chongo/tech/comp/fnv), so that every layer has a stream of its own.
+        let hash = |h: u64, byte: u8| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let start = layer.path().bytes().fold(0xcbf2_9ce4_8422_2325 ^ split_mix(self.seed), hash);
+        let scores = (0..(rows * cols) as u64).map(|i| unit(split_mix(start.wrapping_add(i)))).collect();
+        Ok(Tensor::from_data(TensorData::new::<f32, _>(scores, [rows, cols]), &layer.device()))
+    }
+}
+
+/// One step of SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
+fn split_mix(state: u64) -> u64 {
+    let mut z = state.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The upper 24 bits as a fraction: every value is exact in 32-bit floats.
+fn unit(bits: u64) -> f32 {
+    (bits >> 40) as f32 / (1u64 << 24) as f32
+}
+
+pruning_burn::register_criterion!(Random);

@@ -1,0 +1,279 @@
+//! Masks on a model: attach, update, finish, undo.
+
+use crate::PruneError;
+use crate::host;
+use crate::layers::{Layer, Position, layers};
+use burn::module::{Module, ModuleMapper, Param, Reparameterization, Reparameterizer};
+use burn::tensor::{Bool, Tensor};
+use pruning_core::{Bits, LayerReport, Mask, MaskSet, Report};
+use std::collections::BTreeMap;
+
+pub(crate) const NAME: &str = "prune";
+pub(crate) const FIELD: &str = "keep";
+
+/// A mask on a parameter: the effective weight is the base with pruned entries zero.
+///
+/// The base stays as it is, in the record too (`fc1.weight`, beside `fc1.weight.prune.keep`), so a mask can be taken off.
+/// The gradient of the base is zero where it is pruned.
+#[derive(Module, Debug)]
+pub struct PruningMask {
+    /// One boolean for each element, in memory order; a single one for a mask that keeps all.
+    keep: Param<Tensor<1, Bool>>,
+}
+
+impl Reparameterization for PruningMask {
+    const NAME: &'static str = NAME;
+
+    fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
+        let keep = self.keep.val();
+        let shape = base.shape();
+        if keep.dims()[0] != shape.num_elements() {
+            return base;
+        }
+        // A product costs a tenth of what `mask_fill` costs on Flex, forward and backward.
+        let keep = keep.reshape(shape).float();
+        let keep = if keep.dtype() == base.dtype() { keep } else { keep.cast(base.dtype()) };
+        base * keep
+    }
+}
+
+struct Attach<'a> {
+    keep: &'a BTreeMap<String, Bits>,
+}
+
+impl Reparameterizer for Attach<'_> {
+    type Reparam = PruningMask;
+
+    fn reparameterize<const D: usize>(
+        &mut self,
+        path: &str,
+        param: Param<Tensor<D>>,
+    ) -> (Param<Tensor<D>>, Option<PruningMask>) {
+        let mask = self.keep.get(path).map(|bits| {
+            let keep = host::keep_on(bits, &param.lazy_device());
+            PruningMask { keep: Param::initialized(Default::default(), keep) }
+        });
+        (param, mask)
+    }
+}
+
+/// Replaces masks that are attached; `None` stands for one that keeps all.
+struct Update<'a> {
+    position: Position,
+    keep: &'a BTreeMap<String, Option<Bits>>,
+}
+
+impl ModuleMapper for Update<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn map_bool<const D: usize>(&mut self, param: Param<Tensor<D, Bool>>) -> Param<Tensor<D, Bool>> {
+        let Some((path, rest)) = self.position.carried() else { return param };
+        match self.keep.get(&path).filter(|_| rest == [NAME, FIELD]) {
+            None => param,
+            Some(keep) => param.map(|old| {
+                let bits = keep.clone().unwrap_or_else(|| Bits::ones(1));
+                host::keep_on(&bits, &old.device()).reshape([bits.len(); D])
+            }),
+        }
+    }
+}
+
+/// Puts masks on parameters, attached ones or not. Paths are those of [`Layer`], and masks fit.
+pub(crate) fn put<M: Module>(model: &M, all: &[Layer], masks: Vec<(usize, Bits)>) -> M {
+    let (mut fresh, mut update) = (BTreeMap::new(), BTreeMap::new());
+    for (index, bits) in masks {
+        let layer = &all[index];
+        for path in std::iter::once(&layer.path).chain(&layer.aliases) {
+            if layer.keep.is_some() {
+                update.insert(path.clone(), Some(bits.clone()));
+            } else {
+                fresh.insert(path.clone(), bits.clone());
+            }
+        }
+    }
+    let mut model = model.clone();
+    if !fresh.is_empty() {
+        model = model.apply_reparameterization(Attach { keep: &fresh });
+    }
+    if !update.is_empty() {
+        model = model.map(&mut Update { position: Position::default(), keep: &update });
+    }
+    model
+}
+
+/// Whether a parameter carries something that is not our mask.
+pub(crate) fn foreign(layer: &Layer) -> Option<&String> {
+    layer.carries.as_ref().filter(|_| layer.keep.is_none())
+}
+
+pub(crate) fn paths(all: &[Layer]) -> Vec<String> {
+    all.iter().map(|l| l.path.clone()).collect()
+}
+
+fn index_of(all: &[Layer], path: &str) -> Result<usize, PruneError> {
+    all.iter()
+        .position(|l| l.path == path || l.aliases.iter().any(|alias| alias == path))
+        .ok_or_else(|| PruneError::UnknownParameter { path: path.to_string(), paths: paths(all) })
+}
+
+fn fit(all: &[Layer], masks: &MaskSet) -> Result<Vec<(usize, Bits)>, PruneError> {
+    let mut fitted: Vec<(usize, Bits)> = Vec::new();
+    for (path, mask) in masks.iter() {
+        let index = index_of(all, path)?;
+        let layer = &all[index];
+        if layer.shape != mask.shape() {
+            let (expected, found) = (layer.shape.clone(), mask.shape().to_vec());
+            return Err(PruneError::MaskShape { path: path.to_string(), expected, found });
+        }
+        if let Some(name) = foreign(layer) {
+            return Err(PruneError::Reparameterized { path: path.to_string(), name: name.clone() });
+        }
+        if layer.buffer {
+            return Err(PruneError::Buffer { path: path.to_string() });
+        }
+        // The same parameter under two of its paths.
+        if fitted.iter().any(|(i, _)| *i == index) {
+            return Err(pruning_core::MaskError::Duplicate { path: path.to_string() }.into());
+        }
+        fitted.push((index, mask.bits().clone()));
+    }
+    Ok(fitted)
+}
+
+/// Attaches masks of your own to parameters that carry none, and reports what they keep.
+///
+/// ```
+/// # use burn::{nn::LinearConfig, tensor::Device};
+/// use pruning_burn::{Bits, Mask, MaskSet, attach_masks};
+/// let mut layer = LinearConfig::new(2, 3).init(&Device::flex());
+/// let keep = Bits::from_bools(&[true, false, true, true, false, true]);
+/// let masks = MaskSet::new([("weight".to_string(), Mask::new([2, 3], keep)?)])?;
+/// let report = attach_masks(&mut layer, &masks)?;
+/// assert_eq!(report.kept(), 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// A path that the model has not, a mask of another shape, a parameter that carries a mask or another
+/// reparameterization; an empty set.
+pub fn attach_masks<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report, PruneError> {
+    let all = layers(model);
+    let fitted = fit(&all, masks)?;
+    if fitted.is_empty() {
+        return Err(PruneError::NoTarget);
+    }
+    if let Some((index, _)) = fitted.iter().find(|(i, _)| all[*i].keep.is_some()) {
+        return Err(PruneError::AlreadyAttached { path: all[*index].path.clone() });
+    }
+    *model = put(model, &all, fitted);
+    report(model)
+}
+
+/// Replaces masks that are attached; a weight that was pruned may come back, with the value it has in the base.
+///
+/// # Errors
+/// As [`attach_masks`], but the parameters must carry masks.
+pub fn update_masks<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report, PruneError> {
+    let all = layers(model);
+    let fitted = fit(&all, masks)?;
+    if fitted.is_empty() {
+        return Err(PruneError::NoTarget);
+    }
+    if let Some((index, _)) = fitted.iter().find(|(i, _)| all[*i].keep.is_none()) {
+        return Err(PruneError::NotAttached { path: all[*index].path.clone() });
+    }
+    *model = put(model, &all, fitted);
+    report(model)
+}
+
+/// The masks that are attached, in the order of the model; a tied parameter under its first path.
+#[must_use]
+pub fn masks<M: Module>(model: &M) -> MaskSet {
+    let mut set = Vec::new();
+    for layer in layers(model) {
+        if let Some(keep) = layer.keep {
+            let bits = host::bits(keep);
+            // A mask of one boolean keeps all.
+            let bits = if bits.len() == layer.layout.len() { bits } else { Bits::ones(layer.layout.len()) };
+            set.extend(Mask::new(layer.shape, bits).map(|mask| (layer.path, mask)));
+        }
+    }
+    MaskSet::new(set).unwrap_or_default()
+}
+
+/// What the attached masks keep.
+///
+/// # Errors
+/// No mask is attached.
+pub fn report<M: Module>(model: &M) -> Result<Report, PruneError> {
+    let all = layers(model);
+    let masks = masks(model);
+    if masks.is_empty() {
+        return Err(PruneError::NotAttached { path: "model".to_string() });
+    }
+    let mut report = Report::default();
+    report.parameters = parameters(&all);
+    for (path, mask) in masks.iter() {
+        let layer = &all[index_of(&all, path)?];
+        report.layers.push(LayerReport {
+            path: layer.path.clone(),
+            aliases: layer.aliases.clone(),
+            kind: layer.kind.clone(),
+            shape: layer.shape.clone(),
+            granularity: "element".to_string(),
+            weights: mask.len(),
+            kept: mask.kept(),
+            units: mask.len(),
+            kept_units: mask.kept(),
+            asked: 1.0 - mask.kept() as f64 / mask.len().max(1) as f64,
+        });
+    }
+    Ok(report)
+}
+
+/// Float parameters, each once, without buffers.
+pub(crate) fn parameters(all: &[Layer]) -> usize {
+    all.iter().filter(|l| !l.buffer).map(|l| l.layout.len()).sum()
+}
+
+fn foldable(all: &[Layer]) -> Result<(), PruneError> {
+    if all.iter().all(|l| l.keep.is_none()) {
+        return Err(PruneError::NotAttached { path: "model".to_string() });
+    }
+    match all.iter().find_map(|l| foreign(l).map(|name| (l, name))) {
+        Some((layer, name)) => Err(PruneError::WouldFold { path: layer.path.clone(), name: name.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Folds the masks in: a plain module again, with zeros where it was pruned, whose record any Burn program loads.
+///
+/// # Errors
+/// No mask is attached, or a parameter carries a reparameterization of another kind, which Burn would fold in too.
+pub fn finish<M: Module>(model: &mut M) -> Result<Report, PruneError> {
+    foldable(&layers(model))?;
+    let report = report(model)?;
+    *model = model.clone().materialize();
+    Ok(report)
+}
+
+/// Takes the masks off again: the dense weights, bit for bit, with what training has made of those that were kept.
+///
+/// # Errors
+/// As [`finish`].
+pub fn undo<M: Module>(model: &mut M) -> Result<(), PruneError> {
+    let all = layers(model);
+    foldable(&all)?;
+    let masked = all.iter().filter(|l| l.keep.is_some());
+    let keep =
+        masked.flat_map(|l| std::iter::once(&l.path).chain(&l.aliases)).map(|path| (path.clone(), None)).collect();
+    let open = model.clone().map(&mut Update { position: Position::default(), keep: &keep });
+    *model = open.materialize();
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Why a pruning did not happen: [`PruneError`].
+
+use crate::CriterionError;
+use pruning_core::{ChooseError, MaskError};
+
+/// Why a model could not be pruned. The model is what it was before the call.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PruneError {
+    /// A pattern of the recipe matches no parameter.
+    #[error("{role} {pattern:?} matches no parameter; there are: {}", .paths.join(", "))]
+    Unmatched {
+        /// Where the pattern stands.
+        role: &'static str,
+        /// The pattern.
+        pattern: String,
+        /// Float parameters of the model.
+        paths: Vec<String>,
+    },
+    /// Nothing is left to prune.
+    #[error(
+        "no parameter is a target: the model has no weight of a linear or convolution layer that the patterns \
+             select; name the parameters in target.include"
+    )]
+    NoTarget,
+    /// Two overrides are for one layer.
+    #[error("{path}: the overrides {first:?} and {second:?} both match; keep one of them")]
+    TwoOverrides {
+        /// The layer.
+        path: String,
+        /// One pattern.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// An override matches layers, but none of them is a target.
+    #[error("override {pattern:?} matches no target: the layers it matches are excluded or not prunable by default")]
+    IdleOverride {
+        /// The pattern.
+        pattern: String,
+    },
+    /// The model has no parameter of this path.
+    #[error("{path}: the model has no such float parameter; there are: {}", .paths.join(", "))]
+    UnknownParameter {
+        /// The path.
+        path: String,
+        /// Float parameters of the model.
+        paths: Vec<String>,
+    },
+    /// The mask is for a parameter of another shape.
+    #[error("{path}: the mask has shape {found:?}, the parameter {expected:?}")]
+    MaskShape {
+        /// The parameter.
+        path: String,
+        /// Shape of the parameter.
+        expected: Vec<usize>,
+        /// Shape of the mask.
+        found: Vec<usize>,
+    },
+    /// Masks that make no set.
+    #[error(transparent)]
+    Mask(#[from] MaskError),
+    /// The parameter carries a mask.
+    #[error("{path}: a mask is attached already; update it, or finish or undo first")]
+    AlreadyAttached {
+        /// The parameter.
+        path: String,
+    },
+    /// The model, or the parameter, carries no mask.
+    #[error("{path}: no mask is attached; attach one first (a finished or undone model has none)")]
+    NotAttached {
+        /// The parameter; `model` for all of it.
+        path: String,
+    },
+    /// The parameter carries a reparameterization that is not ours.
+    #[error(
+        "{path}: carries the reparameterization {name:?}, and Burn allows one for each parameter; merge it first \
+             (Module::materialize), or exclude the parameter"
+    )]
+    Reparameterized {
+        /// The parameter.
+        path: String,
+        /// Name of the reparameterization.
+        name: String,
+    },
+    /// Burn folds all reparameterizations of a module or none.
+    #[error(
+        "{path}: carries the reparameterization {name:?}, which Burn would fold in together with the masks; merge it \
+             first (Module::materialize)"
+    )]
+    WouldFold {
+        /// The parameter.
+        path: String,
+        /// Name of the reparameterization.
+        name: String,
+    },
+    /// The parameter cannot carry a mask.
+    #[error("{path}: is a running statistic, which no mask can stay on; exclude it")]
+    Buffer {
+        /// The parameter.
+        path: String,
+    },
+    /// A criterion failed on a layer.
+    #[error("{path}: criterion {criterion}: {source}")]
+    Criterion {
+        /// The layer.
+        path: String,
+        /// Name of the criterion.
+        criterion: String,
+        /// Why.
+        source: CriterionError,
+    },
+    /// No masks could be chosen.
+    #[error(transparent)]
+    Choose(#[from] ChooseError),
+    /// The model has other targets than those the session was started with.
+    #[error("{path}: is a target now and was none when the session began, or the reverse; start a new session")]
+    TargetsChanged {
+        /// One such parameter.
+        path: String,
+    },
+}

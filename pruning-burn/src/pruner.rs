@@ -1,0 +1,224 @@
+//! A recipe at work: [`Pruner`].
+
+use crate::attach::put;
+use crate::layers::layers;
+use crate::select::{Amounts, Selection, select};
+use crate::session::Session;
+use crate::{Criterion, PruneError};
+use burn::module::Module;
+use pruning_core::{
+    Allocator, Amount, Budget, Granularity, Initialization, Pattern, Plugins, RecipeError, Reduction, Register, Report,
+    Rounding, Schedule,
+};
+use serde_json::{Map, Value, json};
+
+/// A recipe whose criterion scores Burn's layers.
+pub type Recipe = pruning_core::Recipe<dyn Criterion>;
+
+/// Prunes models by a recipe.
+///
+/// ```
+/// # use burn::{nn::LinearConfig, tensor::Device};
+/// # use pruning_burn::Plugins;
+/// # use {pruning_allocation as _, pruning_magnitude as _};
+/// use pruning_burn::{Pruner, finish};
+/// let pruner = Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?;
+/// let mut model = LinearConfig::new(20, 10).init(&Device::flex());
+/// let report = pruner.prune(&mut model)?;
+/// assert_eq!(report.kept(), 20);
+/// finish(&mut model)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Pruner {
+    recipe: Recipe,
+}
+
+impl From<Recipe> for Pruner {
+    fn from(recipe: Recipe) -> Self {
+        Self { recipe }
+    }
+}
+
+impl Pruner {
+    /// From the text of a recipe.
+    ///
+    /// # Errors
+    /// Every problem of the recipe.
+    pub fn from_toml(text: &str, plugins: &Plugins) -> Result<Self, RecipeError> {
+        Recipe::from_toml(text, plugins).map(Self::from)
+    }
+
+    /// In code, with plugins as values.
+    #[must_use]
+    pub fn builder() -> PrunerBuilder {
+        PrunerBuilder { plugins: Plugins::linked(), recipe: Map::new() }
+    }
+
+    /// The recipe.
+    #[must_use]
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// Prunes now, to the full target, whatever the schedule: attaches masks, or tightens those that are attached.
+    ///
+    /// What is pruned already stays pruned. Training can go on from here; [`finish`](crate::finish) folds the masks in.
+    ///
+    /// # Errors
+    /// The recipe does not fit the model, or a weight is not finite. The model is what it was.
+    pub fn prune<M: Module>(&self, model: &mut M) -> Result<Report, PruneError> {
+        let shared = match self.recipe.budget {
+            Budget::Sparsity(sparsity) => Amount::OfTotal(sparsity),
+            Budget::Count(count) => Amount::Count(count),
+        };
+        let all = layers(model);
+        let selection = Selection::new(&self.recipe, &all)?;
+        let amounts = Amounts { shared, own: &Amount::OfTotal };
+        let (masks, report) = select(model, &self.recipe, &all, &selection, &amounts)?;
+        *model = put(model, &all, masks);
+        Ok(report)
+    }
+
+    /// Attaches masks that keep everything, and starts a [`Session`] that tightens them by the schedule.
+    ///
+    /// # Errors
+    /// The recipe does not fit the model, or a target carries a mask or another reparameterization.
+    pub fn attach<M: Module>(&self, model: &mut M) -> Result<Session, PruneError> {
+        Session::start(self, model)
+    }
+}
+
+/// Builds a [`Pruner`] in code. What a recipe file can say can be said here, and is checked in the same way.
+///
+/// ```
+/// # use pruning_magnitude::Magnitude;
+/// # use pruning_allocation::Global;
+/// use pruning_burn::Pruner;
+/// let pruner = Pruner::builder().criterion(Magnitude::l1()).allocator(Global::default()).sparsity(0.9).build()?;
+/// assert_eq!(pruner.recipe().criterion.name(), "magnitude");
+/// # Ok::<(), pruning_burn::RecipeError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct PrunerBuilder {
+    plugins: Plugins,
+    recipe: Map<String, Value>,
+}
+
+impl PrunerBuilder {
+    fn set(mut self, key: &str, value: Value) -> Self {
+        self.recipe.insert(key.to_string(), value);
+        self
+    }
+
+    fn plugin<P: Register>(mut self, key: &str, plugin: &P) -> Self {
+        self.plugins.add::<P>();
+        let mut value = json!({ "name": P::NAME });
+        if let (Some(value), Ok(Value::Object(config))) = (value.as_object_mut(), serde_json::to_value(plugin)) {
+            value.extend(config);
+        }
+        self.set(key, value)
+    }
+
+    /// Which weights matter least.
+    pub fn criterion<P: Register + Criterion>(self, criterion: P) -> Self {
+        self.plugin("criterion", &criterion)
+    }
+
+    /// How the budget is shared out.
+    pub fn allocator<P: Register + Allocator>(self, allocator: P) -> Self {
+        self.plugin("allocator", &allocator)
+    }
+
+    /// The fraction removed.
+    pub fn sparsity(self, sparsity: f64) -> Self {
+        // JSON has no NaN; as text it meets the same error.
+        let value = serde_json::Number::from_f64(sparsity).map_or_else(
+            || {
+                json!(if sparsity.is_nan() {
+                    "nan"
+                } else if sparsity > 0.0 {
+                    "inf"
+                } else {
+                    "-inf"
+                })
+            },
+            Value::Number,
+        );
+        self.set("sparsity", value)
+    }
+
+    /// The number of units removed, instead of a fraction.
+    pub fn count(self, count: usize) -> Self {
+        self.set("count", json!(count))
+    }
+
+    /// What is removed together.
+    pub fn granularity(self, granularity: Granularity) -> Self {
+        self.set("granularity", json!(granularity))
+    }
+
+    /// How element scores become unit scores.
+    pub fn reduction(self, reduction: Reduction) -> Self {
+        self.set("reduction", json!(reduction))
+    }
+
+    /// How fractions become counts.
+    pub fn rounding(self, rounding: Rounding) -> Self {
+        self.set("rounding", json!(rounding))
+    }
+
+    /// When.
+    pub fn schedule(self, schedule: &Schedule) -> Self {
+        self.set("schedule", schedule.to_value())
+    }
+
+    /// From which weights training goes on.
+    pub fn initialization(self, initialization: Initialization) -> Self {
+        self.set("initialization", json!(initialization))
+    }
+
+    /// Lets a layer lose all its units.
+    pub fn allow_empty(self) -> Self {
+        self.set("allow_empty", json!(true))
+    }
+
+    fn pattern(mut self, key: &str, pattern: impl Into<String>) -> Self {
+        let target = self.recipe.entry("target").or_insert_with(|| json!({}));
+        if let Some(list) = target[key].as_array_mut() {
+            list.push(json!(Pattern::new(pattern)));
+        } else {
+            target[key] = json!([Pattern::new(pattern)]);
+        }
+        self
+    }
+
+    /// Adds a pattern of parameters to prune.
+    pub fn include(self, pattern: impl Into<String>) -> Self {
+        self.pattern("include", pattern)
+    }
+
+    /// Adds a pattern of parameters to leave alone.
+    pub fn exclude(self, pattern: impl Into<String>) -> Self {
+        self.pattern("exclude", pattern)
+    }
+
+    /// Gives the layers of a pattern a sparsity of their own; 0 leaves them dense.
+    pub fn layer_sparsity(mut self, pattern: impl Into<String>, sparsity: f64) -> Self {
+        let each = json!({ "target": Pattern::new(pattern), "sparsity": sparsity });
+        match self.recipe.entry("override").or_insert_with(|| json!([])) {
+            Value::Array(list) => list.push(each),
+            other => *other = json!([each]),
+        }
+        self
+    }
+
+    /// Checks it all.
+    ///
+    /// # Errors
+    /// Every problem there is.
+    pub fn build(self) -> Result<Pruner, RecipeError> {
+        Recipe::from_value(Value::Object(self.recipe), &self.plugins).map(Pruner::from)
+    }
+}

@@ -1,0 +1,270 @@
+//! Which layers a recipe prunes, and the masks it chooses for them.
+
+use crate::attach::{foreign, parameters, paths};
+use crate::host::{self, Numbers, to_matrix};
+use crate::layers::{Layer, Position};
+use crate::{Criterion, LayerView, PruneError, Recipe};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{DType, Tensor};
+use pruning_core::{
+    Amount, Bits, Candidate, Configured, Granularity, LayerReport, Match, NOT_DEFAULT, Pattern, Report, Rules, Skipped,
+    Sparsity, choose,
+};
+use std::collections::BTreeMap;
+
+/// A layer that a recipe prunes.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// Index into the layers of the model.
+    pub(crate) layer: usize,
+    pub(crate) granularity: Granularity,
+    /// A sparsity apart from the shared budget.
+    pub(crate) own: Option<Sparsity>,
+}
+
+/// The layers of a model that a recipe prunes, in the order of the model, and those it does not.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    pub(crate) targets: Vec<Target>,
+    pub(crate) skipped: Vec<Skipped>,
+}
+
+fn names(layer: &Layer) -> impl Iterator<Item = &String> {
+    std::iter::once(&layer.path).chain(&layer.aliases)
+}
+
+impl Selection {
+    /// Applies the patterns of the recipe; nothing is computed.
+    pub(crate) fn new(recipe: &Recipe, all: &[Layer]) -> Result<Self, PruneError> {
+        let overridden = recipe.overrides.iter().map(|o| &o.target);
+        for (role, patterns) in [
+            ("target.include", recipe.targets.include.iter().collect::<Vec<_>>()),
+            ("target.exclude", recipe.targets.exclude.iter().collect()),
+            ("override", overridden.collect()),
+        ] {
+            let idle = |p: &Pattern| !all.iter().flat_map(names).any(|name| p.matches(name).is_some());
+            // The default pattern on a model without parameters is told better below.
+            if let Some(pattern) = patterns.iter().find(|p| !all.is_empty() && idle(p)) {
+                return Err(PruneError::Unmatched { role, pattern: pattern.to_string(), paths: paths(all) });
+            }
+        }
+        let mut selection = Self { targets: Vec::new(), skipped: Vec::new() };
+        let mut used = vec![false; recipe.overrides.len()];
+        for (index, layer) in all.iter().enumerate() {
+            match selection.judge(recipe, layer, &mut used)? {
+                Ok((granularity, own)) => selection.targets.push(Target { layer: index, granularity, own }),
+                Err(why) => selection.skipped.push(Skipped { path: layer.path.clone(), why }),
+            }
+        }
+        if let Some((_, o)) = used.iter().zip(&recipe.overrides).find(|(used, _)| !**used) {
+            return Err(PruneError::IdleOverride { pattern: o.target.to_string() });
+        }
+        if selection.targets.is_empty() {
+            return Err(PruneError::NoTarget);
+        }
+        Ok(selection)
+    }
+
+    /// The layer's granularity and own sparsity, or why it is none of the targets.
+    #[expect(clippy::type_complexity, reason = "a verdict within a fallible function")]
+    fn judge(
+        &self,
+        recipe: &Recipe,
+        layer: &Layer,
+        used: &mut [bool],
+    ) -> Result<Result<(Granularity, Option<Sparsity>), String>, PruneError> {
+        if let Some(pattern) = names(layer).find_map(|name| recipe.targets.excluded(name)) {
+            return Ok(Err(format!("excluded by {:?}", pattern.as_str())));
+        }
+        let named = |p: &Pattern| names(layer).any(|name| p.matches(name) == Some(Match::Named));
+        if !names(layer).any(|name| recipe.targets.contains(name, layer.by_default)) {
+            let covered = names(layer).any(|name| recipe.targets.include.iter().any(|p| p.matches(name).is_some()));
+            return Ok(Err(match (layer.buffer, covered) {
+                (true, _) => "a running statistic".to_string(),
+                (_, true) => NOT_DEFAULT.to_string(),
+                (_, false) => "not in target.include".to_string(),
+            }));
+        }
+        if layer.buffer {
+            // `*.running_mean` names a thing that no mask stays on.
+            let wanted = recipe.targets.include.iter().any(named);
+            debug_assert!(wanted);
+            return Err(PruneError::Buffer { path: layer.path.clone() });
+        }
+        let matching = |p: &Pattern| names(layer).any(|name| p.matches(name).is_some());
+        let mut own = recipe.overrides.iter().enumerate().filter(|(_, o)| matching(&o.target));
+        let first = own.next();
+        if let (Some((_, first)), Some((_, second))) = (&first, own.next()) {
+            let (first, second) = (first.target.to_string(), second.target.to_string());
+            return Err(PruneError::TwoOverrides { path: layer.path.clone(), first, second });
+        }
+        if let Some((i, _)) = first {
+            used[i] = true;
+        }
+        if first.is_some_and(|(_, o)| o.sparsity == Sparsity::ZERO) {
+            return Ok(Err("left dense by an override".to_string()));
+        }
+        if let Some(name) = foreign(layer) {
+            return Err(PruneError::Reparameterized { path: layer.path.clone(), name: name.clone() });
+        }
+        let granularity = first.and_then(|(_, o)| o.granularity).unwrap_or(recipe.granularity);
+        Ok(Ok((granularity, first.map(|(_, o)| o.sparsity))))
+    }
+}
+
+/// How much is pruned now: of the shared budget, and of a layer with a sparsity of its own.
+pub(crate) struct Amounts<'a> {
+    pub(crate) shared: Amount,
+    pub(crate) own: &'a dyn Fn(Sparsity) -> Amount,
+}
+
+/// Scores the targets and chooses their masks. The module is only read.
+pub(crate) fn select<M: Module>(
+    module: &M,
+    recipe: &Recipe,
+    all: &[Layer],
+    selection: &Selection,
+    amounts: &Amounts<'_>,
+) -> Result<(Vec<(usize, Bits)>, Report), PruneError> {
+    let alive: Vec<Option<Bits>> = selection
+        .targets
+        .iter()
+        .map(|t| all[t.layer].keep.clone().map(host::bits).filter(|bits| bits.len() == all[t.layer].layout.len()))
+        .collect();
+    let scores = score(module, &recipe.criterion, all, selection, &alive)?;
+    let reduction = recipe.reduction.unwrap_or_else(|| recipe.criterion.reduction());
+    let order = recipe.criterion.order();
+    let candidates: Vec<_> = (selection.targets.iter().zip(&scores).zip(&alive))
+        .map(|((target, scores), alive)| Candidate {
+            path: &all[target.layer].path,
+            layout: all[target.layer].layout,
+            scores: scores.as_slice(),
+            order,
+            alive: alive.as_ref(),
+            granularity: target.granularity,
+            reduction,
+            own: target.own.map(amounts.own),
+        })
+        .collect();
+    let rules = Rules {
+        amount: amounts.shared,
+        rounding: recipe.rounding,
+        allow_empty: recipe.allow_empty,
+        allocator: recipe.allocator.as_deref(),
+    };
+    let chosen = choose(&candidates, &rules)?;
+    drop(candidates);
+    let mut report = Report::default();
+    report.parameters = parameters(all);
+    report.skipped = selection.skipped.clone();
+    let mut masks = Vec::with_capacity(chosen.len());
+    for (target, chosen) in selection.targets.iter().zip(chosen) {
+        let layer = &all[target.layer];
+        report.layers.push(LayerReport {
+            path: layer.path.clone(),
+            aliases: layer.aliases.clone(),
+            kind: layer.kind.clone(),
+            shape: layer.shape.clone(),
+            granularity: target.granularity.to_string(),
+            weights: layer.layout.len(),
+            kept: chosen.keep.count_ones(),
+            units: chosen.units,
+            kept_units: chosen.kept_units,
+            asked: chosen.asked,
+        });
+        masks.push((target.layer, chosen.keep));
+    }
+    Ok((masks, report))
+}
+
+struct Scoring<'a> {
+    criterion: &'a Configured<dyn Criterion>,
+    all: &'a [Layer],
+    /// Path to layer and place in the result.
+    wanted: BTreeMap<&'a str, (usize, usize)>,
+    alive: &'a [Option<Bits>],
+    position: Position,
+    numbers: Vec<Option<Numbers>>,
+    error: Option<PruneError>,
+}
+
+impl Scoring<'_> {
+    fn numbers<const D: usize>(
+        &self,
+        base: Tensor<D>,
+        layer: &Layer,
+        alive: Option<&Bits>,
+    ) -> Result<Numbers, PruneError> {
+        let base = base.without_autodiff();
+        let base = match alive {
+            None => base,
+            Some(bits) => {
+                let keep = host::keep_on(bits, &base.device()).reshape(base.shape()).float();
+                let dtype = base.dtype();
+                base * keep.cast(dtype)
+            }
+        };
+        let weight = to_matrix(base, &layer.layout);
+        let expected = weight.dims();
+        let failed = |source| PruneError::Criterion {
+            path: layer.path.clone(),
+            criterion: self.criterion.name().to_string(),
+            source,
+        };
+        let view =
+            LayerView { path: &layer.path, kind: &layer.kind, shape: &layer.shape, layout: layer.layout, weight };
+        let scores = self.criterion.score(&view).map_err(failed)?;
+        let found = scores.dims();
+        if found != expected {
+            return Err(failed(crate::CriterionError::Shape { expected, found }));
+        }
+        let scores = if scores.dtype() == DType::F32 { scores } else { scores.cast(DType::F32) };
+        Ok(Numbers::read(scores, &layer.layout))
+    }
+}
+
+impl ModuleVisitor for Scoring<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.position.carried().is_some() || self.error.is_some() {
+            return;
+        }
+        if let Some(&(layer, place)) = self.wanted.get(self.position.path().as_str()) {
+            match self.numbers(param.base(), &self.all[layer], self.alive[place].as_ref()) {
+                Ok(numbers) => self.numbers[place] = Some(numbers),
+                Err(error) => self.error = Some(error),
+            }
+        }
+    }
+}
+
+fn score<M: Module>(
+    module: &M,
+    criterion: &Configured<dyn Criterion>,
+    all: &[Layer],
+    selection: &Selection,
+    alive: &[Option<Bits>],
+) -> Result<Vec<Numbers>, PruneError> {
+    let targets = selection.targets.iter().enumerate();
+    let mut scoring = Scoring {
+        criterion,
+        all,
+        wanted: targets.map(|(place, t)| (all[t.layer].path.as_str(), (t.layer, place))).collect(),
+        alive,
+        position: Position::default(),
+        numbers: selection.targets.iter().map(|_| None).collect(),
+        error: None,
+    };
+    module.visit(&mut scoring);
+    match scoring.error {
+        Some(error) => Err(error),
+        None => Ok(scoring.numbers.into_iter().flatten().collect()),
+    }
+}

@@ -1,0 +1,257 @@
+//! Masked models on disk, and sessions with them.
+
+use crate::attach::{FIELD, NAME, paths, put};
+use crate::layers::layers;
+use crate::snapshot::Snapshot;
+use crate::{PruneError, Pruner, Session};
+use burn::module::Module;
+use burn::store::ModuleRecord;
+use burn::tensor::{Device, Tensor, TensorData};
+use burn_pack::{Reader, Writer};
+use pruning_core::Bits;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::Path;
+
+const METADATA: &str = "pruning.session";
+const SNAPSHOT: &str = "pruning.snapshot/";
+
+/// Why a file could not be written or read. Model and file are what they were.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The file cannot be written.
+    #[error("{file}: cannot be written: {reason}")]
+    Write {
+        /// The file.
+        file: String,
+        /// What the store says.
+        reason: String,
+    },
+    /// The file cannot be read, or is damaged.
+    #[error("{file}: cannot be read: {reason}")]
+    Read {
+        /// The file.
+        file: String,
+        /// What the store says.
+        reason: String,
+    },
+    /// The file holds a model, but no session.
+    #[error("{file}: holds no pruning session; load it as a model, or start a session")]
+    NoSession {
+        /// The file.
+        file: String,
+    },
+    /// The session in the file followed another recipe.
+    #[error("{file}: the session followed another recipe, which differs in: {}", .keys.join(", "))]
+    OtherRecipe {
+        /// The file.
+        file: String,
+        /// Top-level keys of the recipe with another value.
+        keys: Vec<String>,
+    },
+    /// A mask of the file is as long as no parameter of the model.
+    #[error(
+        "{file}: the mask of {path} has {found} elements, the parameter {expected}: is the module built as it was?"
+    )]
+    MaskLength {
+        /// The file.
+        file: String,
+        /// The parameter.
+        path: String,
+        /// Elements of the parameter.
+        expected: usize,
+        /// Bits of the mask.
+        found: usize,
+    },
+    /// A snapshot tensor does not fit its parameter.
+    #[error("{file}: the snapshot of {path} does not fit the parameter")]
+    Snapshot {
+        /// The file.
+        file: String,
+        /// The parameter.
+        path: String,
+    },
+    /// The model cannot take what is in the file.
+    #[error("{file}: does not fit the module: {reason}")]
+    Misfit {
+        /// The file.
+        file: String,
+        /// What the record says.
+        reason: String,
+    },
+    /// The masks cannot be attached.
+    #[error("{file}: {source}")]
+    Prune {
+        /// The file.
+        file: String,
+        /// Why.
+        source: PruneError,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    recipe: Value,
+    step: usize,
+    targets: Vec<String>,
+    snapshot: bool,
+}
+
+/// Saves a model with its masks, as a burnpack file: written beside its final name, then renamed, so that no half file is left.
+///
+/// A finished model can as well be saved by Burn's own `save_file`.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn save<M: Module>(model: &M, file: impl AsRef<Path>) -> Result<(), StoreError> {
+    write(model, None, file.as_ref())
+}
+
+/// Loads a model that [`save`] or [`Session::save`] wrote into a freshly built module: attaches its masks, then loads it all.
+///
+/// # Errors
+/// The file is damaged, or does not fit the module.
+pub fn load<M: Module>(model: &mut M, file: impl AsRef<Path>) -> Result<(), StoreError> {
+    *model = read(model, file.as_ref())?.0;
+    Ok(())
+}
+
+impl Session {
+    /// Saves model and session, so that [`Pruner::load`] goes on where this one is.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save<M: Module>(&self, model: &M, file: impl AsRef<Path>) -> Result<(), StoreError> {
+        write(model, Some(self), file.as_ref())
+    }
+}
+
+impl Pruner {
+    /// Loads a model and its session into a freshly built module. The recipe must be the one that the session followed.
+    ///
+    /// # Errors
+    /// The file is damaged, holds no session or one of another recipe, or does not fit the module.
+    pub fn load<M: Module>(&self, model: &mut M, file: impl AsRef<Path>) -> Result<Session, StoreError> {
+        let file = file.as_ref();
+        let (loaded, state, mut snapshot) = read(model, file)?;
+        let name = || file.display().to_string();
+        let state = state.ok_or_else(|| StoreError::NoSession { file: name() })?;
+        let recipe = self.recipe().to_value();
+        if recipe != state.recipe {
+            let object = |v: &Value| v.as_object().cloned().unwrap_or_default();
+            let (ours, theirs) = (object(&recipe), object(&state.recipe));
+            let mut keys: Vec<_> =
+                ours.keys().chain(theirs.keys()).filter(|k| ours.get(*k) != theirs.get(*k)).cloned().collect();
+            keys.sort();
+            keys.dedup();
+            return Err(StoreError::OtherRecipe { file: name(), keys });
+        }
+        let expected = Snapshot::of(&loaded).values;
+        let fits = |(path, value): (&String, &Tensor<1>)| expected.get(path).is_some_and(|p| p.dims() == value.dims());
+        if let Some((path, _)) = snapshot.values.iter().find(|(path, value)| !fits((path, value))) {
+            return Err(StoreError::Snapshot { file: name(), path: path.clone() });
+        }
+        // On the devices of the parameters, where it was taken.
+        for (path, value) in &mut snapshot.values {
+            *value = value.clone().to_device(&expected[path].device());
+        }
+        *model = loaded;
+        Ok(Session {
+            pruner: self.clone(),
+            step: state.step,
+            targets: state.targets,
+            snapshot: state.snapshot.then_some(snapshot),
+        })
+    }
+}
+
+fn write<M: Module>(model: &M, session: Option<&Session>, file: &Path) -> Result<(), StoreError> {
+    let failed = |reason: String| StoreError::Write { file: file.display().to_string(), reason };
+    let record = model.clone().into_record().into_bytes().map_err(|error| failed(error.to_string()))?;
+    let record = Reader::from_bytes(record).and_then(Reader::into_tensors);
+    let mut tensors = record.map_err(|error| failed(error.to_string()))?;
+    let snapshot = session.and_then(|s| s.snapshot.as_ref());
+    for (path, value) in snapshot.iter().flat_map(|s| &s.values) {
+        let (bytes, shape, dtype) = value.clone().into_data().into_parts();
+        tensors.push(burn_pack::Tensor::new(format!("{SNAPSHOT}{path}"), dtype, shape, None, bytes));
+    }
+    let mut writer = Writer::new(tensors).auto_extension(false);
+    if let Some(session) = session {
+        let state = State {
+            recipe: session.pruner.recipe().to_value(),
+            step: session.step,
+            targets: session.targets.clone(),
+            snapshot: snapshot.is_some(),
+        };
+        let state = serde_json::to_string(&state).map_err(|error| failed(error.to_string()))?;
+        writer = writer.with_metadata(METADATA, &state);
+    }
+    writer.write_to_file(file).map_err(|error| failed(error.to_string()))
+}
+
+fn read<M: Module>(model: &M, file: &Path) -> Result<(M, Option<State>, Snapshot), StoreError> {
+    let name = || file.display().to_string();
+    let damaged = |reason: String| StoreError::Read { file: name(), reason };
+    let reader = Reader::from_file_exact(file).map_err(|error| damaged(error.to_string()))?;
+    let state = match reader.metadata().get(METADATA) {
+        None => None,
+        Some(text) => Some(serde_json::from_str(text).map_err(|error| damaged(format!("session: {error}")))?),
+    };
+    let tensors = reader.into_tensors().map_err(|error| damaged(error.to_string()))?;
+
+    let mut snapshot = Snapshot::default();
+    let mut record = Vec::with_capacity(tensors.len());
+    let mut masks = Vec::new();
+    for tensor in tensors {
+        if let Some(path) = tensor.name.strip_prefix(SNAPSHOT) {
+            let path = path.to_string();
+            let (_, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| damaged(error.to_string()))?;
+            let data =
+                TensorData::try_from_bytes(bytes, shape, dtype).map_err(|error| damaged(format!("{error:?}")))?;
+            snapshot.values.insert(path, Tensor::from_data(data, &host_device(model)));
+        } else {
+            if let Some(path) = tensor.name.strip_suffix(&format!(".{NAME}.{FIELD}")) {
+                masks.push((path.to_string(), tensor.shape.num_elements()));
+            }
+            record.push(tensor);
+        }
+    }
+    let all = layers(model);
+    let mut open = Vec::new();
+    for (path, found) in masks {
+        let index = all.iter().position(|l| l.path == path);
+        let index = match index {
+            Some(index) => index,
+            None if all.iter().any(|l| l.aliases.contains(&path)) => continue,
+            None => {
+                let source = PruneError::UnknownParameter { path, paths: paths(&all) };
+                return Err(StoreError::Prune { file: name(), source });
+            }
+        };
+        let expected = all[index].layout.len();
+        if found != expected {
+            return Err(StoreError::MaskLength { file: name(), path, expected, found });
+        }
+        if let Some(carried) = crate::attach::foreign(&all[index]) {
+            let source = PruneError::Reparameterized { path, name: carried.clone() };
+            return Err(StoreError::Prune { file: name(), source });
+        }
+        if all[index].keep.is_none() {
+            open.push((index, Bits::ones(expected)));
+        }
+    }
+    let masked = put(model, &all, open);
+    let bytes = Writer::new(record).into_bytes().map_err(|error| damaged(error.to_string()))?;
+    let record = ModuleRecord::from_bytes(bytes).map_err(|error| damaged(error.to_string()))?;
+    let loaded = masked
+        .try_load_record(record)
+        .map_err(|error| StoreError::Misfit { file: name(), reason: error.to_string() })?;
+    Ok((loaded, state, snapshot))
+}
+
+/// Any device of the model, for tensors that move on from there.
+fn host_device<M: Module>(model: &M) -> Device {
+    model.devices().into_iter().next().unwrap_or_default().without_autodiff()
+}
