@@ -1,41 +1,12 @@
 //! Masks on a model: attach, update, finish, undo.
 
-use crate::PruneError;
-use crate::host;
-use crate::layers::{Layer, Position, layers};
-use burn::module::{Module, ModuleMapper, Param, Reparameterization, Reparameterizer};
+use crate::layers::{Layer, Position, layers, names};
+use crate::mask::{FIELD, NAME};
+use crate::{PruneError, PruningMask, host};
+use burn::module::{Module, ModuleMapper, Param, ParamId, Reparameterizer};
 use burn::tensor::{Bool, Tensor};
 use pruning_core::{Bits, LayerReport, Mask, MaskSet, Report};
 use std::collections::BTreeMap;
-
-pub(crate) const NAME: &str = "prune";
-pub(crate) const FIELD: &str = "keep";
-
-/// A mask on a parameter: the effective weight is the base with pruned entries zero.
-///
-/// The base stays as it is, in the record too (`fc1.weight`, beside `fc1.weight.prune.keep`), so a mask can be taken off.
-/// The gradient of the base is zero where it is pruned.
-#[derive(Module, Debug)]
-pub struct PruningMask {
-    /// One boolean for each element, in memory order; a single one for a mask that keeps all.
-    keep: Param<Tensor<1, Bool>>,
-}
-
-impl Reparameterization for PruningMask {
-    const NAME: &'static str = NAME;
-
-    fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
-        let keep = self.keep.val();
-        let shape = base.shape();
-        if keep.dims()[0] != shape.num_elements() {
-            return base;
-        }
-        // A product costs a tenth of what `mask_fill` costs on Flex, forward and backward.
-        let keep = keep.reshape(shape).float();
-        let keep = if keep.dtype() == base.dtype() { keep } else { keep.cast(base.dtype()) };
-        base * keep
-    }
-}
 
 struct Attach<'a> {
     keep: &'a BTreeMap<String, Bits>,
@@ -49,10 +20,7 @@ impl Reparameterizer for Attach<'_> {
         path: &str,
         param: Param<Tensor<D>>,
     ) -> (Param<Tensor<D>>, Option<PruningMask>) {
-        let mask = self.keep.get(path).map(|bits| {
-            let keep = host::keep_on(bits, &param.lazy_device());
-            PruningMask { keep: Param::initialized(Default::default(), keep) }
-        });
+        let mask = self.keep.get(path).map(|bits| PruningMask::new(host::keep_on(bits, &param.lazy_device())));
         (param, mask)
     }
 }
@@ -76,10 +44,13 @@ impl ModuleMapper for Update<'_> {
         let Some((path, rest)) = self.position.carried() else { return param };
         match self.keep.get(&path).filter(|_| rest == [NAME, FIELD]) {
             None => param,
-            Some(keep) => param.map(|old| {
+            Some(keep) => {
                 let bits = keep.clone().unwrap_or_else(|| Bits::ones(1));
-                host::keep_on(&bits, &old.device()).reshape([bits.len(); D])
-            }),
+                let (_, old, mapper) = param.consume();
+                // A new id, since the id of a mask names its contents.
+                let new = host::keep_on(&bits, &old.device()).reshape([bits.len(); D]);
+                Param::from_mapped_value(ParamId::new(), new, mapper)
+            }
         }
     }
 }
@@ -89,7 +60,7 @@ pub(crate) fn put<M: Module>(model: &M, all: &[Layer], masks: Vec<(usize, Bits)>
     let (mut fresh, mut update) = (BTreeMap::new(), BTreeMap::new());
     for (index, bits) in masks {
         let layer = &all[index];
-        for path in std::iter::once(&layer.path).chain(&layer.aliases) {
+        for path in names(layer) {
             if layer.keep.is_some() {
                 update.insert(path.clone(), Some(bits.clone()));
             } else {
@@ -118,7 +89,7 @@ pub(crate) fn paths(all: &[Layer]) -> Vec<String> {
 
 fn index_of(all: &[Layer], path: &str) -> Result<usize, PruneError> {
     all.iter()
-        .position(|l| l.path == path || l.aliases.iter().any(|alias| alias == path))
+        .position(|l| names(l).any(|name| name == path))
         .ok_or_else(|| PruneError::UnknownParameter { path: path.to_string(), paths: paths(all) })
 }
 
@@ -195,16 +166,14 @@ pub fn update_masks<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report,
 /// The masks that are attached, in the order of the model; a tied parameter under its first path.
 #[must_use]
 pub fn masks<M: Module>(model: &M) -> MaskSet {
-    let mut set = Vec::new();
-    for layer in layers(model) {
-        if let Some(keep) = layer.keep {
-            let bits = host::bits(keep);
-            // A mask of one boolean keeps all.
-            let bits = if bits.len() == layer.layout.len() { bits } else { Bits::ones(layer.layout.len()) };
-            set.extend(Mask::new(layer.shape, bits).map(|mask| (layer.path, mask)));
-        }
-    }
-    MaskSet::new(set).unwrap_or_default()
+    let (carrying, keep): (Vec<_>, Vec<_>) =
+        layers(model).into_iter().filter_map(|mut layer| layer.keep.take().map(|keep| (layer, keep))).unzip();
+    let masks = carrying.into_iter().zip(host::bits(&keep)).filter_map(|(layer, bits)| {
+        // A mask of one boolean keeps all.
+        let bits = if bits.len() == layer.layout.len() { bits } else { Bits::ones(layer.layout.len()) };
+        Mask::new(layer.shape, bits).ok().map(|mask| (layer.path, mask))
+    });
+    MaskSet::new(masks).unwrap_or_default()
 }
 
 /// What the attached masks keep.
@@ -257,10 +226,40 @@ fn foldable(all: &[Layer]) -> Result<(), PruneError> {
 /// # Errors
 /// No mask is attached, or a parameter carries a reparameterization of another kind, which Burn would fold in too.
 pub fn finish<M: Module>(model: &mut M) -> Result<Report, PruneError> {
-    foldable(&layers(model))?;
+    let all = layers(model);
+    foldable(&all)?;
     let report = report(model)?;
-    *model = model.clone().materialize();
+    let pruned = all.iter().filter_map(|l| l.keep.clone().filter(|k| k.dims()[0] == l.layout.len()).map(|k| (l, k)));
+    let pruned = pruned.flat_map(|(l, k)| names(l).map(move |path| (path.clone(), k.clone()))).collect();
+    *model = model.clone().materialize().map(&mut Zero { position: Position::default(), keep: pruned });
     Ok(report)
+}
+
+/// A product with zero leaves the sign; this does not.
+struct Zero {
+    position: Position,
+    keep: BTreeMap<String, Tensor<1, Bool>>,
+}
+
+impl ModuleMapper for Zero {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.keep.get(&self.position.path()) {
+            None => param,
+            Some(keep) => param.map(|weight| {
+                let pruned = keep.clone().bool_not().reshape(weight.shape());
+                let trained = weight.is_require_grad();
+                weight.detach().mask_fill(pruned, 0.0).detach().set_require_grad(trained)
+            }),
+        }
+    }
 }
 
 /// Takes the masks off again: the dense weights, bit for bit, with what training has made of those that were kept.
@@ -271,8 +270,7 @@ pub fn undo<M: Module>(model: &mut M) -> Result<(), PruneError> {
     let all = layers(model);
     foldable(&all)?;
     let masked = all.iter().filter(|l| l.keep.is_some());
-    let keep =
-        masked.flat_map(|l| std::iter::once(&l.path).chain(&l.aliases)).map(|path| (path.clone(), None)).collect();
+    let keep = masked.flat_map(names).map(|path| (path.clone(), None)).collect();
     let open = model.clone().map(&mut Update { position: Position::default(), keep: &keep });
     *model = open.materialize();
     Ok(())

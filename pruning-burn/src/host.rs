@@ -1,6 +1,7 @@
 //! Reading tensors on the host, without a copy where they are there already.
 
-use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
+use burn::tensor::kind::Transaction as Transactional;
+use burn::tensor::{Bool, DType, Device, Tensor, TensorData, Transaction};
 use pruning_core::{Bits, MatrixLayout};
 
 /// A parameter as matrix `[rows, cols]` in 32-bit floats, without gradients.
@@ -34,19 +35,25 @@ pub(crate) enum Numbers {
     Read(Vec<f32>),
 }
 
-impl Numbers {
-    /// The scores `matrix` in memory order.
-    pub(crate) fn read(matrix: Tensor<2>, layout: &MatrixLayout) -> Self {
-        let flat = to_memory(matrix.without_autodiff(), layout);
-        #[cfg(feature = "flex")]
-        if let Ok(tensor) = flat.clone().try_into_primitive::<burn::backend::Flex>()
-            && tensor.as_slice::<f32>().is_some_and(|slice| slice.len() == layout.len())
-        {
-            return Self::Shared(tensor);
-        }
-        Self::Read(flat.into_data().iter::<f32>().collect())
+/// Score matrices in the memory order of their parameters: in place on the CPU, by one read from any other device.
+pub(crate) fn read(matrices: Vec<(Tensor<2>, MatrixLayout)>) -> Vec<Numbers> {
+    let flat: Vec<_> = matrices.into_iter().map(|(m, layout)| to_memory(m.without_autodiff(), &layout)).collect();
+    #[cfg(feature = "flex")]
+    if let Some(shared) = flat.iter().map(shared).collect() {
+        return shared;
     }
+    let numbers = by_device(&flat.iter().map(Tensor::device).collect::<Vec<_>>(), |i| flat[i].clone());
+    numbers.into_iter().map(|data| Numbers::Read(data.iter::<f32>().collect())).collect()
+}
 
+#[cfg(feature = "flex")]
+fn shared(flat: &Tensor<1>) -> Option<Numbers> {
+    let tensor = flat.clone().try_into_primitive::<burn::backend::Flex>().ok()?;
+    let whole = tensor.as_slice::<f32>().is_some_and(|slice| slice.len() == flat.dims()[0]);
+    whole.then_some(Numbers::Shared(tensor))
+}
+
+impl Numbers {
     pub(crate) fn as_slice(&self) -> &[f32] {
         match self {
             #[cfg(feature = "flex")]
@@ -56,14 +63,28 @@ impl Numbers {
     }
 }
 
-/// The bits of a mask that is on a device.
-pub(crate) fn bits(keep: Tensor<1, Bool>) -> Bits {
-    let data = keep.into_data();
-    match data.as_slice::<bool>() {
+/// One transaction for the tensors of each device: a read waits for the device, which many small ones would do many times.
+fn by_device<K: Transactional>(devices: &[Device], tensor: impl Fn(usize) -> Tensor<1, K>) -> Vec<TensorData> {
+    let mut read: Vec<Option<TensorData>> = devices.iter().map(|_| None).collect();
+    while let Some(first) = read.iter().position(Option::is_none) {
+        let here: Vec<_> = (first..devices.len()).filter(|&i| read[i].is_none() && devices[i] == devices[first]).collect();
+        let transaction = here.iter().fold(Transaction::default(), |t, &i| t.register(tensor(i)));
+        for (i, data) in here.into_iter().zip(transaction.execute()) {
+            read[i] = Some(data);
+        }
+    }
+    read.into_iter().flatten().collect()
+}
+
+/// The bits of masks that are on devices, each of one boolean for each element.
+pub(crate) fn bits(keep: &[Tensor<1, Bool>]) -> Vec<Bits> {
+    let data = by_device(&keep.iter().map(Tensor::device).collect::<Vec<_>>(), |i| keep[i].clone());
+    let bits = |data: TensorData| match data.as_slice::<bool>() {
         Ok(bools) => Bits::from_bools(bools),
         // A device without one-byte booleans.
         Err(_) => Bits::from_bools(&data.iter::<bool>().collect::<Vec<_>>()),
-    }
+    };
+    data.into_iter().map(bits).collect()
 }
 
 /// A mask on a device.

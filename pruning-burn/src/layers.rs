@@ -26,6 +26,11 @@ pub(crate) struct Layer {
     pub(crate) keep: Option<Tensor<1, Bool>>,
 }
 
+/// Every path of a parameter.
+pub(crate) fn names(layer: &Layer) -> impl Iterator<Item = &String> {
+    std::iter::once(&layer.path).chain(&layer.aliases)
+}
+
 /// All float parameters of a module, each once, in the order of its fields.
 pub(crate) fn layers<M: Module>(module: &M) -> Vec<Layer> {
     let mut visitor = Visitor::default();
@@ -35,7 +40,7 @@ pub(crate) fn layers<M: Module>(module: &M) -> Vec<Layer> {
 
 /// The matrix view of a parameter of a layer type. One table for all of Burn's layers; any other parameter of two or more
 /// dimensions counts its first one as rows.
-fn layout(kind: &str, field: &str, shape: &[usize]) -> MatrixLayout {
+pub(crate) fn layout(kind: &str, field: &str, shape: &[usize]) -> MatrixLayout {
     let product = |dims: &[usize]| dims.iter().product::<usize>();
     match (kind, field, shape) {
         ("Linear" | "Embedding", "weight", &[fan_in, units]) => MatrixLayout::column_major(units, fan_in),
@@ -170,7 +175,7 @@ impl ModuleVisitor for Visitor {
     }
 
     fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-        let ours = self.position.carried().is_some_and(|(_, rest)| rest == [crate::attach::NAME, crate::attach::FIELD]);
+        let ours = self.position.carried().is_some_and(|(_, rest)| rest == [crate::mask::NAME, crate::mask::FIELD]);
         if ours && let Some(layer) = self.carrier() {
             layer.keep = Some(param.val().flatten(0, D - 1));
         }

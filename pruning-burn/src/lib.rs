@@ -46,15 +46,17 @@ mod criterion;
 mod error;
 mod host;
 mod layers;
+mod mask;
 mod pruner;
 mod select;
 mod session;
 mod snapshot;
 mod store;
 
-pub use attach::{PruningMask, attach_masks, finish, masks, report, undo, update_masks};
+pub use attach::{attach_masks, finish, masks, report, undo, update_masks};
 pub use criterion::{Criterion, CriterionError, LayerView};
 pub use error::PruneError;
+pub use mask::PruningMask;
 pub use pruner::{Pruner, PrunerBuilder, Recipe};
 #[doc(hidden)]
 pub use pruning_core;

@@ -2,7 +2,7 @@
 
 use crate::attach::{foreign, parameters, paths};
 use crate::host::{self, Numbers, to_matrix};
-use crate::layers::{Layer, Position};
+use crate::layers::{Layer, Position, names};
 use crate::{Criterion, LayerView, PruneError, Recipe};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
@@ -27,10 +27,6 @@ pub(crate) struct Target {
 pub(crate) struct Selection {
     pub(crate) targets: Vec<Target>,
     pub(crate) skipped: Vec<Skipped>,
-}
-
-fn names(layer: &Layer) -> impl Iterator<Item = &String> {
-    std::iter::once(&layer.path).chain(&layer.aliases)
 }
 
 impl Selection {
@@ -126,11 +122,7 @@ pub(crate) fn select<M: Module>(
     selection: &Selection,
     amounts: &Amounts<'_>,
 ) -> Result<(Vec<(usize, Bits)>, Report), PruneError> {
-    let alive: Vec<Option<Bits>> = selection
-        .targets
-        .iter()
-        .map(|t| all[t.layer].keep.clone().map(host::bits).filter(|bits| bits.len() == all[t.layer].layout.len()))
-        .collect();
+    let alive = alive(all, selection);
     let scores = score(module, &recipe.criterion, all, selection, &alive)?;
     let reduction = recipe.reduction.unwrap_or_else(|| recipe.criterion.reduction());
     let order = recipe.criterion.order();
@@ -177,6 +169,24 @@ pub(crate) fn select<M: Module>(
     Ok((masks, report))
 }
 
+/// What the targets keep so far; nothing for one that carries no mask yet.
+fn alive(all: &[Layer], selection: &Selection) -> Vec<Option<Bits>> {
+    let mut carrying = Vec::new();
+    let mut masks = Vec::new();
+    for (place, target) in selection.targets.iter().enumerate() {
+        let layer = &all[target.layer];
+        if let Some(keep) = layer.keep.as_ref().filter(|keep| keep.dims()[0] == layer.layout.len()) {
+            carrying.push(place);
+            masks.push(keep.clone());
+        }
+    }
+    let mut alive = vec![None; selection.targets.len()];
+    for (place, bits) in carrying.into_iter().zip(host::bits(&masks)) {
+        alive[place] = Some(bits);
+    }
+    alive
+}
+
 struct Scoring<'a> {
     criterion: &'a Configured<dyn Criterion>,
     all: &'a [Layer],
@@ -184,17 +194,17 @@ struct Scoring<'a> {
     wanted: BTreeMap<&'a str, (usize, usize)>,
     alive: &'a [Option<Bits>],
     position: Position,
-    numbers: Vec<Option<Numbers>>,
+    scores: Vec<Option<Tensor<2>>>,
     error: Option<PruneError>,
 }
 
 impl Scoring<'_> {
-    fn numbers<const D: usize>(
+    fn score<const D: usize>(
         &self,
         base: Tensor<D>,
         layer: &Layer,
         alive: Option<&Bits>,
-    ) -> Result<Numbers, PruneError> {
+    ) -> Result<Tensor<2>, PruneError> {
         let base = base.without_autodiff();
         let base = match alive {
             None => base,
@@ -218,8 +228,7 @@ impl Scoring<'_> {
         if found != expected {
             return Err(failed(crate::CriterionError::Shape { expected, found }));
         }
-        let scores = if scores.dtype() == DType::F32 { scores } else { scores.cast(DType::F32) };
-        Ok(Numbers::read(scores, &layer.layout))
+        Ok(if scores.dtype() == DType::F32 { scores } else { scores.cast(DType::F32) })
     }
 }
 
@@ -237,8 +246,8 @@ impl ModuleVisitor for Scoring<'_> {
             return;
         }
         if let Some(&(layer, place)) = self.wanted.get(self.position.path().as_str()) {
-            match self.numbers(param.base(), &self.all[layer], self.alive[place].as_ref()) {
-                Ok(numbers) => self.numbers[place] = Some(numbers),
+            match self.score(param.base(), &self.all[layer], self.alive[place].as_ref()) {
+                Ok(scores) => self.scores[place] = Some(scores),
                 Err(error) => self.error = Some(error),
             }
         }
@@ -259,12 +268,15 @@ fn score<M: Module>(
         wanted: targets.map(|(place, t)| (all[t.layer].path.as_str(), (t.layer, place))).collect(),
         alive,
         position: Position::default(),
-        numbers: selection.targets.iter().map(|_| None).collect(),
+        scores: selection.targets.iter().map(|_| None).collect(),
         error: None,
     };
     module.visit(&mut scoring);
     match scoring.error {
         Some(error) => Err(error),
-        None => Ok(scoring.numbers.into_iter().flatten().collect()),
+        None => {
+            let layouts = selection.targets.iter().map(|t| all[t.layer].layout);
+            Ok(host::read(scoring.scores.into_iter().flatten().zip(layouts).collect()))
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Masked models on disk, and sessions with them.
 
-use crate::attach::{FIELD, NAME, paths, put};
+use crate::attach::{paths, put};
 use crate::layers::layers;
+use crate::mask::{FIELD, NAME};
 use crate::snapshot::Snapshot;
 use crate::{PruneError, Pruner, Session};
 use burn::module::Module;

@@ -148,6 +148,17 @@ pub(crate) fn ones(mut word: u64) -> impl Iterator<Item = usize> {
     })
 }
 
+/// Gathers the lowest bit of each byte.
+#[inline(always)]
+pub(crate) fn pack(flags: &[u8; 64]) -> u64 {
+    let mut word = 0;
+    for (i, eight) in flags.as_chunks::<8>().0.iter().enumerate() {
+        // The product moves bit 8 j to bit 56 + j, for all j at once and without carries.
+        word |= (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
+    }
+    word
+}
+
 impl std::fmt::Debug for Bits {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Bits({} of {})", self.count_ones(), self.len)

@@ -1,1 +1,215 @@
+//! The published test kit for allocators and curves: what every plugin of these kinds must do.
+//!
+//! One line in the tests of a plugin crate runs it all, and a failure names the plugin, the check, the case, and what was
+//! expected and found:
+//!
+//! ```
+//! # use pruning_core::{AllocationError, Allocator, LayerUnits, Plugin, Scope};
+//! # use serde::{Deserialize, Serialize};
+//! # #[derive(Debug, Default, Serialize, Deserialize)]
+//! # #[serde(default, deny_unknown_fields)]
+//! # struct Even {}
+//! # impl Plugin for Even {
+//! #     const NAME: &'static str = "acme.even";
+//! #     const SUMMARY: &'static str = "What each layer would keep by itself.";
+//! # }
+//! # impl Allocator for Even {
+//! #     fn scope(&self) -> Scope { Scope::Layer }
+//! #     fn allocate(&self, layers: &[LayerUnits<'_>], keep: usize) -> Result<Vec<usize>, AllocationError> {
+//! #         let mut counts: Vec<_> = layers.iter().map(|l| l.even).collect();
+//! #         let mut missing = keep as i64 - counts.iter().sum::<usize>() as i64;
+//! #         for (l, count) in layers.iter().zip(&mut counts) {
+//! #             let to = (*count as i64 + missing).clamp(l.least as i64, l.alive() as i64);
+//! #             missing -= to - *count as i64;
+//! #             *count = to as usize;
+//! #         }
+//! #         Ok(counts)
+//! #     }
+//! # }
+//! # pruning_core::register_allocator!(Even);
+//! pruning_core::conformance::assert_allocator::<Even>();
+//! ```
+//!
+//! A test runner that wants one trial for each check takes them from [`allocator_checks`] and [`curve_checks`].
 
+mod allocator;
+mod curve;
+
+pub use allocator::allocator_checks;
+pub use curve::curve_checks;
+
+use crate::{Allocator, Configured, Curve, PluginKind, Plugins, Register};
+use serde_json::{Value, json};
+use std::fmt;
+
+/// A plugin that does not do what its kind must.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} {plugin:?} fails {check}\n  case:     {case}\n  expected: {expected}\n  got:      {got}")]
+pub struct Failure {
+    /// Kind of plugin.
+    pub kind: &'static str,
+    /// Name of the plugin.
+    pub plugin: String,
+    /// The check.
+    pub check: &'static str,
+    /// Inputs: shapes, seeds, devices.
+    pub case: String,
+    /// What the contract asks for.
+    pub expected: String,
+    /// What the plugin did.
+    pub got: String,
+}
+
+/// The plugin under test.
+#[derive(Clone, Debug)]
+pub struct Subject<'a> {
+    plugins: &'a Plugins,
+    name: &'a str,
+    config: Value,
+}
+
+impl<'a> Subject<'a> {
+    /// A plugin of `plugins` by its name, with its default configuration.
+    #[must_use]
+    pub fn new(plugins: &'a Plugins, name: &'a str) -> Self {
+        Self { plugins, name, config: Value::Null }
+    }
+
+    /// The same with a configuration of its own, as a recipe gives it.
+    #[must_use]
+    pub fn with_config(mut self, config: Value) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name
+    }
+
+    /// The plugin, built as a recipe builds it.
+    ///
+    /// # Errors
+    /// It cannot be built.
+    pub fn build<K: PluginKind + ?Sized>(&self, check: &Check<K>) -> Result<Configured<K>, Failure> {
+        self.plugins.build::<K>(self.name, self.config.clone()).map_err(|error| {
+            check.failure(self, format!("config {}", self.config), "a plugin that can be built", error.to_string())
+        })
+    }
+}
+
+/// One property that every plugin of kind `K` must have.
+pub struct Check<K: ?Sized + 'static> {
+    /// A few words, joined by underscores.
+    pub name: &'static str,
+    run: Run<K>,
+}
+
+type Run<K> = Box<dyn Fn(&Check<K>, &Subject<'_>) -> Result<(), Failure> + Send + Sync>;
+
+impl<K: ?Sized> fmt::Debug for Check<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Check({})", self.name)
+    }
+}
+
+impl<K: PluginKind + ?Sized> Check<K> {
+    /// A check by a function; kits for further kinds of plugin are made with it.
+    pub fn new(
+        name: &'static str,
+        run: impl Fn(&Self, &Subject<'_>) -> Result<(), Failure> + Send + Sync + 'static,
+    ) -> Self {
+        Self { name, run: Box::new(run) }
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// The first case that fails.
+    pub fn run(&self, subject: &Subject<'_>) -> Result<(), Failure> {
+        (self.run)(self, subject)
+    }
+
+    /// What to say when it fails.
+    pub fn failure(
+        &self,
+        subject: &Subject<'_>,
+        case: impl Into<String>,
+        expected: impl Into<String>,
+        got: impl Into<String>,
+    ) -> Failure {
+        Failure {
+            kind: K::KIND,
+            plugin: subject.name.to_string(),
+            check: self.name,
+            case: case.into(),
+            expected: expected.into(),
+            got: got.into(),
+        }
+    }
+}
+
+/// What plugins of every kind must do: read back the configuration they print, refuse what they do not know, and say what
+/// they are.
+#[must_use]
+pub fn plugin_checks<K: PluginKind + ?Sized>() -> Vec<Check<K>> {
+    vec![
+        Check::new("configuration_round_trip", |check: &Check<K>, subject: &Subject<'_>| {
+            let config = subject.build(check)?.config().clone();
+            let again = Subject { config: config.clone(), ..subject.clone() }.build(check)?;
+            let same = again.config() == &config;
+            let failure = || check.failure(subject, "its own printed configuration", config.to_string(), format!("{again:?}"));
+            if same { Ok(()) } else { Err(failure()) }
+        }),
+        Check::new("unknown_field_is_refused_by_name", |check: &Check<K>, subject: &Subject<'_>| {
+            let mut config = subject.build(check)?.config().clone();
+            config["no_such_field_here"] = json!(1);
+            let got = match subject.plugins.build::<K>(subject.name, config) {
+                Err(error) if error.to_string().contains("no_such_field_here") => return Ok(()),
+                Err(error) => error.to_string(),
+                Ok(_) => "it was accepted".to_string(),
+            };
+            let expected = "an error with that name in it: derive Deserialize with #[serde(deny_unknown_fields)]";
+            Err(check.failure(subject, "a field no_such_field_here", expected, got))
+        }),
+        Check::new("summary_is_one_sentence", |check: &Check<K>, subject: &Subject<'_>| {
+            let entry = subject.plugins.of_kind::<K>().find(|entry| entry.name() == subject.name);
+            let summary = entry.map(|entry| entry.summary()).unwrap_or_default();
+            let sentence = summary.ends_with('.') && summary.len() > 5 && !summary.contains('\n');
+            let failure = || check.failure(subject, "SUMMARY", "one line that ends with a full stop", summary);
+            if sentence { Ok(()) } else { Err(failure()) }
+        }),
+    ]
+}
+
+/// Runs checks, and panics with all that fail.
+///
+/// # Panics
+/// A check fails.
+pub fn assert_all<K: PluginKind + ?Sized>(checks: &[Check<K>], subject: &Subject<'_>) {
+    let failures: Vec<String> =
+        checks.iter().filter_map(|check| check.run(subject).err()).map(|f| f.to_string()).collect();
+    assert!(failures.is_empty(), "{} of {} checks failed\n{}", failures.len(), checks.len(), failures.join("\n"));
+}
+
+/// Runs every check on an allocator, with its default configuration.
+///
+/// # Panics
+/// A check fails.
+pub fn assert_allocator<P: Register + Allocator>() {
+    let plugins = Plugins::empty().with::<P>();
+    assert_all(&allocator_checks(), &Subject::new(&plugins, P::NAME));
+}
+
+/// Runs every check on a curve, with its default configuration.
+///
+/// # Panics
+/// A check fails.
+pub fn assert_curve<P: Register + Curve>() {
+    let plugins = Plugins::empty().with::<P>();
+    assert_all(&curve_checks(), &Subject::new(&plugins, P::NAME));
+}
+
+#[cfg(test)]
+mod mutants;

@@ -1,7 +1,7 @@
 //! N:M masks: of every `m` consecutive weights along the fan-in, the `n` with the highest scores stay.
 
-use crate::bits::ones;
-use crate::select::{NonFinite, rank_key};
+use crate::bits::{ones, pack};
+use crate::select::{NonFinite, check_finite, rank_key};
 use crate::{Bits, Granularity, GranularityError, MatrixLayout, Order};
 use pulp::Arch;
 
@@ -51,20 +51,6 @@ pub fn keep_n_of_m(
         keep.intersect(alive);
     }
     Ok(keep)
-}
-
-fn check_finite(scores: &[f32]) -> Result<(), NonFinite> {
-    // A sum of exponents cannot cancel, so one comparison a block does; the search happens only on failure.
-    let finite = Arch::new().dispatch(|| {
-        scores.chunks(1024).all(|chunk| chunk.iter().fold(0, |max, v| max.max(v.to_bits() & 0x7fff_ffff)) < 0x7f80_0000)
-    });
-    if finite {
-        return Ok(());
-    }
-    match scores.iter().position(|v| !v.is_finite()) {
-        Some(index) => Err(NonFinite { index, value: scores[index] }),
-        None => Ok(()),
-    }
 }
 
 /// Which of four keys are among the `n` highest, from the six comparisons between them.
@@ -135,7 +121,7 @@ fn four_across(layout: &MatrixLayout, scores: &[f32], order: Order, n: usize) ->
                     }
                 }
                 for (j, flags) in flags.iter().enumerate() {
-                    let word = crate::select::pack(flags) & (u64::MAX >> (64 - (end - start)));
+                    let word = pack(flags) & (u64::MAX >> (64 - (end - start)));
                     or_at(&mut keep, (4 * q + j) * rows + start, word);
                 }
             }

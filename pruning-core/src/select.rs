@@ -1,12 +1,14 @@
-//! Exact selection of the highest scores, by two histograms instead of a sort.
+//! Exact selection of the highest scores: a sample says where the threshold lies, and one pass proves it.
 //!
-//! A score is mapped to a 32-bit key that orders as the score does. One pass counts the upper halves of the keys, a
-//! second one the lower halves within the bucket that holds the threshold, a third one writes the mask: three streaming
-//! reads, no copy of the scores, no index tensor, and counts that are exact whatever the ties.
+//! A score is mapped to a 32-bit key that orders as the score does. A first pass checks that all scores are finite and takes
+//! a sample, which gives a narrow window of keys that should hold the threshold. A second pass splits the scores by that
+//! window: a mask of those above it, and a short list of the keys inside, among which the threshold is found. The counts of
+//! that pass are exact, so they tell whether the window was right; if it was not, another one is tried. That makes two
+//! streaming reads, no sort, no copy of the scores, and a result that does not depend on the sample, whatever the ties.
 
 use crate::Bits;
-use crate::bits::ones;
-use pulp::Arch;
+use crate::bits::{ones, pack};
+use pulp::{Arch, NullaryFnOnce};
 use std::sync::OnceLock;
 
 /// How the numbers of a score slice rank.
@@ -29,9 +31,6 @@ pub struct NonFinite {
     pub value: f32,
 }
 
-const BUCKETS: usize = 1 << 16;
-type Histogram = Box<[u32]>;
-
 /// Scores of the units of one layer, ready to be ranked; higher scores are kept, and equal ones by lower index first.
 ///
 /// ```
@@ -47,13 +46,14 @@ pub struct Scores<'a> {
     order: Order,
     alive: Option<&'a Bits>,
     alive_len: usize,
-    upper: Histogram,
-    // The lower halves within one bucket: selection asks for the bucket that sharing the budget asked for before.
-    lower: OnceLock<(usize, Histogram)>,
+    // Keys of units that are alive, from all over the layer.
+    sample: Vec<u32>,
+    // Selection asks for the split that sharing the budget has made before.
+    split: OnceLock<Split>,
 }
 
 impl<'a> Scores<'a> {
-    /// Counts the scores (one read) and checks that all are finite.
+    /// Checks that all scores are finite (one read).
     ///
     /// # Errors
     /// The first NaN or infinite score.
@@ -70,20 +70,24 @@ impl<'a> Scores<'a> {
     /// `alive` is not as long as `values`.
     pub fn of_alive(values: &'a [f32], order: Order, alive: Option<&'a Bits>) -> Result<Self, NonFinite> {
         assert!(alive.is_none_or(|alive| alive.len() == values.len()), "one bit for each score");
-        let all = upper_histogram(values, order);
-        check_finite(values, order, &all)?;
-        let (upper, alive_len) = match alive {
-            None => (all, values.len()),
-            Some(alive) => {
-                let mut upper = all;
-                upper.fill(0);
-                for i in alive.iter_ones() {
-                    upper[(rank_key(values[i], order) >> 16) as usize] += 1;
+        // A square root of the sample is the error it makes: 2,048 suffice for a small layer, and a large one has more.
+        let stride = (values.len() / 2048).clamp(1, 256);
+        let mut sample = Vec::with_capacity(values.len() / stride);
+        // Blocks that stay in the cache for the sample to be taken.
+        let block = 64 * stride;
+        for (b, scores) in values.chunks(block).enumerate() {
+            check_finite(scores).map_err(|e| NonFinite { index: b * block + e.index, ..e })?;
+            for (i, stratum) in scores.chunks_exact(stride).enumerate() {
+                // A fixed step would meet the same rows of a matrix again and again.
+                let hash = ((b * 64 + i) as u32).wrapping_mul(0x9e37_79b9) >> 16;
+                let at = (hash as usize * stride) >> 16;
+                if alive.is_none_or(|alive| alive.get(b * block + i * stride + at)) {
+                    sample.push(rank_key(stratum[at], order));
                 }
-                (upper, alive.count_ones())
             }
-        };
-        Ok(Self { values, order, alive, alive_len, upper, lower: OnceLock::new() })
+        }
+        let alive_len = alive.map_or(values.len(), Bits::count_ones);
+        Ok(Self { values, order, alive, alive_len, sample, split: OnceLock::new() })
     }
 
     /// Units in all.
@@ -122,68 +126,211 @@ impl<'a> Scores<'a> {
         if keep == 0 {
             return Bits::zeros(self.len());
         }
-        let (bucket, above) = descend(&self.upper, keep);
-        let (low, above_low) = descend(&self.lower(bucket), keep - above);
-        self.emit((bucket << 16 | low) as u32, keep - above - above_low)
-    }
-
-    /// Counts of the lower halves within `bucket`; kept for the first bucket that is asked for.
-    fn lower(&self, bucket: usize) -> std::borrow::Cow<'_, [u32]> {
-        let (cached, counts) = self.lower.get_or_init(|| (bucket, self.lower_histogram(bucket)));
-        if *cached == bucket { counts[..].into() } else { self.lower_histogram(bucket).into_vec().into() }
-    }
-
-    fn lower_histogram(&self, bucket: usize) -> Histogram {
-        let mut counts = vec![0u32; BUCKETS].into_boxed_slice();
-        if self.upper[bucket] == 0 {
-            return counts;
+        if let Some(split) = self.split.get().filter(|split| split.holds(keep)) {
+            return split.highest(keep);
         }
-        self.for_each_word(
-            |chunk, order| word_of(chunk, |v| rank_key(v, order) >> 16 == bucket as u32),
-            |start, word| {
-                for bit in ones(word) {
-                    counts[(rank_key(self.values[start + bit], self.order) & 0xffff) as usize] += 1;
+        let alone = Shares { layers: &[self], bounds: &[(0, self.alive_len)], keep };
+        alone.split().first().map_or_else(|| Bits::zeros(self.len()), |split| split.highest(keep))
+    }
+
+    /// How many units have at least `key`, as the sample suggests.
+    fn estimate(&self, key: u32) -> usize {
+        (self.scale() * count_at_least(&self.sample, key) as f64) as usize
+    }
+
+    /// Units that each key of the sample stands for.
+    fn scale(&self) -> f64 {
+        self.alive_len as f64 / self.sample.len().max(1) as f64
+    }
+
+    /// Splits the units by a window; its keys are listed as long as there is `room`, which shrinks.
+    fn split(&self, window: Window, room: &mut usize) -> Split {
+        match self.order {
+            Order::Absolute => Arch::new().dispatch(SplitBy { scores: self, window, room, key: |v| rank_key(v, Order::Absolute) }),
+            Order::Value => Arch::new().dispatch(SplitBy { scores: self, window, room, key: |v| rank_key(v, Order::Value) }),
+        }
+    }
+}
+
+/// One pass over the scores of a layer.
+struct SplitBy<'a, K> {
+    scores: &'a Scores<'a>,
+    window: Window,
+    room: &'a mut usize,
+    key: K,
+}
+
+impl<K: Fn(f32) -> u32> NullaryFnOnce for SplitBy<'_, K> {
+    type Output = Split;
+
+    // A closure this long would be a function of its own, which is not compiled for the SIMD level of the machine.
+    #[inline(always)]
+    fn call(self) -> Split {
+        let Self { scores, window, room, key } = self;
+        let words = scores.len().div_ceil(64);
+        let (mut above, mut inside) = (Vec::with_capacity(words), Vec::with_capacity(words));
+        let (mut above_len, mut inside_len) = (0, 0);
+        let mut keys = Vec::new();
+        for (w, chunk) in scores.values.chunks(64).enumerate() {
+            let alive = scores.alive.map_or(u64::MAX, |alive| alive.words()[w]);
+            let higher = word_of(chunk, |v| key(v) > window.high) & alive;
+            let middle = word_of(chunk, |v| key(v) >= window.low) & alive & !higher;
+            above.push(higher);
+            inside.push(middle);
+            above_len += higher.count_ones() as usize;
+            let len = middle.count_ones() as usize;
+            inside_len += len;
+            if window.low < window.high {
+                if len <= *room {
+                    keys.extend(ones(middle).map(|bit| key(chunk[bit])));
                 }
-            },
-        );
-        counts
-    }
-
-    /// Keeps every key above `threshold`, and the first `ties` that equal it.
-    fn emit(&self, threshold: u32, mut ties: usize) -> Bits {
-        let mut words = Vec::with_capacity(self.len().div_ceil(64));
-        self.for_each_word(
-            |chunk, order| word_of(chunk, |v| rank_key(v, order) >= threshold),
-            |start, mut word| {
-                // Which of them only tie matters until the last one that is kept, and after that none is.
-                let equal = if word == 0 { 0 } else { self.equal_in(start, word, threshold) };
-                for bit in ones(equal) {
-                    if ties == 0 {
-                        word &= !(1 << bit);
-                    } else {
-                        ties -= 1;
-                    }
-                }
-                words.push(word);
-            },
-        );
-        Bits::from_words(words, self.len())
-    }
-
-    fn equal_in(&self, start: usize, word: u64, threshold: u32) -> u64 {
-        let end = (start + 64).min(self.len());
-        let order = self.order;
-        word & word_of(&self.values[start..end], |v| rank_key(v, order) == threshold)
-    }
-
-    /// Walks the scores 64 at a time: `test` makes a word of bits, `f` gets it without the units that are not alive.
-    fn for_each_word(&self, test: impl Fn(&[f32], Order) -> u64 + Copy, mut f: impl FnMut(usize, u64)) {
-        Arch::new().dispatch(|| {
-            for (w, chunk) in self.values.chunks(64).enumerate() {
-                let alive = self.alive.map_or(u64::MAX, |alive| alive.words()[w]);
-                f(w * 64, test(chunk, self.order) & alive);
+                *room = room.saturating_sub(len);
             }
+        }
+        let [above, inside] = [above, inside].map(|words| Bits::from_words(words, scores.len()));
+        Split { window, above, inside, above_len, inside_len, keys }
+    }
+}
+
+/// Keys from `low` to `high`, both included.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Window {
+    low: u32,
+    high: u32,
+}
+
+impl Window {
+    const ALL: Self = Self { low: 0, high: u32::MAX };
+
+    /// The highest key of the window for which `test` holds, as it then does for all below; the lowest if it holds for none.
+    fn highest_where(self, test: impl Fn(u32) -> bool) -> u32 {
+        let Self { mut low, mut high } = self;
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            if test(middle) {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        low
+    }
+}
+
+/// The units of a layer that lie above a window and inside it.
+#[derive(Debug)]
+struct Split {
+    window: Window,
+    above: Bits,
+    inside: Bits,
+    above_len: usize,
+    inside_len: usize,
+    // Of those inside, in the order of the units; not listed where the window is a single key.
+    keys: Vec<u32>,
+}
+
+impl Split {
+    /// Units with at least `key`, which must not be below the window.
+    fn at_least(&self, key: u32) -> usize {
+        let inside = match key {
+            _ if key > self.window.high => 0,
+            _ if key == self.window.low => self.inside_len,
+            _ => count_at_least(&self.keys, key),
+        };
+        self.above_len + inside
+    }
+
+    /// Whether the threshold of `keep` units is inside.
+    fn holds(&self, keep: usize) -> bool {
+        (self.above_len..=self.above_len + self.inside_len).contains(&keep)
+    }
+
+    /// The mask of the `keep` highest; the split must hold that threshold.
+    fn highest(&self, keep: usize) -> Bits {
+        let threshold = self.window.highest_where(|key| self.at_least(key) >= keep);
+        let mut ties = keep.saturating_sub(self.at_least(threshold.saturating_add(1)));
+        let mut keys = self.keys.iter();
+        let words = self.above.words().iter().zip(self.inside.words()).map(|(&above, &inside)| {
+            let (mut higher, mut equal) = (above, inside);
+            if self.window.low < self.window.high {
+                equal = 0;
+                for (bit, &key) in ones(inside).zip(&mut keys) {
+                    higher |= u64::from(key > threshold) << bit;
+                    equal |= u64::from(key == threshold) << bit;
+                }
+            }
+            let kept = lowest(equal, ties);
+            ties -= kept.count_ones() as usize;
+            higher | kept
         });
+        Bits::from_words(words.collect(), self.above.len())
+    }
+}
+
+/// A budget of `keep` units over layers, each of which keeps a number within its bounds.
+struct Shares<'a> {
+    layers: &'a [&'a Scores<'a>],
+    bounds: &'a [(usize, usize)],
+    keep: usize,
+}
+
+impl Shares<'_> {
+    /// Units that stay in all, where so many of each layer are above a threshold.
+    fn total(&self, counts: impl Iterator<Item = usize>) -> usize {
+        counts.zip(self.bounds).map(|(count, &(lo, hi))| count.clamp(lo, hi)).sum()
+    }
+
+    /// Splits every layer by one window that holds the threshold. Some layer must have room above its lower bound.
+    fn split(&self) -> Vec<Split> {
+        let (units, alive) = self.layers.iter().fold((0, 0), |(u, a), l| (u + l.len(), a + l.alive()));
+        // Few enough keys to search them again and again, and to list them in little memory.
+        let room = units / 16 + 1024;
+        let (mut range, mut deviations) = (Window::ALL, 3.0);
+        let mut window = if alive <= room { range } else { self.guess(deviations, range, None, room) };
+        loop {
+            let mut left = room;
+            let splits: Vec<_> = self.layers.iter().map(|layer| layer.split(window, &mut left)).collect();
+            let inside: usize = splits.iter().map(|s| s.inside_len).sum();
+            if self.total(splits.iter().map(|s| s.above_len)) >= self.keep {
+                range.low = window.high.saturating_add(1);
+            } else if self.total(splits.iter().map(|s| s.above_len + s.inside_len)) < self.keep {
+                range.high = window.low.saturating_sub(1);
+            } else if window.low == window.high || inside <= room {
+                return splits;
+            } else {
+                range = window;
+            }
+            deviations *= 2.0;
+            window = self.guess(deviations, range, Some(window), room);
+        }
+    }
+
+    /// A window within `range`, which holds the threshold: where the sample says it lies, give or take some deviations.
+    ///
+    /// A single key if that is the window which was `tried` and too full, or if it would hold too many for the `room`. It is one that many units
+    /// share if there is one, and otherwise halves the sample: so the range shrinks with every pass.
+    fn guess(&self, deviations: f64, range: Window, tried: Option<Window>, room: usize) -> Window {
+        let estimate = |keep: usize| {
+            range.highest_where(|key| self.total(self.layers.iter().map(|layer| layer.estimate(key))) >= keep)
+        };
+        let middle = estimate(self.keep);
+        // Each sample is one draw from its layer.
+        let variance = self.layers.iter().map(|layer| {
+            let (above, all) = (count_at_least(&layer.sample, middle) as f64, layer.sample.len().max(1) as f64);
+            layer.scale().powi(2) * above * (1.0 - above / all)
+        });
+        let coarsest = self.layers.iter().map(|layer| layer.scale()).fold(0.0, f64::max);
+        let margin = (deviations * variance.sum::<f64>().sqrt() + coarsest) as usize;
+        let window = Window { low: estimate(self.keep + margin), high: estimate(self.keep.saturating_sub(margin)) };
+        let inside = |layer: &&Scores<'_>| layer.estimate(window.low) - layer.estimate(window.high.saturating_add(1));
+        if window.low == window.high || (tried != Some(window) && self.layers.iter().map(inside).sum::<usize>() <= room) {
+            return window;
+        }
+        let mut keys: Vec<u32> = self.layers.iter().flat_map(|layer| layer.sample.iter().copied()).collect();
+        keys.retain(|key| (range.low..=range.high).contains(key));
+        let half = keys.len() / 2;
+        let key = if keys.is_empty() { range.low + (range.high - range.low) / 2 } else { *keys.select_nth_unstable(half).1 };
+        Window { low: key, high: key }
     }
 }
 
@@ -202,52 +349,28 @@ pub fn share_highest(layers: &[&Scores<'_>], bounds: &[(usize, usize)], keep: us
     if bounds.iter().any(|(lo, hi)| lo > hi) {
         return None;
     }
-    let total = |counts: &mut dyn Iterator<Item = usize>| {
-        counts.zip(&bounds).map(|(count, &(lo, hi))| count.clamp(lo, hi)).sum::<usize>()
-    };
-    if keep < total(&mut bounds.iter().map(|b| b.0)) || keep > total(&mut bounds.iter().map(|b| b.1)) {
-        return None;
+    let (least, most) = bounds.iter().fold((0, 0), |(least, most), (lo, hi)| (least + lo, most + hi));
+    if keep <= least || keep > most {
+        return (keep == least).then(|| bounds.iter().map(|b| b.0).collect());
     }
-    // The clamped total grows as the threshold falls. First find the bucket of upper halves where it reaches `keep`.
-    let mut above = vec![0usize; layers.len()];
-    let bucket = (0..BUCKETS).rev().find(|&bucket| {
-        let here = above.iter().zip(layers).map(|(a, l)| a + l.upper[bucket] as usize);
-        if total(&mut here.clone()) >= keep {
-            return true;
-        }
-        above = here.collect();
-        false
-    });
-    let Some(bucket) = bucket else {
-        return Some(above.iter().zip(&bounds).map(|(a, &(lo, hi))| (*a).clamp(lo, hi)).collect());
-    };
-    // Then the key in it. Layers held at a bound either way need no second look.
-    let lower: Vec<_> = layers
-        .iter()
-        .zip(&bounds)
-        .zip(&above)
-        .map(|((l, &(lo, hi)), &a)| (a < hi && a + l.upper[bucket] as usize > lo).then(|| l.lower(bucket)))
-        .collect();
-    let at =
-        |low: usize| move |counts: &Option<std::borrow::Cow<'_, [u32]>>| counts.as_ref().map_or(0, |c| c[low] as usize);
-    let mut low = BUCKETS;
-    loop {
-        low -= 1;
-        let here = above.iter().zip(&lower).map(|(a, c)| a + at(low)(c));
-        if low == 0 || total(&mut here.clone()) >= keep {
-            break;
-        }
-        above = here.collect();
-    }
-    let mut counts: Vec<usize> = above.iter().zip(&bounds).map(|(a, &(lo, hi))| (*a).clamp(lo, hi)).collect();
+    let shares = Shares { layers, bounds: &bounds, keep };
+    let splits = shares.split();
+    let window = splits.first()?.window;
+    let at_least = |key: u32| splits.iter().map(move |split| split.at_least(key));
+    let threshold = window.highest_where(|key| shares.total(at_least(key)) >= keep);
+    let clamped = |key: u32| at_least(key).zip(&bounds).map(|(count, &(lo, hi))| count.clamp(lo, hi));
+    let mut counts: Vec<usize> = clamped(threshold.saturating_add(1)).collect();
     let mut missing = keep - counts.iter().sum::<usize>();
-    for (l, count) in counts.iter_mut().enumerate() {
-        let reach = (above[l] + at(low)(&lower[l])).clamp(bounds[l].0, bounds[l].1);
+    for (count, reach) in counts.iter_mut().zip(clamped(threshold)) {
         let extra = missing.min(reach - *count);
         *count += extra;
         missing -= extra;
     }
     debug_assert_eq!(missing, 0);
+    for (layer, split) in layers.iter().zip(splits) {
+        // A layer that has been split before keeps that one.
+        let _ = layer.split.set(split);
+    }
     Some(counts)
 }
 
@@ -264,48 +387,31 @@ pub(crate) fn rank_key(value: f32, order: Order) -> u32 {
     }
 }
 
-fn upper_histogram(values: &[f32], order: Order) -> Histogram {
-    // Two tables in turn: the same bucket twice in a row would wait for the first increment to be stored.
-    let mut even = vec![0u32; BUCKETS].into_boxed_slice();
-    let mut odd = if values.len() > 1 << 18 { even.clone() } else { Box::default() };
-    if odd.is_empty() {
-        values.iter().for_each(|&v| even[(rank_key(v, order) >> 16) as usize] += 1);
-        return even;
+/// That no score is NaN or infinite.
+pub(crate) fn check_finite(scores: &[f32]) -> Result<(), NonFinite> {
+    // The largest exponent of a block tells, with no branch for each score; the search happens only on failure.
+    let finite = Arch::new().dispatch(|| {
+        scores.chunks(1024).all(|chunk| chunk.iter().fold(0, |max, v| max.max(v.to_bits() & 0x7fff_ffff)) < 0x7f80_0000)
+    });
+    if finite {
+        return Ok(());
     }
-    let (pairs, rest) = values.as_chunks::<4>();
-    for &[a, b, c, d] in pairs {
-        even[(rank_key(a, order) >> 16) as usize] += 1;
-        odd[(rank_key(b, order) >> 16) as usize] += 1;
-        even[(rank_key(c, order) >> 16) as usize] += 1;
-        odd[(rank_key(d, order) >> 16) as usize] += 1;
-    }
-    rest.iter().for_each(|&v| even[(rank_key(v, order) >> 16) as usize] += 1);
-    even.iter_mut().zip(&odd).for_each(|(a, b)| *a += b);
-    even
-}
-
-/// Infinities and NaN fill the buckets at the ends, so the histogram tells whether a look for one is due.
-fn check_finite(values: &[f32], order: Order, upper: &[u32]) -> Result<(), NonFinite> {
-    let suspect = match order {
-        Order::Absolute => upper[0xff00..].iter().any(|&n| n > 0),
-        Order::Value => upper[..0x0080].iter().chain(&upper[0xff80..]).any(|&n| n > 0),
-    };
-    match values.iter().position(|v| suspect && !v.is_finite()) {
-        Some(index) => Err(NonFinite { index, value: values[index] }),
+    match scores.iter().position(|v| !v.is_finite()) {
+        Some(index) => Err(NonFinite { index, value: scores[index] }),
         None => Ok(()),
     }
 }
 
-/// The highest bucket down to which at least `keep` are counted, and how many lie above it.
-fn descend(counts: &[u32], keep: usize) -> (usize, usize) {
-    let mut above = 0;
-    for (bucket, &count) in counts.iter().enumerate().rev() {
-        if above + count as usize >= keep {
-            return (bucket, above);
-        }
-        above += count as usize;
-    }
-    (0, above)
+fn count_at_least(keys: &[u32], key: u32) -> usize {
+    Arch::new().dispatch(|| {
+        // Short enough for a count in 32 bits, which is as wide as what is counted.
+        keys.chunks(1 << 16).map(|keys| keys.iter().map(|&k| u32::from(k >= key)).sum::<u32>() as usize).sum()
+    })
+}
+
+/// The `n` lowest set bits of a word; all if there are not more.
+fn lowest(word: u64, n: usize) -> u64 {
+    if n >= word.count_ones() as usize { word } else { ones(word).take(n).fold(0, |kept, bit| kept | 1 << bit) }
 }
 
 /// One bit for each of up to 64 values.
@@ -321,17 +427,6 @@ fn word_of(chunk: &[f32], test: impl Fn(f32) -> bool) -> u64 {
         Err(_) => chunk.iter().zip(&mut flags).for_each(|(&v, flag)| *flag = u8::from(test(v))),
     }
     pack(&flags)
-}
-
-/// Gathers the lowest bit of each byte.
-#[inline(always)]
-pub(crate) fn pack(flags: &[u8; 64]) -> u64 {
-    let mut word = 0;
-    for (i, eight) in flags.as_chunks::<8>().0.iter().enumerate() {
-        // The product moves bit 8 j to bit 56 + j, for all j at once and without carries.
-        word |= (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
-    }
-    word
 }
 
 #[cfg(test)]

@@ -1,1 +1,2 @@
+//! Soon.
 fn main() {}
