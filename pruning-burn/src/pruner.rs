@@ -68,13 +68,37 @@ impl Pruner {
     /// # Errors
     /// The recipe does not fit the model, or a weight is not finite. The model is what it was.
     pub fn prune<M: Module>(&self, model: &mut M) -> Result<Report, PruneError> {
-        let shared = match self.recipe.budget {
-            Budget::Sparsity(sparsity) => Amount::OfTotal(sparsity),
-            Budget::Count(count) => Amount::Count(count),
-        };
+        self.prune_by(
+            model,
+            match self.recipe.budget {
+                Budget::Sparsity(sparsity) => Amount::OfTotal(sparsity),
+                Budget::Count(count) => Amount::Count(count),
+            },
+        )
+    }
+
+    /// Prunes now by `amount`, whatever the recipe asks for in the end; layers with an override keep to its sparsity.
+    ///
+    /// With [`Amount::OfRemaining`] and [`Amount::Count`] this is what calling `torch.nn.utils.prune` again does.
+    ///
+    /// ```
+    /// # use burn::{nn::LinearConfig, tensor::Device};
+    /// # use pruning_burn::{Amount, Plugins, Pruner, Sparsity};
+    /// # use {pruning_allocation as _, pruning_magnitude as _};
+    /// let pruner = Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?;
+    /// let mut model = LinearConfig::new(20, 10).init(&Device::flex());
+    /// let half = Amount::OfRemaining(Sparsity::new(0.5)?);
+    /// assert_eq!(pruner.prune_by(&mut model, half)?.kept(), 100);
+    /// assert_eq!(pruner.prune_by(&mut model, half)?.kept(), 50);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`prune`](Self::prune).
+    pub fn prune_by<M: Module>(&self, model: &mut M, amount: Amount) -> Result<Report, PruneError> {
         let all = layers(model);
         let selection = Selection::new(&self.recipe, &all)?;
-        let amounts = Amounts { shared, own: &Amount::OfTotal };
+        let amounts = Amounts { shared: amount, own: &Amount::OfTotal };
         let (masks, report) = select(model, &self.recipe, &all, &selection, &amounts)?;
         *model = put(model, &all, masks);
         Ok(report)

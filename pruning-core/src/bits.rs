@@ -1,5 +1,8 @@
 //! A packed set of booleans, one bit each.
 
+use pulp::{Arch, NullaryFnOnce};
+#[cfg(target_arch = "x86_64")]
+use pulp::{cast, x86::V3};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A fixed number of bits, packed in 64-bit words, lowest index in the lowest bit. Bits past the end are zero.
@@ -87,7 +90,8 @@ impl Bits {
     /// Number of bits set.
     #[must_use]
     pub fn count_ones(&self) -> usize {
-        self.words.iter().map(|word| word.count_ones() as usize).sum()
+        // An x86 that is not asked has no instruction for it.
+        Arch::new().dispatch(|| self.words.iter().map(|word| word.count_ones() as usize).sum())
     }
 
     /// Whether bit `index` is set.
@@ -111,6 +115,35 @@ impl Bits {
             *word |= bit;
         } else {
             *word &= !bit;
+        }
+    }
+
+    /// The 64 bits from `start` on; those past the end are zero.
+    #[inline(always)]
+    pub(crate) fn word_at(&self, start: usize) -> u64 {
+        let (index, shift) = (start / 64, start % 64);
+        let next = self.words.get(index + 1).map_or(0, |next| next << 1 << (63 - shift));
+        self.words[index] >> shift | next
+    }
+
+    /// Sets the bits of `word`, the lowest of which is bit `start`; none may lie past the end.
+    #[inline(always)]
+    pub(crate) fn insert(&mut self, start: usize, word: u64) {
+        let (index, shift) = (start / 64, start % 64);
+        self.words[index] |= word << shift;
+        if shift > 0 && word >> (64 - shift) != 0 {
+            self.words[index + 1] |= word >> (64 - shift);
+        }
+    }
+
+    /// Sets the `len` bits from `start` on.
+    pub(crate) fn fill(&mut self, start: usize, len: usize) {
+        let end = start + len;
+        let mut at = start;
+        while at < end {
+            let next = (at / 64 * 64 + 64).min(end);
+            self.words[at / 64] |= (u64::MAX >> (64 - (next - at))) << (at % 64);
+            at = next;
         }
     }
 
@@ -148,15 +181,98 @@ pub(crate) fn ones(mut word: u64) -> impl Iterator<Item = usize> {
     })
 }
 
+/// Work on keys that is compiled for the SIMD level of the machine it runs on.
+pub(crate) trait Pass {
+    /// What it makes.
+    type Output;
+
+    /// Does it. To be marked `#[inline(always)]`: what is not inlined is compiled for the lowest level.
+    fn run(self, compare: impl Compare) -> Self::Output;
+}
+
+/// Runs a pass at the highest level there is.
+pub(crate) fn run<P: Pass>(pass: P) -> P::Output {
+    match Arch::new() {
+        #[cfg(target_arch = "x86_64")]
+        Arch::V3(simd) => simd.vectorize(At { pass, compare: simd }),
+        arch => arch.dispatch(At { pass, compare: Portable }),
+    }
+}
+
+struct At<P, C> {
+    pass: P,
+    compare: C,
+}
+
+impl<P: Pass, C: Compare> NullaryFnOnce for At<P, C> {
+    type Output = P::Output;
+
+    #[inline(always)]
+    fn call(self) -> P::Output {
+        self.pass.run(self.compare)
+    }
+}
+
+/// How a SIMD level compares keys: one bit for each of 64.
+pub(crate) trait Compare: Copy {
+    /// Whether a key is at least the other one of its pair.
+    fn at_least(self, keys: &[u32; 64], others: &[u32; 64]) -> u64;
+
+    /// Whether a key is at least `least`.
+    fn at_least_key(self, keys: &[u32; 64], least: u32) -> u64;
+}
+
+/// What the compiler makes of a loop.
+#[derive(Clone, Copy)]
+struct Portable;
+
+impl Compare for Portable {
+    #[inline(always)]
+    fn at_least(self, keys: &[u32; 64], others: &[u32; 64]) -> u64 {
+        let mut flags = [0; 64];
+        for i in 0..64 {
+            flags[i] = u8::from(keys[i] >= others[i]);
+        }
+        pack(&flags)
+    }
+
+    #[inline(always)]
+    fn at_least_key(self, keys: &[u32; 64], least: u32) -> u64 {
+        self.at_least(keys, &[least; 64])
+    }
+}
+
 /// Gathers the lowest bit of each byte.
 #[inline(always)]
-pub(crate) fn pack(flags: &[u8; 64]) -> u64 {
+fn pack(flags: &[u8; 64]) -> u64 {
     let mut word = 0;
     for (i, eight) in flags.as_chunks::<8>().0.iter().enumerate() {
         // The product moves bit 8 j to bit 56 + j, for all j at once and without carries.
         word |= (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
     }
     word
+}
+
+/// AVX2 gathers the signs of eight lanes at once, which the compiler does not find by itself.
+#[cfg(target_arch = "x86_64")]
+impl Compare for V3 {
+    #[inline(always)]
+    fn at_least(self, keys: &[u32; 64], others: &[u32; 64]) -> u64 {
+        let (keys, others) = (keys.as_chunks::<8>().0, others.as_chunks::<8>().0);
+        keys.iter().zip(others).rev().fold(0, |word, (&keys, &others)| {
+            let eight = self.cmp_ge_u32x8(cast(keys), cast(others));
+            word << 8 | u64::from(self.avx._mm256_movemask_ps(cast(eight)) as u8)
+        })
+    }
+
+    #[inline(always)]
+    fn at_least_key(self, keys: &[u32; 64], least: u32) -> u64 {
+        let least = self.splat_u32x8(least);
+        keys.as_chunks::<8>().0.iter().rev().fold(0, |word, &keys| {
+            let eight = self.cmp_ge_u32x8(cast(keys), least);
+            word << 8 | u64::from(self.avx._mm256_movemask_ps(cast(eight)) as u8)
+        })
+    }
 }
 
 impl std::fmt::Debug for Bits {
@@ -228,6 +344,44 @@ mod tests {
         assert_eq!(Bits::ones(70).count_ones(), 70);
         assert_eq!(Bits::ones(70), Bits::from_bools(&[true; 70]));
         assert_eq!(Bits::ones(128).count_ones(), 128);
+    }
+
+    #[test]
+    fn words_and_ranges_go_anywhere() {
+        for (start, len) in [(0, 0), (0, 64), (3, 61), (3, 62), (63, 2), (64, 64), (70, 130), (199, 1)] {
+            let mut filled = Bits::zeros(200);
+            filled.fill(start, len);
+            assert_eq!(filled.iter_ones().collect::<Vec<_>>(), (start..start + len).collect::<Vec<_>>());
+            if len > 0 {
+                let low = len.min(64);
+                let word = u64::MAX >> (64 - low);
+                assert_eq!(filled.word_at(start), word, "{start} {len}");
+                let mut inserted = Bits::zeros(200);
+                inserted.insert(start, word);
+                assert_eq!(inserted.iter_ones().collect::<Vec<_>>(), (start..start + low).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    /// Compares by both ways, with as many wins as losses and ties.
+    struct Both([[u32; 64]; 2]);
+
+    impl Pass for Both {
+        type Output = [u64; 2];
+
+        fn run(self, compare: impl Compare) -> [u64; 2] {
+            [compare.at_least(&self.0[0], &self.0[1]), compare.at_least_key(&self.0[0], 0x8000_0001)]
+        }
+    }
+
+    #[test]
+    fn every_simd_level_compares_alike() {
+        let keys = |seed: u32| std::array::from_fn(|i| 0x8000_0000 + (i as u32 * seed) % 5 - 2 * (seed & 1));
+        let keys = [keys(7), keys(3)];
+        let expected = |test: &dyn Fn(usize) -> bool| (0..64).fold(0, |word, i| word | u64::from(test(i)) << i);
+        let expected = [expected(&|i| keys[0][i] >= keys[1][i]), expected(&|i| keys[0][i] >= 0x8000_0001)];
+        assert_eq!(Both(keys).run(Portable), expected);
+        assert_eq!(run(Both(keys)), expected);
     }
 
     #[test]

@@ -2,9 +2,8 @@
 
 use crate::allocate::{AllocationError, Allocator, LayerUnits, allocate};
 use crate::nm::{NmError, keep_n_of_m};
-use crate::{
-    Amount, Bits, Granularity, GranularityError, MatrixLayout, NonFinite, Order, Reduction, Rounding, Scores, reduce,
-};
+use crate::reduction::reduce_finite;
+use crate::{Amount, Bits, Granularity, GranularityError, MatrixLayout, NonFinite, Order, Reduction, Rounding, Scores};
 use std::borrow::Cow;
 
 /// A parameter to prune.
@@ -177,11 +176,8 @@ fn units_of<'a>(c: &Candidate<'a>) -> Result<Units<'a>, ChooseError> {
     if c.granularity.is_elementwise() {
         return Ok(Units { scores: c.scores.into(), order: c.order, alive: c.alive.map(Cow::Borrowed) });
     }
-    // A reduction saturates, which would hide what is not finite.
-    if let Some(index) = c.scores.iter().position(|v| !v.is_finite()) {
-        return Err(non_finite(c, NonFinite { index, value: c.scores[index] }));
-    }
-    let scores = reduce(c.granularity, &c.layout, c.scores, c.order, c.alive, c.reduction);
+    let scores = reduce_finite(c.granularity, &c.layout, c.scores, c.order, c.alive, c.reduction)
+        .map_err(|source| non_finite(c, source))?;
     let alive = c.alive.map(|alive| Cow::Owned(c.granularity.alive(&c.layout, alive)));
     Ok(Units { scores: scores.into(), order: Order::Value, alive })
 }

@@ -247,14 +247,42 @@ impl Granularity {
             return units.clone();
         }
         let mut keep = Bits::zeros(layout.len());
-        layout.for_each_run(|flat, row, col| {
-            for i in 0..layout.inner() {
-                if units.get(self.unit(layout, row, col + i)) {
-                    keep.set(flat + i, true);
+        let (rows, inner) = (layout.rows(), layout.inner());
+        match *self {
+            // A column in memory is the mask of the units itself.
+            Self::Channel { axis: Axis::Output } if inner == 1 => {
+                for start in (0..layout.len()).step_by(rows.max(1)) {
+                    for (w, &word) in units.words().iter().enumerate() {
+                        keep.insert(start + 64 * w, word);
+                    }
                 }
             }
-        });
+            // A plane in memory is one channel.
+            Self::Channel { axis: Axis::Input } if inner == layout.kernel() => {
+                units.iter_ones().for_each(|unit| keep.fill(unit * rows * inner, rows * inner));
+            }
+            _ => layout.for_each_run(|flat, row, first| {
+                let mut col = first;
+                while col < first + inner {
+                    let end = self.unit_end(layout, col).min(first + inner);
+                    if units.get(self.unit(layout, row, col)) {
+                        keep.fill(flat + col - first, end - col);
+                    }
+                    col = end;
+                }
+            }),
+        }
         keep
+    }
+
+    /// The column after the last one that is in the unit of the elements at `col`.
+    fn unit_end(&self, layout: &MatrixLayout, col: usize) -> usize {
+        match *self {
+            Self::Element | Self::Nm { .. } => col + 1,
+            Self::Block { cols, .. } => (col / cols + 1) * cols,
+            Self::Channel { axis: Axis::Output } => layout.cols(),
+            Self::Channel { axis: Axis::Input } => (col / layout.kernel() + 1) * layout.kernel(),
+        }
     }
 
     /// The units of which at least one element is set.
@@ -304,7 +332,14 @@ mod tests {
     fn units_cover_their_elements_in_every_layout() {
         let kinds =
             [Granularity::CHANNEL, Granularity::Channel { axis: Axis::Input }, Granularity::Block { rows: 2, cols: 4 }];
-        for layout in [MatrixLayout::row_major(5, 6), MatrixLayout::column_major(5, 6), MatrixLayout::new(3, 5, 4, 4)] {
+        for layout in [
+            MatrixLayout::row_major(5, 6),
+            MatrixLayout::row_major(3, 130),
+            MatrixLayout::column_major(5, 6),
+            MatrixLayout::column_major(130, 7),
+            MatrixLayout::new(3, 5, 4, 4),
+            MatrixLayout::new(3, 50, 6, 3),
+        ] {
             for granularity in kinds {
                 let n = granularity.units(&layout);
                 let every_other = Bits::from_bools(&(0..n).map(|u| u % 2 == 0).collect::<Vec<_>>());

@@ -40,6 +40,16 @@ pub enum MaskError {
         /// Bits given.
         found: usize,
     },
+    /// Two masks of one parameter have different shapes.
+    #[error("{path}: masks of shape {first:?} and {second:?} have no intersection")]
+    Shapes {
+        /// The parameter.
+        path: String,
+        /// Shape of one mask.
+        first: Vec<usize>,
+        /// Shape of the other.
+        second: Vec<usize>,
+    },
     /// Two masks were given for one parameter.
     #[error("{path}: has two masks in one set: remove one, or intersect them")]
     Duplicate {
@@ -145,6 +155,25 @@ impl MaskSet {
         self.masks.iter().map(|(path, mask)| (path.as_str(), mask))
     }
 
+    /// What both sets keep, of every parameter that has a mask in either.
+    ///
+    /// # Errors
+    /// The masks of a parameter have two shapes.
+    pub fn intersection(&self, other: &Self) -> Result<Self, MaskError> {
+        let mut masks = self.masks.clone();
+        for (path, mask) in &other.masks {
+            match masks.iter_mut().find(|(p, _)| p == path) {
+                Some((_, ours)) if ours.shape == mask.shape => ours.keep.intersect(&mask.keep),
+                Some((_, ours)) => {
+                    let (first, second) = (ours.shape.clone(), mask.shape.clone());
+                    return Err(MaskError::Shapes { path: path.clone(), first, second });
+                }
+                None => masks.push((path.clone(), mask.clone())),
+            }
+        }
+        Ok(Self { masks })
+    }
+
     /// Number of masks.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -200,5 +229,19 @@ mod tests {
         assert_eq!(set.iter().map(|(p, _)| p).collect::<Vec<_>>(), ["b", "a"]);
         assert!((set.sparsity() - 2.0 / 3.0).abs() < 1e-12);
         assert!(MaskSet::new([("a".into(), mask(&[true])), ("a".into(), mask(&[true]))]).is_err());
+    }
+
+    #[test]
+    fn an_intersection_keeps_what_both_keep() {
+        let set = |masks: &[(&str, &[bool])]| {
+            let mask = |bits: &[bool]| Mask::new([bits.len()], Bits::from_bools(bits)).unwrap();
+            MaskSet::new(masks.iter().map(|(path, bits)| (path.to_string(), mask(bits)))).unwrap()
+        };
+        let one = set(&[("a", &[true, true, false]), ("b", &[true])]);
+        let two = set(&[("a", &[false, true, true]), ("c", &[false])]);
+        let both = set(&[("a", &[false, true, false]), ("b", &[true]), ("c", &[false])]);
+        assert_eq!(one.intersection(&two).unwrap(), both);
+        let error = one.intersection(&set(&[("b", &[true, true])])).unwrap_err();
+        assert_eq!(error.to_string(), "b: masks of shape [1] and [2] have no intersection");
     }
 }

@@ -1,9 +1,8 @@
 //! N:M masks: of every `m` consecutive weights along the fan-in, the `n` with the highest scores stay.
 
-use crate::bits::{ones, pack};
+use crate::bits::{Compare, Pass, ones, run};
 use crate::select::{NonFinite, check_finite, rank_key};
 use crate::{Bits, Granularity, GranularityError, MatrixLayout, Order};
-use pulp::Arch;
 
 /// Why no N:M mask could be made.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -31,20 +30,19 @@ pub fn keep_n_of_m(
     alive: Option<&Bits>,
     (n, m): (usize, usize),
 ) -> Result<Bits, NmError> {
-    let pattern = Granularity::Nm { n, m };
     // Every number from 1 to m may be kept here: a gradual schedule passes through them.
-    if n != m {
-        pattern.check(layout)?;
-    }
-    check_finite(scores)?;
     if n == m {
+        check_finite(scores)?;
         return Ok(alive.cloned().unwrap_or_else(|| Bits::ones(scores.len())));
     }
-    let mut keep = if alive.is_none() && m == 4 && layout.inner() == 1 && layout.rows() >= 64 {
-        four_across(layout, scores, order, n)
-    } else if alive.is_none() && m == 4 && layout.inner().is_multiple_of(4) {
-        four_along(scores, order, n)
+    Granularity::Nm { n, m }.check(layout)?;
+    let groups = Groups { layout, scores, order, alive, n, m };
+    let mut keep = if layout.inner() == 1 && layout.rows() >= 64 {
+        run(Across(groups))?
+    } else if layout.inner().is_multiple_of(m) && m.is_power_of_two() {
+        run(Along(groups))?
     } else {
+        check_finite(scores)?;
         general(layout, scores, order, alive, (n, m))
     };
     if let Some(alive) = alive {
@@ -53,90 +51,160 @@ pub fn keep_n_of_m(
     Ok(keep)
 }
 
-/// Which of four keys are among the `n` highest, from the six comparisons between them.
-#[inline(always)]
-fn kept_of_four([a, b, c, d]: [u32; 4], n: u8) -> [u8; 4] {
-    // An earlier key beats a later one that equals it.
-    let (ab, ac, ad) = (u8::from(a >= b), u8::from(a >= c), u8::from(a >= d));
-    let (bc, bd, cd) = (u8::from(b >= c), u8::from(b >= d), u8::from(c >= d));
-    // Kept are those that beat at least 4 - n others.
-    let least = 4 - n;
-    [
-        u8::from(ab + ac + ad >= least),
-        u8::from(1 - ab + bc + bd >= least),
-        u8::from(2 - ac - bc + cd >= least),
-        u8::from(3 - ad - bd - cd >= least),
-    ]
+/// What is cut, and how.
+#[derive(Clone, Copy)]
+struct Groups<'a> {
+    layout: &'a MatrixLayout,
+    scores: &'a [f32],
+    order: Order,
+    alive: Option<&'a Bits>,
+    n: usize,
+    m: usize,
 }
 
-/// Groups of four that lie one after the other.
-fn four_along(scores: &[f32], order: Order, n: usize) -> Bits {
-    let mut words = Vec::with_capacity(scores.len().div_ceil(64));
-    Arch::new().dispatch(|| {
-        for chunk in scores.chunks(64) {
-            let mut keys = [[0u32; 16]; 4];
-            for (g, group) in chunk.as_chunks::<4>().0.iter().enumerate() {
-                for j in 0..4 {
-                    keys[j][g] = rank_key(group[j], order);
-                }
-            }
-            let mut flags = [[0u8; 16]; 4];
-            for g in 0..16 {
-                let kept = kept_of_four([keys[0][g], keys[1][g], keys[2][g], keys[3][g]], n as u8);
-                for j in 0..4 {
-                    flags[j][g] = kept[j];
-                }
-            }
-            let mut word = 0u64;
-            let [a, b, c, d] = &flags;
-            for (g, (((a, b), c), d)) in a.iter().zip(b).zip(c).zip(d).enumerate() {
-                word |= u64::from(a | b << 1 | c << 2 | d << 3) << (4 * g);
-            }
-            words.push(word);
+impl Groups<'_> {
+    /// Keys of up to 64 scores; what is not alive comes last. Raises `largest` to their magnitudes, as bits: what is
+    /// not finite shows there, without a read of its own.
+    #[inline(always)]
+    fn keys(&self, start: usize, scores: &[f32], largest: &mut u32, keys: &mut [u32; 64]) {
+        let padded = || {
+            let mut padded = [0.0; 64];
+            padded[..scores.len()].copy_from_slice(scores);
+            padded
+        };
+        let scores: [f32; 64] = scores.try_into().unwrap_or_else(|_| padded());
+        *largest = scores.iter().fold(*largest, |max, v| max.max(v.to_bits() & 0x7fff_ffff));
+        match self.order {
+            Order::Absolute => keys.iter_mut().zip(&scores).for_each(|(k, &v)| *k = rank_key(v, Order::Absolute)),
+            Order::Value => keys.iter_mut().zip(&scores).for_each(|(k, &v)| *k = rank_key(v, Order::Value)),
         }
-    });
-    Bits::from_words(words, scores.len())
+        if let Some(alive) = self.alive {
+            let word = alive.word_at(start);
+            for (i, key) in keys.iter_mut().enumerate() {
+                *key = if word >> i & 1 == 1 { *key + 1 } else { 0 };
+            }
+        }
+    }
 }
 
-/// Groups of four that lie a row of memory apart, as in a Linear.
-fn four_across(layout: &MatrixLayout, scores: &[f32], order: Order, n: usize) -> Bits {
-    let rows = layout.rows();
-    let mut keep = vec![0u64; scores.len().div_ceil(64)];
-    Arch::new().dispatch(|| {
-        for (q, group) in scores.chunks_exact(4 * rows).enumerate() {
-            let (ab, cd) = group.split_at(2 * rows);
-            let ((a, b), (c, d)) = (ab.split_at(rows), cd.split_at(rows));
+/// For 64 units at once, how many of their group each one beats: a binary number in words, lowest digit first.
+type Wins = [u64; 6];
+
+/// The digits that a group of `m` needs.
+#[inline(always)]
+fn digits(m: usize) -> usize {
+    (usize::BITS - (m - 1).leading_zeros()) as usize
+}
+
+/// Adds a win to each unit of a word.
+#[inline(always)]
+fn add(wins: &mut [u64], word: u64) {
+    wins.iter_mut().fold(word, |carry, digit| {
+        let next = *digit & carry;
+        *digit ^= carry;
+        next
+    });
+}
+
+/// The units with at least so many wins.
+#[inline(always)]
+fn at_least(wins: &[u64], least: usize) -> u64 {
+    let digits = wins.iter().enumerate();
+    digits.fold(u64::MAX, |reach, (i, digit)| if least >> i & 1 == 1 { digit & reach } else { digit | reach })
+}
+
+/// Groups that go across lines of memory, as in a Linear: 64 of them at once.
+struct Across<'a>(Groups<'a>);
+
+impl Pass for Across<'_> {
+    type Output = Result<Bits, NonFinite>;
+
+    #[inline(always)]
+    fn run(self, compare: impl Compare) -> Result<Bits, NonFinite> {
+        // The compiler unrolls the loops over a group whose size it knows.
+        if self.0.m == 4 { self.cut(4, compare) } else { self.cut(self.0.m, compare) }
+    }
+}
+
+impl Across<'_> {
+    #[inline(always)]
+    fn cut(&self, m: usize, compare: impl Compare) -> Result<Bits, NonFinite> {
+        let Groups { layout, scores, n, .. } = self.0;
+        let (rows, digits) = (layout.rows(), digits(m));
+        let mut keep = Bits::zeros(scores.len());
+        let (mut keys, mut wins) = ([[0u32; 64]; 64], [Wins::default(); 64]);
+        for (g, group) in scores.chunks_exact(m * rows).enumerate() {
+            let first = g * m * rows;
+            let mut largest = 0;
             for start in (0..rows).step_by(64) {
-                let end = (start + 64).min(rows);
-                let mut flags = [[0u8; 64]; 4];
-                let lines = [&a[start..end], &b[start..end], &c[start..end], &d[start..end]];
-                let mut keys = [[0u32; 64]; 4];
-                for (keys, line) in keys.iter_mut().zip(lines) {
-                    keys.iter_mut().zip(line).for_each(|(key, &v)| *key = rank_key(v, order));
+                let len = (rows - start).min(64);
+                for (j, keys) in keys[..m].iter_mut().enumerate() {
+                    let at = j * rows + start;
+                    self.0.keys(first + at, &group[at..at + len], &mut largest, keys);
                 }
-                for i in 0..64 {
-                    let kept = kept_of_four([keys[0][i], keys[1][i], keys[2][i], keys[3][i]], n as u8);
-                    for j in 0..4 {
-                        flags[j][i] = kept[j];
+                wins[..m].fill(Wins::default());
+                for j in 1..m {
+                    for i in 0..j {
+                        // An earlier unit beats a later one that equals it.
+                        let earlier = compare.at_least(&keys[i], &keys[j]);
+                        add(&mut wins[i][..digits], earlier);
+                        add(&mut wins[j][..digits], !earlier);
                     }
                 }
-                for (j, flags) in flags.iter().enumerate() {
-                    let word = pack(flags) & (u64::MAX >> (64 - (end - start)));
-                    or_at(&mut keep, (4 * q + j) * rows + start, word);
+                for (j, wins) in wins[..m].iter().enumerate() {
+                    keep.insert(first + j * rows + start, at_least(&wins[..digits], m - n) & (u64::MAX >> (64 - len)));
                 }
             }
+            if largest >= f32::INFINITY.to_bits() {
+                check_finite(group).map_err(|e| e.after(first))?;
+            }
         }
-    });
-    Bits::from_words(keep, scores.len())
+        Ok(keep)
+    }
 }
 
-/// Sets the bits of `word` from bit `at` on, across the boundary of two words.
-#[inline(always)]
-fn or_at(words: &mut [u64], at: usize, word: u64) {
-    let (index, shift) = (at / 64, at % 64);
-    words[index] |= word << shift;
-    if shift > 0 && word >> (64 - shift) != 0 {
-        words[index + 1] |= word >> (64 - shift);
+/// Groups that lie one after the other, whole ones in each 64 units: a unit meets the one `d` places on, for every `d`.
+struct Along<'a>(Groups<'a>);
+
+impl Pass for Along<'_> {
+    type Output = Result<Bits, NonFinite>;
+
+    #[inline(always)]
+    fn run(self, compare: impl Compare) -> Result<Bits, NonFinite> {
+        if self.0.m == 4 { self.cut(4, compare) } else { self.cut(self.0.m, compare) }
+    }
+}
+
+impl Along<'_> {
+    #[inline(always)]
+    fn cut(&self, m: usize, compare: impl Compare) -> Result<Bits, NonFinite> {
+        let Groups { scores, n, .. } = self.0;
+        let digits = digits(m);
+        // For each distance, the units whose partner is in the same group.
+        let mut partners = [0u64; 64];
+        for (d, units) in partners.iter_mut().enumerate() {
+            *units = (0..64).filter(|i| i % m + d < m).fold(0, |units, i| units | 1 << i);
+        }
+        let mut words = Vec::with_capacity(scores.len().div_ceil(64));
+        let mut keys = [0u32; 128];
+        for (b, block) in scores.chunks(1024).enumerate() {
+            let mut largest = 0;
+            for (w, chunk) in block.chunks(64).enumerate() {
+                self.0.keys(1024 * b + 64 * w, chunk, &mut largest, &mut keys.as_chunks_mut().0[0]);
+                let mut wins = Wins::default();
+                for d in 1..m {
+                    let (Ok(here), Ok(there)) = (keys[..64].try_into(), keys[d..d + 64].try_into()) else { continue };
+                    let earlier = compare.at_least(here, there);
+                    add(&mut wins[..digits], earlier & partners[d]);
+                    add(&mut wins[..digits], (!earlier & partners[d]) << d);
+                }
+                words.push(at_least(&wins[..digits], m - n));
+            }
+            if largest >= f32::INFINITY.to_bits() {
+                check_finite(block).map_err(|e| e.after(1024 * b))?;
+            }
+        }
+        Ok(Bits::from_words(words, scores.len()))
     }
 }
 
@@ -169,13 +237,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn by_sorting(layout: &MatrixLayout, scores: &[f32], alive: &Bits, (n, m): (usize, usize)) -> Vec<bool> {
+    fn by_sorting(
+        layout: &MatrixLayout,
+        scores: &[f32],
+        order: Order,
+        alive: &Bits,
+        (n, m): (usize, usize),
+    ) -> Vec<bool> {
+        let rank = |v: f32| if order == Order::Absolute { v.abs() } else { v };
         let mut keep = vec![false; scores.len()];
         for row in 0..layout.rows() {
             for group in 0..layout.cols() / m {
                 let mut flats: Vec<_> = (0..m).map(|j| layout.flat(row, group * m + j)).collect();
                 flats.retain(|&f| alive.get(f));
-                flats.sort_by(|&a, &b| scores[b].abs().partial_cmp(&scores[a].abs()).unwrap());
+                flats.sort_by(|&a, &b| rank(scores[b]).partial_cmp(&rank(scores[a])).unwrap());
                 flats.iter().take(n).for_each(|&f| keep[f] = true);
             }
         }
@@ -185,9 +260,11 @@ mod tests {
     proptest! {
         #[test]
         fn keeps_what_sorting_each_group_keeps(
-            rows in 1usize..150, groups in 1usize..8, pattern in 0usize..5, shape in 0usize..3, seed: u64, masked: bool
+            rows in 1usize..150, groups in 1usize..8, pattern in 0usize..8, shape in 0usize..3, seed: u64, masked: bool,
+            absolute: bool
         ) {
-            let (n, m) = [(2, 4), (1, 4), (3, 4), (4, 8), (3, 5)][pattern];
+            let (n, m) = [(2, 4), (1, 4), (3, 4), (1, 2), (4, 8), (3, 5), (13, 16), (2, 64)][pattern];
+            let order = if absolute { Order::Absolute } else { Order::Value };
             let layout = match shape {
                 0 => MatrixLayout::row_major(rows, groups * m),
                 1 => MatrixLayout::column_major(rows, groups * m),
@@ -199,8 +276,8 @@ mod tests {
             let scores: Vec<f32> = (0..layout.len()).map(|_| (random() % 13) as f32 - 6.0).collect();
             let alive = Bits::from_bools(&(0..layout.len()).map(|_| !masked || random() % 3 > 0).collect::<Vec<_>>());
             let given = masked.then_some(&alive);
-            let keep = keep_n_of_m(&layout, &scores, Order::Absolute, given, (n, m)).unwrap();
-            prop_assert_eq!(keep.to_bools(), by_sorting(&layout, &scores, &alive, (n, m)));
+            let keep = keep_n_of_m(&layout, &scores, order, given, (n, m)).unwrap();
+            prop_assert_eq!(keep.to_bools(), by_sorting(&layout, &scores, order, &alive, (n, m)));
         }
     }
 
@@ -213,5 +290,14 @@ mod tests {
         scores[7] = f32::NAN;
         let error = keep_n_of_m(&layout, &scores, Order::Value, None, (1, 3)).unwrap_err();
         assert!(matches!(error, NmError::NonFinite(NonFinite { index: 7, .. })));
+        // The first one in memory order, on every path.
+        let mut scores = vec![1.0; 200 * 240];
+        (scores[25_000], scores[25_001], scores[25_200]) = (f32::NEG_INFINITY, f32::NAN, f32::NAN);
+        for layout in [MatrixLayout::row_major(200, 240), MatrixLayout::column_major(200, 240)] {
+            for pattern in [(1, 3), (2, 4), (3, 8)] {
+                let error = keep_n_of_m(&layout, &scores, Order::Absolute, None, pattern).unwrap_err();
+                assert!(matches!(error, NmError::NonFinite(NonFinite { index: 25_000, .. })), "{layout:?} {pattern:?}");
+            }
+        }
     }
 }

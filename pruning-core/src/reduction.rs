@@ -1,7 +1,8 @@
 //! How the scores of the elements of a unit become one score: [`Reduction`].
 
-use crate::{Axis, Bits, Granularity, MatrixLayout, Order};
-use pulp::Arch;
+use crate::select::check_finite;
+use crate::{Bits, Granularity, MatrixLayout, NonFinite, Order};
+use pulp::{Arch, NullaryFnOnce};
 use serde::{Deserialize, Serialize};
 
 /// How the scores of the elements of a unit become the score of the unit.
@@ -162,13 +163,35 @@ pub fn reduce(
     alive: Option<&Bits>,
     reduction: Reduction,
 ) -> Vec<f32> {
-    let powers = Powers::of(reduction, order);
-    let units = match granularity {
-        Granularity::Channel { axis: Axis::Output } if alive.is_none() && powers.is_sum() => {
-            rows(layout, scores, powers)
+    let units = row_sums(granularity, layout, scores, order, alive, reduction)
+        .unwrap_or_else(|| general(granularity, layout, scores, order, alive, reduction));
+    finish(granularity, layout, units, reduction)
+}
+
+/// The same for scores that may not be finite, which the units would hide: they saturate.
+///
+/// # Errors
+/// The first NaN or infinite score, of an element that is alive or not.
+pub(crate) fn reduce_finite(
+    granularity: Granularity,
+    layout: &MatrixLayout,
+    scores: &[f32],
+    order: Order,
+    alive: Option<&Bits>,
+    reduction: Reduction,
+) -> Result<Vec<f32>, NonFinite> {
+    // A sum of f32 values or of their squares is finite in f64 exactly if each of them is: then the scores need no look
+    // of their own.
+    match row_sums(granularity, layout, scores, order, alive, reduction) {
+        Some(sums) if sums.iter().all(|sum| sum.is_finite()) => Ok(finish(granularity, layout, sums, reduction)),
+        _ => {
+            check_finite(scores)?;
+            Ok(reduce(granularity, layout, scores, order, alive, reduction))
         }
-        _ => general(granularity, layout, scores, order, alive, reduction),
-    };
+    }
+}
+
+fn finish(granularity: Granularity, layout: &MatrixLayout, units: Vec<f64>, reduction: Reduction) -> Vec<f32> {
     let sizes = || unit_sizes(granularity, layout);
     let finished: Vec<f64> = match reduction {
         Reduction::Mean => units.iter().zip(sizes()).map(|(sum, n)| sum / f64::from(n.max(1))).collect(),
@@ -179,8 +202,8 @@ pub fn reduce(
     finished.into_iter().map(|v| v.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32).collect()
 }
 
-/// What is summed: the fast path knows these three.
-#[derive(Clone, Copy, PartialEq)]
+/// What is summed: the fast path knows the first three.
+#[derive(Clone, Copy)]
 enum Powers {
     Value,
     Absolute,
@@ -199,35 +222,55 @@ impl Powers {
             _ => Self::Other,
         }
     }
+}
 
-    fn is_sum(self) -> bool {
-        self != Self::Other
+/// Sums over the rows, straight through memory, if that is what is asked for.
+fn row_sums(
+    granularity: Granularity,
+    layout: &MatrixLayout,
+    scores: &[f32],
+    order: Order,
+    alive: Option<&Bits>,
+    reduction: Reduction,
+) -> Option<Vec<f64>> {
+    if alive.is_some() || granularity != Granularity::CHANNEL {
+        return None;
+    }
+    let arch = Arch::new();
+    match Powers::of(reduction, order) {
+        Powers::Square => Some(arch.dispatch(RowSums { layout, scores, term: |v| f64::from(v) * f64::from(v) })),
+        Powers::Absolute => Some(arch.dispatch(RowSums { layout, scores, term: |v: f32| f64::from(v.abs()) })),
+        Powers::Value => Some(arch.dispatch(RowSums { layout, scores, term: f64::from })),
+        Powers::Other => None,
     }
 }
 
-/// Sums over the rows, straight through memory.
-fn rows(layout: &MatrixLayout, scores: &[f32], powers: Powers) -> Vec<f64> {
-    match powers {
-        Powers::Square => rows_of(layout, scores, |v| f64::from(v) * f64::from(v)),
-        Powers::Absolute => rows_of(layout, scores, |v| f64::from(v.abs())),
-        Powers::Value | Powers::Other => rows_of(layout, scores, f64::from),
-    }
+struct RowSums<'a, T> {
+    layout: &'a MatrixLayout,
+    scores: &'a [f32],
+    term: T,
 }
 
-fn rows_of(layout: &MatrixLayout, scores: &[f32], term: impl Fn(f32) -> f64 + Copy) -> Vec<f64> {
-    let mut sums = vec![0.0; layout.rows()];
-    Arch::new().dispatch(|| {
-        for plane in scores.chunks_exact(layout.rows() * layout.inner()) {
+impl<T: Fn(f32) -> f64> NullaryFnOnce for RowSums<'_, T> {
+    type Output = Vec<f64>;
+
+    // A closure as long as this would be compiled as a function of its own, without the SIMD level that is dispatched
+    // to.
+    #[inline(always)]
+    fn call(self) -> Vec<f64> {
+        let Self { layout, scores, term } = self;
+        let mut sums = vec![0.0; layout.rows()];
+        for plane in scores.chunks_exact((layout.rows() * layout.inner()).max(1)) {
             if layout.inner() == 1 {
                 sums.iter_mut().zip(plane).for_each(|(sum, &v)| *sum += term(v));
             } else {
                 for (sum, run) in sums.iter_mut().zip(plane.chunks_exact(layout.inner())) {
-                    *sum += sum_of(run, term);
+                    *sum += sum_of(run, &term);
                 }
             }
         }
-    });
-    sums
+        sums
+    }
 }
 
 /// Sixteen partial sums, which is both faster and more exact than one.
@@ -296,6 +339,7 @@ fn unit_sizes(granularity: Granularity, layout: &MatrixLayout) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Axis;
 
     const ALL: [Reduction; 7] = [
         Reduction::Sum,
@@ -348,6 +392,24 @@ mod tests {
                         );
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_score_that_is_not_finite_is_named_even_if_the_sum_hides_it() {
+        let mut scores = vec![f32::MAX; 60];
+        (scores[33], scores[34], scores[50]) = (f32::INFINITY, f32::NEG_INFINITY, f32::NAN);
+        for layout in [MatrixLayout::row_major(3, 20), MatrixLayout::column_major(3, 20)] {
+            for (granularity, reduction) in [Granularity::CHANNEL, Granularity::Block { rows: 2, cols: 4 }]
+                .iter()
+                .flat_map(|g| ALL.map(|r| (*g, r)))
+            {
+                let units = |scores: &[f32]| reduce_finite(granularity, &layout, scores, Order::Value, None, reduction);
+                assert_eq!(units(&scores).unwrap_err().index, 33, "{granularity} {reduction:?}");
+                let finite = [f32::MAX; 60];
+                let saturated = reduce(granularity, &layout, &finite, Order::Value, None, reduction);
+                assert_eq!(units(&finite).unwrap(), saturated, "{granularity} {reduction:?}");
             }
         }
     }

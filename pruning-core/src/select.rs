@@ -7,9 +7,9 @@
 //! streaming reads, no sort, no copy of the scores, and a result that does not depend on the sample, whatever the ties.
 
 use crate::Bits;
-use crate::bits::{ones, pack};
-use pulp::{Arch, NullaryFnOnce};
-use std::sync::OnceLock;
+use crate::bits::{Compare, Pass, ones, run};
+use pulp::Arch;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How the numbers of a score slice rank.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +31,13 @@ pub struct NonFinite {
     pub value: f32,
 }
 
+impl NonFinite {
+    /// The same, found in a slice that starts with index `start` of another one.
+    pub(crate) fn after(self, start: usize) -> Self {
+        Self { index: start + self.index, ..self }
+    }
+}
+
 /// Scores of the units of one layer, ready to be ranked; higher scores are kept, and equal ones by lower index first.
 ///
 /// ```
@@ -46,10 +53,10 @@ pub struct Scores<'a> {
     order: Order,
     alive: Option<&'a Bits>,
     alive_len: usize,
-    // Keys of units that are alive, from all over the layer.
+    // Keys of some units that are alive, from all over the layer.
     sample: Vec<u32>,
-    // Selection asks for the split that sharing the budget has made before.
-    split: OnceLock<Split>,
+    // What sharing the budget has found, for the selection that follows.
+    split: Mutex<Option<Split>>,
 }
 
 impl<'a> Scores<'a> {
@@ -70,16 +77,17 @@ impl<'a> Scores<'a> {
     /// `alive` is not as long as `values`.
     pub fn of_alive(values: &'a [f32], order: Order, alive: Option<&'a Bits>) -> Result<Self, NonFinite> {
         assert!(alive.is_none_or(|alive| alive.len() == values.len()), "one bit for each score");
-        // A square root of the sample is the error it makes: 2,048 suffice for a small layer, and a large one has more.
+        // The error falls with the square root of the sample: a small layer has 2,048 of them at least, a large one
+        // more.
         let stride = (values.len() / 2048).clamp(1, 256);
         let mut sample = Vec::with_capacity(values.len() / stride);
-        // Blocks that stay in the cache for the sample to be taken.
-        let block = 64 * stride;
+        // Blocks that are still in the cache when the sample is taken from them.
+        let block = 32 * stride;
         for (b, scores) in values.chunks(block).enumerate() {
-            check_finite(scores).map_err(|e| NonFinite { index: b * block + e.index, ..e })?;
+            check_finite(scores).map_err(|e| e.after(b * block))?;
             for (i, stratum) in scores.chunks_exact(stride).enumerate() {
                 // A fixed step would meet the same rows of a matrix again and again.
-                let hash = ((b * 64 + i) as u32).wrapping_mul(0x9e37_79b9) >> 16;
+                let hash = ((b * 32 + i) as u32).wrapping_mul(0x9e37_79b9) >> 16;
                 let at = (hash as usize * stride) >> 16;
                 if alive.is_none_or(|alive| alive.get(b * block + i * stride + at)) {
                     sample.push(rank_key(stratum[at], order));
@@ -87,7 +95,7 @@ impl<'a> Scores<'a> {
             }
         }
         let alive_len = alive.map_or(values.len(), Bits::count_ones);
-        Ok(Self { values, order, alive, alive_len, sample, split: OnceLock::new() })
+        Ok(Self { values, order, alive, alive_len, sample, split: Mutex::new(None) })
     }
 
     /// Units in all.
@@ -126,16 +134,23 @@ impl<'a> Scores<'a> {
         if keep == 0 {
             return Bits::zeros(self.len());
         }
-        if let Some(split) = self.split.get().filter(|split| split.holds(keep)) {
-            return split.highest(keep);
-        }
         let alone = Shares { layers: &[self], bounds: &[(0, self.alive_len)], keep };
-        alone.split().first().map_or_else(|| Bits::zeros(self.len()), |split| split.highest(keep))
+        let split = self.shared().take().filter(|split| split.holds(keep)).or_else(|| alone.split(alone.room()).pop());
+        split.map_or_else(|| Bits::zeros(self.len()), |split| split.into_highest(keep))
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Option<Split>> {
+        self.split.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many units have at least `key`, as the sample suggests.
     fn estimate(&self, key: u32) -> usize {
         (self.scale() * count_at_least(&self.sample, key) as f64) as usize
+    }
+
+    /// How many units are inside a window, as the sample suggests.
+    fn estimate_inside(&self, window: Window) -> usize {
+        self.estimate(window.low) - self.estimate(window.high.saturating_add(1))
     }
 
     /// Units that each key of the sample stands for.
@@ -146,8 +161,8 @@ impl<'a> Scores<'a> {
     /// Splits the units by a window; its keys are listed as long as there is `room`, which shrinks.
     fn split(&self, window: Window, room: &mut usize) -> Split {
         match self.order {
-            Order::Absolute => Arch::new().dispatch(SplitBy { scores: self, window, room, key: |v| rank_key(v, Order::Absolute) }),
-            Order::Value => Arch::new().dispatch(SplitBy { scores: self, window, room, key: |v| rank_key(v, Order::Value) }),
+            Order::Absolute => run(SplitBy { scores: self, window, room, key: |v| rank_key(v, Order::Absolute) }),
+            Order::Value => run(SplitBy { scores: self, window, room, key: |v| rank_key(v, Order::Value) }),
         }
     }
 }
@@ -160,37 +175,44 @@ struct SplitBy<'a, K> {
     key: K,
 }
 
-impl<K: Fn(f32) -> u32> NullaryFnOnce for SplitBy<'_, K> {
+impl<K: Fn(f32) -> u32> Pass for SplitBy<'_, K> {
     type Output = Split;
 
-    // A closure this long would be a function of its own, which is not compiled for the SIMD level of the machine.
     #[inline(always)]
-    fn call(self) -> Split {
+    fn run(self, compare: impl Compare) -> Split {
         let Self { scores, window, room, key } = self;
-        let words = scores.len().div_ceil(64);
-        let (mut above, mut inside) = (Vec::with_capacity(words), Vec::with_capacity(words));
-        let (mut above_len, mut inside_len) = (0, 0);
-        let mut keys = Vec::new();
-        for (w, chunk) in scores.values.chunks(64).enumerate() {
-            let alive = scores.alive.map_or(u64::MAX, |alive| alive.words()[w]);
-            let higher = word_of(chunk, |v| key(v) > window.high) & alive;
-            let middle = word_of(chunk, |v| key(v) >= window.low) & alive & !higher;
-            above.push(higher);
-            inside.push(middle);
-            above_len += higher.count_ones() as usize;
-            let len = middle.count_ones() as usize;
-            inside_len += len;
-            if window.low < window.high {
-                if len <= *room {
-                    keys.extend(ones(middle).map(|bit| key(chunk[bit])));
-                }
-                *room = room.saturating_sub(len);
+        let expected = scores.estimate_inside(window);
+        let mut split = Split::of(window, scores.len(), (expected + expected / 8).min(*room) + 16);
+        let mut last = [0.0; BLOCK];
+        for (b, block) in scores.values.chunks(BLOCK).enumerate() {
+            let full = block.try_into().unwrap_or_else(|_| {
+                last[..block.len()].copy_from_slice(block);
+                &last
+            });
+            // Two loops, so that the first is nothing but vector instructions.
+            let (mut above, mut inside) = ([0; WORDS], [0; WORDS]);
+            for (w, chunk) in full.as_chunks::<64>().0.iter().enumerate() {
+                let mut keys = [0; 64];
+                keys.iter_mut().zip(chunk).for_each(|(k, &v)| *k = key(v));
+                above[w] = window.high.checked_add(1).map_or(0, |least| compare.at_least_key(&keys, least));
+                inside[w] = compare.at_least_key(&keys, window.low) & !above[w];
             }
+            let words = block.len().div_ceil(64);
+            for w in 0..words {
+                let valid = u64::MAX >> (64 - (block.len() - 64 * w).min(64));
+                let alive = scores.alive.map_or(valid, |alive| alive.words()[b * WORDS + w]);
+                above[w] &= alive;
+                inside[w] &= alive;
+            }
+            split.push(b * BLOCK, &above[..words], &inside[..words], room, |at| key(full[at % BLOCK]));
         }
-        let [above, inside] = [above, inside].map(|words| Bits::from_words(words, scores.len()));
-        Split { window, above, inside, above_len, inside_len, keys }
+        split
     }
 }
+
+/// Scores that are compared in one go, and the words that their bits make.
+const BLOCK: usize = 64 * WORDS;
+const WORDS: usize = 16;
 
 /// Keys from `low` to `high`, both included.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -221,15 +243,74 @@ impl Window {
 #[derive(Debug)]
 struct Split {
     window: Window,
-    above: Bits,
-    inside: Bits,
+    len: usize,
+    above: Vec<u64>,
     above_len: usize,
     inside_len: usize,
-    // Of those inside, in the order of the units; not listed where the window is a single key.
+    // Those inside, ascending, with their keys; where the window is a single key, a bit for each of them instead.
+    units: Vec<u32>,
     keys: Vec<u32>,
+    equal: Vec<u64>,
 }
 
 impl Split {
+    /// Nothing yet, with memory for `len` units, of which about `inside` are inside.
+    fn of(window: Window, len: usize, inside: usize) -> Self {
+        let words = len.div_ceil(64);
+        let (equal, listed) = if window.low == window.high { (words, 0) } else { (0, inside) };
+        Self {
+            window,
+            len,
+            above: Vec::with_capacity(words),
+            above_len: 0,
+            inside_len: 0,
+            units: Vec::with_capacity(listed),
+            keys: Vec::with_capacity(listed),
+            equal: Vec::with_capacity(equal),
+        }
+    }
+
+    /// Adds the block of units that starts with `first`; those inside are listed as long as there is room.
+    #[inline(always)]
+    fn push(&mut self, first: usize, above: &[u64], inside: &[u64], room: &mut usize, key: impl Fn(usize) -> u32) {
+        let count = |words: &[u64]| words.iter().map(|word| word.count_ones() as usize).sum::<usize>();
+        let len = count(inside);
+        self.above.extend_from_slice(above);
+        self.above_len += count(above);
+        self.inside_len += len;
+        if self.window.low == self.window.high {
+            self.equal.extend_from_slice(inside);
+            return;
+        }
+        if len > *room {
+            *room = 0;
+            return;
+        }
+        *room -= len;
+        let start = self.units.len();
+        self.units.resize(start + len + 2, 0);
+        self.keys.resize(start + len + 2, 0);
+        let (units, keys) = (&mut self.units[start..], &mut self.keys[start..]);
+        let mut next = 0;
+        for (w, &word) in inside.iter().enumerate() {
+            let mut rest = word;
+            let mut list = |slot: usize| {
+                let at = 64 * w + rest.trailing_zeros() as usize % 64;
+                (units[slot], keys[slot]) = ((first + at) as u32, key(at));
+                rest &= rest.wrapping_sub(1);
+            };
+            // Few words hold more than two, and without a branch on how many, none is mispredicted. What was too much
+            // is overwritten.
+            list(next);
+            list(next + 1);
+            let end = next + word.count_ones() as usize;
+            (next + 2..end).for_each(list);
+            next = end;
+        }
+        self.units.truncate(start + len);
+        self.keys.truncate(start + len);
+    }
+
     /// Units with at least `key`, which must not be below the window.
     fn at_least(&self, key: u32) -> usize {
         let inside = match key {
@@ -246,24 +327,21 @@ impl Split {
     }
 
     /// The mask of the `keep` highest; the split must hold that threshold.
-    fn highest(&self, keep: usize) -> Bits {
+    fn into_highest(self, keep: usize) -> Bits {
         let threshold = self.window.highest_where(|key| self.at_least(key) >= keep);
         let mut ties = keep.saturating_sub(self.at_least(threshold.saturating_add(1)));
-        let mut keys = self.keys.iter();
-        let words = self.above.words().iter().zip(self.inside.words()).map(|(&above, &inside)| {
-            let (mut higher, mut equal) = (above, inside);
-            if self.window.low < self.window.high {
-                equal = 0;
-                for (bit, &key) in ones(inside).zip(&mut keys) {
-                    higher |= u64::from(key > threshold) << bit;
-                    equal |= u64::from(key == threshold) << bit;
-                }
-            }
+        let mut words = self.above;
+        for (&unit, &key) in self.units.iter().zip(&self.keys) {
+            let tie = key == threshold && ties > 0;
+            ties -= usize::from(tie);
+            words[unit as usize / 64] |= u64::from(tie || key > threshold) << (unit % 64);
+        }
+        for (word, &equal) in words.iter_mut().zip(&self.equal) {
             let kept = lowest(equal, ties);
             ties -= kept.count_ones() as usize;
-            higher | kept
-        });
-        Bits::from_words(words.collect(), self.above.len())
+            *word |= kept;
+        }
+        Bits::from_words(words, self.len)
     }
 }
 
@@ -280,41 +358,50 @@ impl Shares<'_> {
         counts.zip(self.bounds).map(|(count, &(lo, hi))| count.clamp(lo, hi)).sum()
     }
 
-    /// Splits every layer by one window that holds the threshold. Some layer must have room above its lower bound.
-    fn split(&self) -> Vec<Split> {
-        let (units, alive) = self.layers.iter().fold((0, 0), |(u, a), l| (u + l.len(), a + l.alive()));
-        // Few enough keys to search them again and again, and to list them in little memory.
-        let room = units / 16 + 1024;
-        let (mut range, mut deviations) = (Window::ALL, 3.0);
-        let mut window = if alive <= room { range } else { self.guess(deviations, range, None, room) };
+    /// The most keys to list: few enough to search them again and again, and to hold them in little memory.
+    fn room(&self) -> usize {
+        // Where a list could not number the units, there is none: a window is narrowed down to a single key.
+        let numbered = self.layers.iter().all(|layer| u32::try_from(layer.len()).is_ok());
+        if numbered { self.layers.iter().map(|layer| layer.len()).sum::<usize>() / 16 + 1024 } else { 0 }
+    }
+
+    /// Splits every layer by one window that holds the threshold; the lower bounds alone must not reach the budget.
+    fn split(&self, room: usize) -> Vec<Split> {
+        let alive: usize = self.layers.iter().map(|layer| layer.alive()).sum();
+        let mut range = Window::ALL;
+        // More deviations make longer lists, fewer miss more often, which costs a pass: here about once in eighty
+        // times.
+        let mut window =
+            if alive <= room { range } else { self.guess(2.5, range, room).unwrap_or_else(|| self.halve(range)) };
+        let mut halve = true;
         loop {
             let mut left = room;
             let splits: Vec<_> = self.layers.iter().map(|layer| layer.split(window, &mut left)).collect();
-            let inside: usize = splits.iter().map(|s| s.inside_len).sum();
-            if self.total(splits.iter().map(|s| s.above_len)) >= self.keep {
+            let inside: usize = splits.iter().map(|split| split.inside_len).sum();
+            if self.total(splits.iter().map(|split| split.above_len)) >= self.keep {
                 range.low = window.high.saturating_add(1);
-            } else if self.total(splits.iter().map(|s| s.above_len + s.inside_len)) < self.keep {
+            } else if self.total(splits.iter().map(|split| split.above_len + split.inside_len)) < self.keep {
                 range.high = window.low.saturating_sub(1);
             } else if window.low == window.high || inside <= room {
                 return splits;
             } else {
                 range = window;
             }
-            deviations *= 2.0;
-            window = self.guess(deviations, range, Some(window), room);
+            // A sample may mislead: every second time the range is halved, so that the passes come to an end.
+            halve = !halve;
+            let guess = if halve { None } else { self.guess(5.0, range, room) };
+            window = guess.filter(|guess| *guess != window).unwrap_or_else(|| self.halve(range));
         }
     }
 
-    /// A window within `range`, which holds the threshold: where the sample says it lies, give or take some deviations.
-    ///
-    /// A single key if that is the window which was `tried` and too full, or if it would hold too many for the `room`. It is one that many units
-    /// share if there is one, and otherwise halves the sample: so the range shrinks with every pass.
-    fn guess(&self, deviations: f64, range: Window, tried: Option<Window>, room: usize) -> Window {
+    /// Where in the range the sample says that the threshold lies, give or take some standard deviations; `None` if
+    /// more keys than there is room for would be inside.
+    fn guess(&self, deviations: f64, range: Window, room: usize) -> Option<Window> {
         let estimate = |keep: usize| {
             range.highest_where(|key| self.total(self.layers.iter().map(|layer| layer.estimate(key))) >= keep)
         };
         let middle = estimate(self.keep);
-        // Each sample is one draw from its layer.
+        // How many of a layer's sample are above is a binomial number.
         let variance = self.layers.iter().map(|layer| {
             let (above, all) = (count_at_least(&layer.sample, middle) as f64, layer.sample.len().max(1) as f64);
             layer.scale().powi(2) * above * (1.0 - above / all)
@@ -322,14 +409,17 @@ impl Shares<'_> {
         let coarsest = self.layers.iter().map(|layer| layer.scale()).fold(0.0, f64::max);
         let margin = (deviations * variance.sum::<f64>().sqrt() + coarsest) as usize;
         let window = Window { low: estimate(self.keep + margin), high: estimate(self.keep.saturating_sub(margin)) };
-        let inside = |layer: &&Scores<'_>| layer.estimate(window.low) - layer.estimate(window.high.saturating_add(1));
-        if window.low == window.high || (tried != Some(window) && self.layers.iter().map(inside).sum::<usize>() <= room) {
-            return window;
-        }
+        let inside: usize = self.layers.iter().map(|layer| layer.estimate_inside(window)).sum();
+        (window.low == window.high || inside <= room).then_some(window)
+    }
+
+    /// A single key with about half of the range on each side; one that many units share, if there is one.
+    fn halve(&self, range: Window) -> Window {
         let mut keys: Vec<u32> = self.layers.iter().flat_map(|layer| layer.sample.iter().copied()).collect();
         keys.retain(|key| (range.low..=range.high).contains(key));
         let half = keys.len() / 2;
-        let key = if keys.is_empty() { range.low + (range.high - range.low) / 2 } else { *keys.select_nth_unstable(half).1 };
+        let middle = range.low + (range.high - range.low) / 2;
+        let key = if keys.is_empty() { middle } else { *keys.select_nth_unstable(half).1 };
         Window { low: key, high: key }
     }
 }
@@ -354,7 +444,7 @@ pub fn share_highest(layers: &[&Scores<'_>], bounds: &[(usize, usize)], keep: us
         return (keep == least).then(|| bounds.iter().map(|b| b.0).collect());
     }
     let shares = Shares { layers, bounds: &bounds, keep };
-    let splits = shares.split();
+    let splits = shares.split(shares.room());
     let window = splits.first()?.window;
     let at_least = |key: u32| splits.iter().map(move |split| split.at_least(key));
     let threshold = window.highest_where(|key| shares.total(at_least(key)) >= keep);
@@ -368,8 +458,7 @@ pub fn share_highest(layers: &[&Scores<'_>], bounds: &[(usize, usize)], keep: us
     }
     debug_assert_eq!(missing, 0);
     for (layer, split) in layers.iter().zip(splits) {
-        // A layer that has been split before keeps that one.
-        let _ = layer.split.set(split);
+        *layer.shared() = Some(split);
     }
     Some(counts)
 }
@@ -412,21 +501,6 @@ fn count_at_least(keys: &[u32], key: u32) -> usize {
 /// The `n` lowest set bits of a word; all if there are not more.
 fn lowest(word: u64, n: usize) -> u64 {
     if n >= word.count_ones() as usize { word } else { ones(word).take(n).fold(0, |kept, bit| kept | 1 << bit) }
-}
-
-/// One bit for each of up to 64 values.
-#[inline(always)]
-fn word_of(chunk: &[f32], test: impl Fn(f32) -> bool) -> u64 {
-    let mut flags = [0u8; 64];
-    match <&[f32; 64]>::try_from(chunk) {
-        Ok(full) => {
-            for i in 0..64 {
-                flags[i] = u8::from(test(full[i]));
-            }
-        }
-        Err(_) => chunk.iter().zip(&mut flags).for_each(|(&v, flag)| *flag = u8::from(test(v))),
-    }
-    pack(&flags)
 }
 
 #[cfg(test)]
@@ -530,12 +604,76 @@ mod tests {
         assert_eq!(kept, (0..70).collect::<Vec<_>>());
     }
 
+    /// Scores that are too many to list, of kinds that a window can stumble over.
+    fn large() -> Vec<(&'static str, Vec<f32>)> {
+        let noise =
+            |i: u32| i.wrapping_mul(2_654_435_761).rotate_left(15).wrapping_mul(2_246_822_519) as f32 / 2e9 - 1.0;
+        let of = |f: &dyn Fn(f32) -> f32| (0..60_001).map(|i| f(noise(i))).collect();
+        let mut sorted: Vec<f32> = of(&|v| v);
+        sorted.sort_by(f32::total_cmp);
+        vec![
+            ("spread", of(&|v| v)),
+            ("heavy tails", of(&|v| v.powi(9))),
+            ("mostly zero", of(&|v| if v > 0.8 { v } else { 0.0 })),
+            ("three values", of(&|v| (v * 1.4).round())),
+            ("thirty values", of(&|v| (v * 15.0).round())),
+            ("one value", of(&|_| -2.5)),
+            ("close together", of(&|v| 1.0 + v * 1e-5)),
+            ("sorted", sorted),
+        ]
+    }
+
     #[test]
-    fn large_inputs_use_both_tables() {
-        let values: Vec<f32> = (0..1u32 << 19).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 - 8e6).collect();
-        for order in [Order::Value, Order::Absolute] {
-            let kept = Scores::new(&values, order).unwrap().keep_highest(1000).to_bools();
-            assert_eq!(kept, by_sorting(&values, order, &vec![true; values.len()], 1000));
+    fn large_layers_keep_what_sorting_keeps() {
+        for (name, values) in large() {
+            let alive: Vec<bool> = (0..values.len()).map(|i| i % 3 > 0 || i > 50_000).collect();
+            let bits = Bits::from_bools(&alive);
+            for order in [Order::Value, Order::Absolute] {
+                let scores = Scores::of_alive(&values, order, Some(&bits)).unwrap();
+                for part in [0.0, 0.1, 0.333, 0.5, 0.9, 0.9999] {
+                    let keep = 1 + (part * scores.alive() as f64) as usize;
+                    let expected = by_sorting(&values, order, &alive, keep);
+                    assert_eq!(scores.keep_highest(keep).to_bools(), expected, "{name} by {order:?}, {keep} kept");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_misleading_sample_changes_no_mask() {
+        let all = rank_key(f32::MAX, Order::Value);
+        for (name, values) in large() {
+            let expected = by_sorting(&values, Order::Value, &vec![true; values.len()], 6000);
+            for sample in [vec![], vec![0; 9], vec![all; 9], vec![0, all], (0..999).map(|i| i << 22).collect()] {
+                let mut scores = Scores::new(&values, Order::Value).unwrap();
+                scores.sample = sample;
+                assert_eq!(scores.keep_highest(6000).to_bools(), expected, "{name}, sample {:?}", scores.sample);
+            }
+        }
+    }
+
+    #[test]
+    fn without_room_for_a_list_the_mask_is_the_same() {
+        for (name, values) in large() {
+            let scores = Scores::new(&values, Order::Value).unwrap();
+            let shares = Shares { layers: &[&scores], bounds: &[(0, values.len())], keep: 6000 };
+            let split = shares.split(0).pop().unwrap();
+            assert!(split.keys.is_empty(), "{name}");
+            assert_eq!(split.into_highest(6000), scores.keep_highest(6000), "{name}");
+        }
+    }
+
+    #[test]
+    fn large_layers_share_as_one() {
+        let layers = large();
+        let all: Vec<f32> = layers.iter().flat_map(|(_, values)| values.iter().copied()).collect();
+        let scores: Vec<_> = layers.iter().map(|(_, values)| Scores::new(values, Order::Absolute).unwrap()).collect();
+        let refs: Vec<_> = scores.iter().collect();
+        let bounds: Vec<_> = scores.iter().map(|layer| (0, layer.len())).collect();
+        for keep in [1, 100_000, 240_004, 400_000] {
+            let counts = share_highest(&refs, &bounds, keep).unwrap();
+            let masks: Vec<bool> = refs.iter().zip(&counts).flat_map(|(l, &n)| l.keep_highest(n).to_bools()).collect();
+            assert_eq!(masks, by_sorting(&all, Order::Absolute, &vec![true; all.len()], keep), "{keep} kept");
         }
     }
 
@@ -545,6 +683,10 @@ mod tests {
             for order in [Order::Value, Order::Absolute] {
                 let error = Scores::new(&[1.0, f32::MAX, f32::MIN, bad], order).unwrap_err();
                 assert_eq!(error.index, 3, "{bad} by {order:?}");
+                let mut values = vec![1.0; 100_000];
+                (values[54_321], values[54_322], values[99_999]) = (bad, f32::NAN, f32::INFINITY);
+                let error = Scores::new(&values, order).unwrap_err();
+                assert_eq!(error.index, 54_321, "{bad} by {order:?}");
             }
         }
     }

@@ -1,0 +1,49 @@
+//! The rows of the matrix. The only file that names devices.
+
+use burn::tensor::Device;
+use libtest_mimic::Trial;
+
+/// The devices of `PRUNING_DEVICES`, a list such as `flex,ndarray,wgpu`; `flex` alone if it is not set.
+///
+/// # Panics
+/// A name is unknown, or its feature is off: a device that was asked for and is absent is a failure.
+#[must_use]
+pub fn devices() -> Vec<(String, Device)> {
+    let asked = std::env::var("PRUNING_DEVICES").unwrap_or_else(|_| "flex".to_string());
+    let names = asked.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let devices: Vec<_> = names.map(|name| (name.to_string(), by_name(name))).collect();
+    assert!(!devices.is_empty(), "PRUNING_DEVICES={asked:?} names no device");
+    devices
+}
+
+fn by_name(name: &str) -> Device {
+    match name {
+        "flex" => Device::flex(),
+        #[cfg(feature = "ndarray")]
+        // Deprecated upstream, and still a row of the matrix.
+        #[allow(deprecated)]
+        "ndarray" => Device::ndarray(),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
+        _ => panic!("PRUNING_DEVICES names {name:?}, which is unknown or not built: --features {name}"),
+    }
+}
+
+/// A property of the library that must hold on every device.
+pub type Property = fn(&Device);
+
+/// One trial for each property on each device.
+#[must_use]
+pub fn trials(properties: &[(&'static str, Property)]) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for (name, device) in devices() {
+        for &(property, run) in properties {
+            let device = device.clone();
+            trials.push(Trial::test(format!("{name}::{property}"), move || {
+                run(&device);
+                Ok(())
+            }));
+        }
+    }
+    trials
+}

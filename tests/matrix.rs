@@ -1,0 +1,55 @@
+//! Properties that hold on every device: one trial for each property on each device of `PRUNING_DEVICES`.
+
+#[path = "matrix/masks.rs"]
+mod masks;
+#[path = "matrix/parameters.rs"]
+mod parameters;
+#[path = "matrix/sessions.rs"]
+mod sessions;
+#[path = "matrix/store.rs"]
+mod store;
+#[path = "matrix/survival.rs"]
+mod survival;
+#[path = "matrix/vectors.rs"]
+mod vectors;
+
+use libtest_mimic::Arguments;
+use pruning_burn::{Pruner, pruning_core::RecipeError};
+use pruning_tests::devices::{Property, trials};
+
+/// A pruner by the text of its recipe.
+fn pruner(recipe: &str) -> Pruner {
+    try_pruner(recipe).unwrap_or_else(|error| panic!("{error}\n{recipe}"))
+}
+
+fn try_pruner(recipe: &str) -> Result<Pruner, RecipeError> {
+    Pruner::from_toml(recipe, &pruning_plugins::all())
+}
+
+macro_rules! properties {
+    ($($module:ident: $($name:ident),+;)+) => {
+        &[$($((concat!(stringify!($module), "::", stringify!($name)), $module::$name as Property),)+)+]
+    };
+}
+
+fn main() {
+    let properties: &[(&str, Property)] = properties! {
+        vectors: rounding_is_that_of_torch, curves_are_their_formulas, l1_unstructured, ln_structured, global_l1,
+            repeated_amounts_are_of_what_remains, custom_masks_are_intersected, gradients, importance_scores, n_of_m,
+            remove_and_identity;
+        masks: the_same_on_every_device, exact_counts_whatever_the_sizes, own_masks_attach_update_and_come_back,
+            every_layer_type_is_cut_by_output_channel, every_layer_type_is_cut_by_input_channel,
+            random_masks_depend_on_seed_and_path_alone, finish_leaves_plain_zeros, undo_restores_every_bit;
+        survival: zeros_survive_optimizers_with_momentum_and_decay, zeros_survive_clone_fork_moves_and_modes,
+            pruned_weights_get_no_gradient, outputs_are_those_of_the_zeroed_weights;
+        parameters: lazy_parameters_stay_lazy, tied_parameters_are_one_target, frozen_parameters_stay_frozen,
+            half_precision_parameters_are_pruned, a_parameter_with_lora_is_refused, biases_and_norms_when_named,
+            running_statistics_are_refused, weights_that_are_not_finite_are_named;
+        sessions: iterative_schedule_keeps_its_promises, gradual_schedule_reaches_its_target,
+            rewind_to_the_start_is_bit_exact, rewind_to_a_step_is_bit_exact, failed_steps_change_nothing,
+            resumed_training_is_bit_identical;
+        store: masked_models_load_into_fresh_ones, finished_models_load_in_plain_burn, files_that_do_not_fit_are_refused;
+    };
+    let arguments = Arguments::from_args();
+    libtest_mimic::run(&arguments, trials(properties)).exit();
+}

@@ -1,0 +1,118 @@
+use crate::pruner;
+use burn::module::Module;
+use burn::tensor::Device;
+use pruning_burn::{StoreError, finish, load, masks, save};
+use pruning_tests::models::{Cnn, Mlp, Tied};
+use pruning_tests::values::{base, effective, same_bits};
+use std::fs;
+
+const RECIPE: &str = "criterion = \"magnitude\"\nsparsity = 0.7";
+
+/// Saves a pruned model, loads it into a fresh one, and compares.
+fn round_trip<M: Module>(mut model: M, mut fresh: M) {
+    pruner(RECIPE).prune(&mut model).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("masked.bpk");
+    save(&model, &file).unwrap();
+    assert!(!same_bits(&base(&fresh), &base(&model)));
+    load(&mut fresh, &file).unwrap();
+    assert!(same_bits(&base(&fresh), &base(&model)), "the dense base comes with it");
+    assert!(same_bits(&effective(&fresh), &effective(&model)));
+    assert_eq!(masks(&fresh), masks(&model));
+    // And again, over a model that is masked already.
+    load(&mut fresh, &file).unwrap();
+    assert_eq!(masks(&fresh), masks(&model));
+    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
+    assert_eq!(names, ["masked.bpk"], "nothing else is left in the folder");
+}
+
+pub(crate) fn masked_models_load_into_fresh_ones(device: &Device) {
+    round_trip(Mlp::new(device, 1), Mlp::new(device, 2));
+    round_trip(Cnn::new(device, 1), Cnn::new(device, 2));
+    round_trip(Tied::new(device, 1), Tied::new(device, 2));
+    let trained = device.clone().autodiff();
+    round_trip(Cnn::new(&trained, 1), Cnn::new(&trained, 2));
+}
+
+pub(crate) fn finished_models_load_in_plain_burn(device: &Device) {
+    let mut model = Cnn::new(device, 1);
+    pruner(RECIPE).prune(&mut model).unwrap();
+    let masked = effective(&model);
+    finish(&mut model).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for (name, write) in [("ours.bpk", true), ("burn.bpk", false)] {
+        let file = folder.path().join(name);
+        match write {
+            true => save(&model, &file).unwrap(),
+            false => model.clone().save_file(&file).unwrap(),
+        }
+        let fresh = Cnn::new(device, 2).try_load_file(&file).unwrap();
+        let same = base(&fresh).iter().all(|(path, data)| data.iter::<f32>().eq(masked[path].iter::<f32>()));
+        assert!(same, "{name}");
+    }
+}
+
+pub(crate) fn files_that_do_not_fit_are_refused(device: &Device) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("masked.bpk");
+    let mut model = Mlp::new(device, 1);
+    pruner(RECIPE).prune(&mut model).unwrap();
+    save(&model, &file).unwrap();
+    let whole = fs::read(&file).unwrap();
+
+    // Another model.
+    let mut other = Cnn::new(device, 1);
+    let before = base(&other);
+    let error = load(&mut other, &file).unwrap_err();
+    assert!(matches!(error, StoreError::Prune { .. }), "{error}");
+    assert!(error.to_string().contains("fc1.weight: the model has no such float parameter"), "{error}");
+    assert!(same_bits(&base(&other), &before) && masks(&other).is_empty());
+
+    // The same paths with other shapes.
+    #[derive(Module, Debug)]
+    struct Wider {
+        fc1: burn::nn::Linear,
+        fc2: burn::nn::Linear,
+    }
+    let linear = |i, o| burn::nn::LinearConfig::new(i, o).init(device);
+    let mut wider = Wider { fc1: linear(12, 17), fc2: linear(17, 8) };
+    let before = base(&wider);
+    let error = load(&mut wider, &file).unwrap_err();
+    assert!(matches!(&error, StoreError::MaskLength { path, expected: 204, found: 192, .. } if path == "fc1.weight"));
+    assert!(same_bits(&base(&wider), &before) && masks(&wider).is_empty());
+    // As many elements, in another shape: only the record can tell.
+    let mut turned = Wider { fc1: linear(16, 12), fc2: linear(8, 16) };
+    let error = load(&mut turned, &file).unwrap_err();
+    assert!(matches!(&error, StoreError::Misfit { .. }), "{error}");
+    assert!(masks(&turned).is_empty());
+
+    // Damage of every kind.
+    for cut in [0, 1, 7, 40, whole.len() / 2, whole.len() - 1] {
+        fs::write(&file, &whole[..cut]).unwrap();
+        let mut fresh = Mlp::new(device, 2);
+        let before = base(&fresh);
+        let error = load(&mut fresh, &file).unwrap_err();
+        assert!(matches!(error, StoreError::Read { .. }), "cut at {cut}: {error}");
+        assert!(error.to_string().contains("masked.bpk"), "{error}");
+        assert!(same_bits(&base(&fresh), &before) && masks(&fresh).is_empty());
+    }
+    let error = load(&mut model, folder.path().join("absent.bpk")).unwrap_err();
+    assert!(matches!(error, StoreError::Read { .. }), "{error}");
+
+    // A file is either the old or the new one: a write that fails leaves what was there.
+    fs::write(&file, &whole).unwrap();
+    let error = save(&model, folder.path().join("no/such/folder/masked.bpk")).unwrap_err();
+    assert!(matches!(error, StoreError::Write { .. }), "{error}");
+    assert!(save(&model, folder.path()).is_err(), "a folder is no file");
+    assert_eq!(fs::read(&file).unwrap(), whole);
+
+    // Sessions: none in the file, or one of another recipe.
+    let error = pruner(RECIPE).load(&mut Mlp::new(device, 2), &file).unwrap_err();
+    assert!(matches!(error, StoreError::NoSession { .. }), "{error}");
+    let mut model = Mlp::new(device, 1);
+    let session = pruner(RECIPE).attach(&mut model).unwrap();
+    session.save(&model, &file).unwrap();
+    let other = pruner(&RECIPE.replace("0.7", "0.8"));
+    let error = other.load(&mut Mlp::new(device, 2), &file).unwrap_err();
+    assert!(matches!(&error, StoreError::OtherRecipe { keys, .. } if keys == &["sparsity"]), "{error}");
+}

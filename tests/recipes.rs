@@ -1,0 +1,1 @@
+//! Recipes that are wrong for a model, and recipes that are wrong.
