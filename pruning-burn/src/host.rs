@@ -1,7 +1,7 @@
 //! Reading tensors on the host, without a copy where they are there already.
 
 use burn::tensor::kind::Transaction as Transactional;
-use burn::tensor::{Bool, DType, Device, Tensor, TensorData, Transaction};
+use burn::tensor::{Bool, Bytes, DType, Device, Tensor, TensorData, Transaction};
 use pruning_core::{Bits, MatrixLayout};
 
 /// A parameter as matrix `[rows, cols]` in 32-bit floats, without gradients.
@@ -90,6 +90,8 @@ pub(crate) fn bits(keep: &[Tensor<1, Bool>]) -> Vec<Bits> {
 /// A mask on a device.
 pub(crate) fn keep_on(bits: &Bits, device: &Device) -> Tensor<1, Bool> {
     use burn::tensor::BoolStore;
-    let data = TensorData::from_bytes_vec(bits.to_bytes(), [bits.len()], DType::Bool(BoolStore::Native));
+    // `from_bytes_vec` would copy them to a place that is aligned for larger elements.
+    let bytes = Bytes::from_elems(bits.to_bytes());
+    let data = TensorData::from_bytes(bytes, [bits.len()], DType::Bool(BoolStore::Native));
     Tensor::from_data(data, device)
 }

@@ -25,6 +25,7 @@
 mod allocate;
 mod bits;
 mod choose;
+mod compare;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod curve;

@@ -1,6 +1,7 @@
 //! N:M masks: of every `m` consecutive weights along the fan-in, the `n` with the highest scores stay.
 
-use crate::bits::{Compare, Pass, ones, run};
+use crate::bits::ones;
+use crate::compare::{Compare, Pass, run};
 use crate::select::{NonFinite, check_finite, rank_key};
 use crate::{Bits, Granularity, GranularityError, MatrixLayout, Order};
 
