@@ -127,7 +127,11 @@ fn sparsities(area: &Area<'_>, layers: &[LayerLine]) -> Drawn {
         .x_label_formatter(&|x| {
             // A label under the middle of each bar.
             let index = x.floor() as usize;
-            if (x - x.floor() - 0.5).abs() < 1e-6 { layers.get(index).map_or(String::new(), |l| l.path.clone()) } else { String::new() }
+            if (x - x.floor() - 0.5).abs() < 1e-6 {
+                layers.get(index).map_or(String::new(), |l| l.path.clone())
+            } else {
+                String::new()
+            }
         })
         .y_desc("removed, %")
         .y_label_formatter(&|y| if *y > 100.0 { String::new() } else { format!("{y:.0}") })

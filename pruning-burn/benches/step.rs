@@ -88,7 +88,11 @@ fn run() -> Result<(), String> {
             r#"{{"bench": "step", "case": "lenet_adam_128", "ratio": {ratio:.4}, "dense_seconds": {dense:.6}, "masked_seconds": {masked:.6}}}"#
         );
     } else {
-        println!("dense step  {:.3} ms\nmasked step {:.3} ms\nratio       {ratio:.3} (bar 1.05)", 1e3 * dense, 1e3 * masked);
+        println!(
+            "dense step  {:.3} ms\nmasked step {:.3} ms\nratio       {ratio:.3} (bar 1.05)",
+            1e3 * dense,
+            1e3 * masked
+        );
     }
     Ok(())
 }

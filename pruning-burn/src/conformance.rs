@@ -82,7 +82,12 @@ fn numbers(len: usize, seed: u64) -> Vec<f32> {
 
 fn case(kind: &'static str, shape: &[usize], scale: f32, seed: u64) -> Case {
     let weights = numbers(shape.iter().product(), seed).iter().map(|v| v * scale).collect();
-    Case { kind, shape: shape.to_vec(), weights, about: format!("{kind} {shape:?}, weights to {scale:e}, seed {seed:#x}") }
+    Case {
+        kind,
+        shape: shape.to_vec(),
+        weights,
+        about: format!("{kind} {shape:?}, weights to {scale:e}, seed {seed:#x}"),
+    }
 }
 
 fn cases(scales: &[f32]) -> Vec<Case> {

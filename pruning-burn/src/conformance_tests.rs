@@ -95,7 +95,9 @@ fn a_failure_says_where_and_what() {
     let subject = Subject::new(&plugins, "test.overflowing");
     let checks = criterion_checks(&[Device::flex()]);
     let failures: Vec<_> = checks.iter().filter_map(|c| c.run(&subject).err()).map(|f| f.to_string()).collect();
-    for part in ["criterion \"test.overflowing\" fails finite", "Linear [1, 1]", "seed", "finite scores", "inf at index 0"] {
+    for part in
+        ["criterion \"test.overflowing\" fails finite", "Linear [1, 1]", "seed", "finite scores", "inf at index 0"]
+    {
         assert!(failures.iter().any(|f| f.contains(part)), "{part} in {failures:?}");
     }
 }

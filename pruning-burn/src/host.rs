@@ -67,7 +67,8 @@ impl Numbers {
 fn by_device<K: Transactional>(devices: &[Device], tensor: impl Fn(usize) -> Tensor<1, K>) -> Vec<TensorData> {
     let mut read: Vec<Option<TensorData>> = devices.iter().map(|_| None).collect();
     while let Some(first) = read.iter().position(Option::is_none) {
-        let here: Vec<_> = (first..devices.len()).filter(|&i| read[i].is_none() && devices[i] == devices[first]).collect();
+        let here: Vec<_> =
+            (first..devices.len()).filter(|&i| read[i].is_none() && devices[i] == devices[first]).collect();
         let transaction = here.iter().fold(Transaction::default(), |t, &i| t.register(tensor(i)));
         for (i, data) in here.into_iter().zip(transaction.execute()) {
             read[i] = Some(data);

@@ -50,7 +50,6 @@ impl Pruner {
     }
 
     /// In code, with plugins as values.
-    #[must_use]
     pub fn builder() -> PrunerBuilder {
         PrunerBuilder { plugins: Plugins::linked(), recipe: Map::new() }
     }

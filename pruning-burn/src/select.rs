@@ -7,8 +7,8 @@ use crate::{Criterion, LayerView, PruneError, Recipe};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
 use pruning_core::{
-    Amount, Bits, Candidate, Configured, Granularity, LayerReport, Match, NOT_DEFAULT, Pattern, Report, Rules, Skipped,
-    Sparsity, choose,
+    Amount, Bits, Candidate, ChooseError, Configured, Granularity, LayerReport, Match, NOT_DEFAULT, Pattern, Report,
+    Rules, Skipped, Sparsity, choose,
 };
 use std::collections::BTreeMap;
 
@@ -62,7 +62,6 @@ impl Selection {
     }
 
     /// The layer's granularity and own sparsity, or why it is none of the targets.
-    #[expect(clippy::type_complexity, reason = "a verdict within a fallible function")]
     fn judge(
         &self,
         recipe: &Recipe,
@@ -104,6 +103,9 @@ impl Selection {
             return Err(PruneError::Reparameterized { path: layer.path.clone(), name: name.clone() });
         }
         let granularity = first.and_then(|(_, o)| o.granularity).unwrap_or(recipe.granularity);
+        granularity
+            .check(&layer.layout)
+            .map_err(|source| ChooseError::Granularity { path: layer.path.clone(), source })?;
         Ok(Ok((granularity, first.map(|(_, o)| o.sparsity))))
     }
 }

@@ -5,11 +5,11 @@
 //! Every round reads the weights once before the clocks start, so that the limit and the call find the same caches, then
 //! times the limit and the call one after the other. Figures are medians over the rounds; a ratio is taken within a round.
 
+use measure::{Counting, Options, Random, Round};
 use pruning_core::{
     AllocationError, Allocator, Amount, Bits, Candidate, Chosen, Granularity, LayerUnits, MatrixLayout, NormOrder,
     Order, Reduction, Rounding, Rules, Scope, Scores, Sparsity, choose, share_highest,
 };
-use measure::{Counting, Options, Random, Round};
 use std::alloc::System;
 use std::process::ExitCode;
 

@@ -53,11 +53,11 @@ pub struct Failure {
     /// The check.
     pub check: &'static str,
     /// Inputs: shapes, seeds, devices.
-    pub case: String,
+    pub case: Box<str>,
     /// What the contract asks for.
-    pub expected: String,
+    pub expected: Box<str>,
     /// What the plugin did.
-    pub got: String,
+    pub got: Box<str>,
 }
 
 /// The plugin under test.
@@ -135,9 +135,9 @@ impl<K: PluginKind + ?Sized> Check<K> {
     pub fn failure(
         &self,
         subject: &Subject<'_>,
-        case: impl Into<String>,
-        expected: impl Into<String>,
-        got: impl Into<String>,
+        case: impl Into<Box<str>>,
+        expected: impl Into<Box<str>>,
+        got: impl Into<Box<str>>,
     ) -> Failure {
         Failure {
             kind: K::KIND,
@@ -159,7 +159,8 @@ pub fn plugin_checks<K: PluginKind + ?Sized>() -> Vec<Check<K>> {
             let config = subject.build(check)?.config().clone();
             let again = Subject { config: config.clone(), ..subject.clone() }.build(check)?;
             let same = again.config() == &config;
-            let failure = || check.failure(subject, "its own printed configuration", config.to_string(), format!("{again:?}"));
+            let failure =
+                || check.failure(subject, "its own printed configuration", config.to_string(), format!("{again:?}"));
             if same { Ok(()) } else { Err(failure()) }
         }),
         Check::new("unknown_field_is_refused_by_name", |check: &Check<K>, subject: &Subject<'_>| {

@@ -161,7 +161,7 @@ pub enum RegistryError {
     /// No plugin has that name.
     #[error(
         "unknown {kind} {name:?}{}; there are: {}. A plugin of another crate must be linked: call its `register`",
-        did_you_mean(.suggestion), .known.join(", ")
+        did_you_mean(.suggestion), if known.is_empty() { "none".to_string() } else { .known.join(", ") }
     )]
     Unknown {
         /// Kind of plugin.

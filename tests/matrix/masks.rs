@@ -126,7 +126,12 @@ fn cut(device: &Device, axis: &str, unit: impl Fn(&str, &[usize], usize) -> usiz
     assert_eq!(report.layers.len(), 7 + 1 + 3 + 4 + 8 + 2 + 1, "{report}");
     let set = masks(&model);
     for layer in &report.layers {
-        assert_eq!(layer.kept_units, layer.units - (layer.units as f64 / 2.0).round_ties_even() as usize, "{}", layer.path);
+        assert_eq!(
+            layer.kept_units,
+            layer.units - (layer.units as f64 / 2.0).round_ties_even() as usize,
+            "{}",
+            layer.path
+        );
         let mask = set.get(&layer.path).unwrap();
         let mut kept = vec![None; layer.units];
         for i in 0..mask.len() {
@@ -147,7 +152,9 @@ pub(crate) fn every_layer_type_is_cut_by_output_channel(device: &Device) {
         let tail = |from: usize| shape[from..].iter().product::<usize>();
         match kind {
             // [in, out, ...]: the second dimension.
-            "Linear" | "Embedding" | "ConvTranspose1d" | "ConvTranspose2d" | "ConvTranspose3d" => i / tail(2) % shape[1],
+            "Linear" | "Embedding" | "ConvTranspose1d" | "ConvTranspose2d" | "ConvTranspose3d" => {
+                i / tail(2) % shape[1]
+            }
             _ => i / tail(1),
         }
     });

@@ -112,7 +112,8 @@ pub(crate) fn half_precision_parameters_are_pruned(device: &Device) {
 
 pub(crate) fn a_parameter_with_lora_is_refused(device: &Device) {
     let group = ParamGroup::from_paths(vec!["fc1.weight"]);
-    let adapted = || Mlp::new(&device.clone().autodiff(), 5).apply_lora(Lora::new(2, 4.0).set_param_group(group.clone()));
+    let adapted =
+        || Mlp::new(&device.clone().autodiff(), 5).apply_lora(Lora::new(2, 4.0).set_param_group(group.clone()));
     let mut model = adapted();
     let before = base(&model);
     for error in [pruner(HALF).prune(&mut model).unwrap_err(), pruner(HALF).attach(&mut model).unwrap_err()] {

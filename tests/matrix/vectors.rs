@@ -6,8 +6,8 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use pruning_burn::{
-    Amount, Bits, Criterion, CriterionError, Curve, LayerView, Mask, MaskSet, Order, Plugin, Pruner, Register, Rounding,
-    Sparsity, attach_masks, finish, masks, register_criterion, update_masks,
+    Amount, Bits, Criterion, CriterionError, Curve, LayerView, Mask, MaskSet, Order, Plugin, Pruner, Register,
+    Rounding, Sparsity, attach_masks, finish, masks, register_criterion, update_masks,
 };
 use pruning_tests::values::weights;
 use serde::{Deserialize, Serialize};

@@ -174,7 +174,10 @@ const MEMORY_BAR: f64 = 0.5;
 /// Prints a row for each case: its name, its bar in RL, bytes of its weights, its rounds.
 pub(crate) fn print(options: &Options, threads: usize, rows: &[(&str, f64, usize, &[Round])]) {
     if !options.json {
-        println!("{:<22} {:>9} {:>9} {:>7} {:>5} {:>14} {:>5}", "case", "limit", "call", "RL", "bar", "extra/weights", "bar");
+        println!(
+            "{:<22} {:>9} {:>9} {:>7} {:>5} {:>14} {:>5}",
+            "case", "limit", "call", "RL", "bar", "extra/weights", "bar"
+        );
     }
     for (name, bar, bytes, rounds) in rows {
         let limit = median(rounds.iter().map(|r| r.limit));

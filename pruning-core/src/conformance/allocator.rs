@@ -25,7 +25,9 @@ fn models() -> Vec<(String, Vec<Made>)> {
         ("nothing but layers of one unit", &[(1, 1), (1, 1), (1, 1)]),
         ("many layers", &[(3, 5), (8, 8), (1, 64), (64, 1), (17, 3), (5, 5), (9, 2)]),
     ];
-    let scores: [(&str, fn(usize, u64) -> f32); 3] = [
+    // Of the number of a layer, and of random bits.
+    type Score = fn(usize, u64) -> f32;
+    let scores: [(&str, Score); 3] = [
         ("scores of one scale", |_, random| (random >> 40) as f32 + 0.5),
         ("scores of another scale in each layer", |layer, random| {
             ((random >> 40) as f32 + 0.5) * 10f32.powi(18 - 9 * (layer as i32 % 5))
@@ -95,9 +97,7 @@ fn amounts(model: &[Made]) -> Vec<Amount> {
 }
 
 /// Calls `f` on every model, amount and rule about empty layers.
-fn each_case(
-    mut f: impl FnMut(&str, &[Made], Amount, bool) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+fn each_case(mut f: impl FnMut(&str, &[Made], Amount, bool) -> Result<(), Failure>) -> Result<(), Failure> {
     for (name, model) in models() {
         for amount in amounts(&model) {
             for allow_empty in [false, true] {

@@ -86,7 +86,7 @@ allocator!(Moody, "mutant.moody", (layers, keep) => {
 });
 allocator!(Fickle, "mutant.fickle", (layers, keep) => {
     // Fills from the front or from the back, as the total is odd or even.
-    if keep % 2 == 0 { return Ok(fill(layers, keep)); }
+    if keep.is_multiple_of(2) { return Ok(fill(layers, keep)); }
     let reversed: Vec<_> = layers.iter().rev().copied().collect();
     Ok(fill(&reversed, keep).into_iter().rev().collect())
 });
