@@ -87,9 +87,9 @@ impl Session {
         if let Some(target) = selection.targets.iter().find(|t| all[t.layer].keep.is_none()) {
             return Err(PruneError::NotAttached { path: all[target.layer].path.clone() });
         }
-        let own = |target| recipe.schedule.amount(event, target);
+        let own = |target| recipe.schedule.own_amount(event, target);
         let shared = match recipe.budget {
-            Budget::Sparsity(sparsity) => own(sparsity),
+            Budget::Sparsity(sparsity) => recipe.schedule.amount(event, sparsity),
             Budget::Count(count) => Amount::Count(count),
         };
         let amounts = Amounts { shared, own: &own };

@@ -2,6 +2,7 @@
 
 use pulp::Arch;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::ops::Range;
 
 /// A fixed number of bits, packed in 64-bit words, lowest index in the lowest bit. Bits past the end are zero.
 #[derive(Clone, PartialEq, Eq)]
@@ -145,6 +146,20 @@ impl Bits {
         }
     }
 
+    /// Sets the bits that `other` has set from `start` on.
+    pub(crate) fn unite(&mut self, other: &Self, start: usize) {
+        for (w, word) in self.words.iter_mut().enumerate() {
+            *word |= other.word_at(start + 64 * w);
+        }
+        self.clear_tail();
+    }
+
+    /// Whether a bit of a range is set.
+    pub(crate) fn any(&self, range: Range<usize>) -> bool {
+        let masked = |at: usize| self.word_at(at) & (u64::MAX >> (64 - (range.end - at).min(64)));
+        range.clone().step_by(64).any(|at| masked(at) != 0)
+    }
+
     /// Keeps the bits that are set in `other` too.
     ///
     /// # Panics
@@ -260,6 +275,7 @@ mod tests {
                 let low = len.min(64);
                 let word = u64::MAX >> (64 - low);
                 assert_eq!(filled.word_at(start), word, "{start} {len}");
+                assert!(filled.any(start..200) && filled.any(0..start + 1) && !filled.any(0..start), "{start} {len}");
                 let mut inserted = Bits::zeros(200);
                 inserted.insert(start, word);
                 assert_eq!(inserted.iter_ones().collect::<Vec<_>>(), (start..start + low).collect::<Vec<_>>());

@@ -1,7 +1,11 @@
 //! What is removed together: [`Granularity`].
 
 use crate::{Bits, MatrixLayout};
+use form::{GranularityForm, Table};
 use serde::{Deserialize, Serialize};
+
+mod bands;
+mod form;
 
 /// The shape of a unit: what is kept or removed together in one parameter.
 ///
@@ -86,87 +90,6 @@ pub enum GranularityError {
     },
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-enum Table {
-    Element,
-    Nm {
-        n: usize,
-        m: usize,
-    },
-    Block {
-        rows: usize,
-        cols: usize,
-    },
-    Channel {
-        #[serde(default)]
-        axis: Axis,
-    },
-}
-
-#[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected \"element\", \"channel\", \"N:M\" such as \"2:4\", or a table with `kind` \
-    element, nm (n, m), block (rows, cols) or channel (axis)"
-)]
-enum GranularityForm {
-    Text(String),
-    Table(Table),
-}
-
-impl TryFrom<GranularityForm> for Granularity {
-    type Error = GranularityError;
-
-    fn try_from(form: GranularityForm) -> Result<Self, GranularityError> {
-        match form {
-            GranularityForm::Text(text) => text.parse(),
-            GranularityForm::Table(Table::Element) => Ok(Self::Element),
-            GranularityForm::Table(Table::Nm { n, m }) => Self::nm(n, m),
-            GranularityForm::Table(Table::Block { rows, cols }) => Self::block(rows, cols),
-            GranularityForm::Table(Table::Channel { axis }) => Ok(Self::Channel { axis }),
-        }
-    }
-}
-
-impl From<Granularity> for Table {
-    fn from(granularity: Granularity) -> Self {
-        match granularity {
-            Granularity::Element => Self::Element,
-            Granularity::Nm { n, m } => Self::Nm { n, m },
-            Granularity::Block { rows, cols } => Self::Block { rows, cols },
-            Granularity::Channel { axis } => Self::Channel { axis },
-        }
-    }
-}
-
-impl std::str::FromStr for Granularity {
-    type Err = GranularityError;
-
-    fn from_str(text: &str) -> Result<Self, GranularityError> {
-        match text {
-            "element" => Ok(Self::Element),
-            "channel" => Ok(Self::CHANNEL),
-            _ => match text.split_once(':').map(|(n, m)| (n.parse(), m.parse())) {
-                Some((Ok(n), Ok(m))) => Self::nm(n, m),
-                _ => Err(GranularityError::Unknown { text: text.to_string() }),
-            },
-        }
-    }
-}
-
-impl std::fmt::Display for Granularity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Element => write!(f, "element"),
-            Self::Nm { n, m } => write!(f, "{n}:{m}"),
-            Self::Block { rows, cols } => write!(f, "block {rows}x{cols}"),
-            Self::Channel { axis: Axis::Output } => write!(f, "channel"),
-            Self::Channel { axis: Axis::Input } => write!(f, "input channel"),
-        }
-    }
-}
-
 impl Granularity {
     /// Output channels: neurons, filters.
     pub const CHANNEL: Self = Self::Channel { axis: Axis::Output };
@@ -247,42 +170,19 @@ impl Granularity {
             return units.clone();
         }
         let mut keep = Bits::zeros(layout.len());
-        let (rows, inner) = (layout.rows(), layout.inner());
-        match *self {
-            // A column in memory is the mask of the units itself.
-            Self::Channel { axis: Axis::Output } if inner == 1 => {
-                for start in (0..layout.len()).step_by(rows.max(1)) {
-                    for (w, &word) in units.words().iter().enumerate() {
-                        keep.insert(start + 64 * w, word);
-                    }
-                }
+        for band in self.bands(layout) {
+            let kept = band.segments().filter(|(unit, _)| units.get(*unit));
+            if band.lines == 1 {
+                kept.for_each(|(_, segment)| keep.fill(band.start + segment.start, segment.len()));
+                continue;
             }
-            // A plane in memory is one channel.
-            Self::Channel { axis: Axis::Input } if inner == layout.kernel() => {
-                units.iter_ones().for_each(|unit| keep.fill(unit * rows * inner, rows * inner));
+            let mut line = Bits::zeros(band.len);
+            kept.for_each(|(_, segment)| line.fill(segment.start, segment.len()));
+            for start in band.starts() {
+                line.words().iter().enumerate().for_each(|(w, &word)| keep.insert(start + 64 * w, word));
             }
-            _ => layout.for_each_run(|flat, row, first| {
-                let mut col = first;
-                while col < first + inner {
-                    let end = self.unit_end(layout, col).min(first + inner);
-                    if units.get(self.unit(layout, row, col)) {
-                        keep.fill(flat + col - first, end - col);
-                    }
-                    col = end;
-                }
-            }),
         }
         keep
-    }
-
-    /// The column after the last one that is in the unit of the elements at `col`.
-    fn unit_end(&self, layout: &MatrixLayout, col: usize) -> usize {
-        match *self {
-            Self::Element | Self::Nm { .. } => col + 1,
-            Self::Block { cols, .. } => (col / cols + 1) * cols,
-            Self::Channel { axis: Axis::Output } => layout.cols(),
-            Self::Channel { axis: Axis::Input } => (col / layout.kernel() + 1) * layout.kernel(),
-        }
     }
 
     /// The units of which at least one element is set.
@@ -292,9 +192,14 @@ impl Granularity {
             return elements.clone();
         }
         let mut alive = Bits::zeros(self.units(layout));
-        for flat in elements.iter_ones() {
-            let (row, col) = layout.position(flat);
-            alive.set(self.unit(layout, row, col), true);
+        for band in self.bands(layout) {
+            let mut line = Bits::zeros(band.len);
+            band.starts().for_each(|start| line.unite(elements, start));
+            for (unit, segment) in band.segments() {
+                if line.any(segment) {
+                    alive.set(unit, true);
+                }
+            }
         }
         alive
     }
@@ -305,24 +210,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_of_a_recipe_is_read_and_written() {
-        for (text, granularity) in [
-            (r#""element""#, Granularity::Element),
-            (r#""channel""#, Granularity::CHANNEL),
-            (r#""2:4""#, Granularity::Nm { n: 2, m: 4 }),
-            (r#"{"kind":"channel","axis":"input"}"#, Granularity::Channel { axis: Axis::Input }),
-            (r#"{"kind":"block","rows":2,"cols":8}"#, Granularity::Block { rows: 2, cols: 8 }),
-        ] {
-            assert_eq!(serde_json::from_str::<Granularity>(text).unwrap(), granularity);
-            let written = serde_json::to_string(&granularity).unwrap();
-            assert_eq!(serde_json::from_str::<Granularity>(&written).unwrap(), granularity);
-        }
-        for text in [r#""4:2""#, r#""0:4""#, r#""elemnt""#, r#"{"kind":"block","rows":0,"cols":8}"#, r#""1:128""#] {
-            assert!(serde_json::from_str::<Granularity>(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn a_pattern_that_does_not_divide_the_fan_in_is_refused() {
         let error = Granularity::nm(2, 4).unwrap().check(&MatrixLayout::column_major(8, 6)).unwrap_err();
         assert_eq!(error, GranularityError::DoesNotDivide { cols: 6, n: 2, m: 4 });
@@ -330,8 +217,14 @@ mod tests {
 
     #[test]
     fn units_cover_their_elements_in_every_layout() {
-        let kinds =
-            [Granularity::CHANNEL, Granularity::Channel { axis: Axis::Input }, Granularity::Block { rows: 2, cols: 4 }];
+        let block = |rows, cols| Granularity::Block { rows, cols };
+        let kinds = [Granularity::CHANNEL, Granularity::Channel { axis: Axis::Input }].into_iter().chain([
+            block(2, 4),
+            block(1, 1),
+            block(7, 70),
+            block(usize::MAX, 3),
+            block(1, usize::MAX),
+        ]);
         for layout in [
             MatrixLayout::row_major(5, 6),
             MatrixLayout::row_major(3, 130),
@@ -340,7 +233,7 @@ mod tests {
             MatrixLayout::new(3, 5, 4, 4),
             MatrixLayout::new(3, 50, 6, 3),
         ] {
-            for granularity in kinds {
+            for granularity in kinds.clone() {
                 let n = granularity.units(&layout);
                 let every_other = Bits::from_bools(&(0..n).map(|u| u % 2 == 0).collect::<Vec<_>>());
                 let elements = granularity.expand(&layout, &every_other);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{AllocationError, LayerUnits, Plugin};
+use crate::{AllocationError, Curve, LayerUnits, Plugin};
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 

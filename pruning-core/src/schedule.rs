@@ -128,6 +128,19 @@ impl Schedule {
         round.map(|round| Event { step, round, rounds: rounds() })
     }
 
+    /// How much is pruned at `event` of a layer with a sparsity of its own: it gets there with the last event, as the others do.
+    #[must_use]
+    pub fn own_amount(&self, event: &Event, target: Sparsity) -> Amount {
+        match self {
+            // A fraction of what remains leads to the shared target, not to this one.
+            Self::Iterative { begin, every, .. } => {
+                let rounds = Rounds::ToTarget(event.rounds);
+                Self::Iterative { begin: *begin, every: *every, rounds }.amount(event, target)
+            }
+            _ => self.amount(event, target),
+        }
+    }
+
     /// How much is pruned at `event` of layers that end at `target`.
     #[must_use]
     pub fn amount(&self, event: &Event, target: Sparsity) -> Amount {
@@ -194,5 +207,18 @@ mod tests {
         assert_eq!(schedule.amount(&event, s(0.4)), Amount::OfTotal(s(0.4)));
         assert_eq!(times.amount(&event, s(0.4)), Amount::OfRemaining(s(0.2)));
         assert!((times.target(None).unwrap().value() - (1.0 - 0.512)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_layer_with_a_sparsity_of_its_own_ends_there() {
+        for rounds in [Rounds::Fraction(s(0.2)), Rounds::FractionTimes(s(0.2), 11), Rounds::ToTarget(11)] {
+            let schedule = Schedule::Iterative { begin: 0, every: 1, rounds };
+            let at = |round| match schedule.own_amount(&Event { step: 0, round, rounds: 11 }, s(0.3)) {
+                Amount::OfTotal(sparsity) => sparsity.value(),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(at(11), 0.3);
+            assert!((1..11).all(|round| at(round) < at(round + 1)));
+        }
     }
 }

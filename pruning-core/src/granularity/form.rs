@@ -1,0 +1,108 @@
+//! How a granularity is written: in recipes and in messages.
+
+use super::{Axis, Granularity, GranularityError};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Table {
+    Element,
+    Nm {
+        n: usize,
+        m: usize,
+    },
+    Block {
+        rows: usize,
+        cols: usize,
+    },
+    Channel {
+        #[serde(default)]
+        axis: Axis,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected \"element\", \"channel\", \"N:M\" such as \"2:4\", or a table with `kind` \
+    element, nm (n, m), block (rows, cols) or channel (axis)"
+)]
+pub(super) enum GranularityForm {
+    Text(String),
+    Table(Table),
+}
+
+impl TryFrom<GranularityForm> for Granularity {
+    type Error = GranularityError;
+
+    fn try_from(form: GranularityForm) -> Result<Self, GranularityError> {
+        match form {
+            GranularityForm::Text(text) => text.parse(),
+            GranularityForm::Table(Table::Element) => Ok(Self::Element),
+            GranularityForm::Table(Table::Nm { n, m }) => Self::nm(n, m),
+            GranularityForm::Table(Table::Block { rows, cols }) => Self::block(rows, cols),
+            GranularityForm::Table(Table::Channel { axis }) => Ok(Self::Channel { axis }),
+        }
+    }
+}
+
+impl From<Granularity> for Table {
+    fn from(granularity: Granularity) -> Self {
+        match granularity {
+            Granularity::Element => Self::Element,
+            Granularity::Nm { n, m } => Self::Nm { n, m },
+            Granularity::Block { rows, cols } => Self::Block { rows, cols },
+            Granularity::Channel { axis } => Self::Channel { axis },
+        }
+    }
+}
+
+impl std::str::FromStr for Granularity {
+    type Err = GranularityError;
+
+    fn from_str(text: &str) -> Result<Self, GranularityError> {
+        match text {
+            "element" => Ok(Self::Element),
+            "channel" => Ok(Self::CHANNEL),
+            _ => match text.split_once(':').map(|(n, m)| (n.parse(), m.parse())) {
+                Some((Ok(n), Ok(m))) => Self::nm(n, m),
+                _ => Err(GranularityError::Unknown { text: text.to_string() }),
+            },
+        }
+    }
+}
+
+impl std::fmt::Display for Granularity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Element => write!(f, "element"),
+            Self::Nm { n, m } => write!(f, "{n}:{m}"),
+            Self::Block { rows, cols } => write!(f, "block {rows}x{cols}"),
+            Self::Channel { axis: Axis::Output } => write!(f, "channel"),
+            Self::Channel { axis: Axis::Input } => write!(f, "input channel"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_a_recipe_is_read_and_written() {
+        for (text, granularity) in [
+            (r#""element""#, Granularity::Element),
+            (r#""channel""#, Granularity::CHANNEL),
+            (r#""2:4""#, Granularity::Nm { n: 2, m: 4 }),
+            (r#"{"kind":"channel","axis":"input"}"#, Granularity::Channel { axis: Axis::Input }),
+            (r#"{"kind":"block","rows":2,"cols":8}"#, Granularity::Block { rows: 2, cols: 8 }),
+        ] {
+            assert_eq!(serde_json::from_str::<Granularity>(text).unwrap(), granularity);
+            let written = serde_json::to_string(&granularity).unwrap();
+            assert_eq!(serde_json::from_str::<Granularity>(&written).unwrap(), granularity);
+        }
+        for text in [r#""4:2""#, r#""0:4""#, r#""elemnt""#, r#"{"kind":"block","rows":0,"cols":8}"#, r#""1:128""#] {
+            assert!(serde_json::from_str::<Granularity>(text).is_err(), "{text}");
+        }
+    }
+}

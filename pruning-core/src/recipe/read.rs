@@ -1,0 +1,255 @@
+//! Reading the tables of a recipe.
+
+use super::{Budget, Override, Recipe};
+use crate::fields::{Fields, Problem};
+use crate::{
+    Allocator, Configured, Curve, Granularity, Initialization, Pattern, PluginKind, Plugins, Rounds, Schedule,
+    Sparsity, Targets,
+};
+use serde_json::{Value, json};
+
+pub(super) fn read<K: PluginKind + ?Sized>(
+    value: Value,
+    plugins: &Plugins,
+    problems: &mut Vec<Problem>,
+) -> Option<Recipe<K>> {
+    let mut top = Fields::new("", value, problems);
+    let sparsity: Option<Sparsity> = top.take("sparsity");
+    let count: Option<usize> = top.take("count");
+    let criterion = plugin::<K>(&mut top, "criterion", plugins, None);
+    let nm_pattern = |g: Option<Granularity>| matches!(g, Some(Granularity::Nm { .. }));
+    let granularity = top.take("granularity");
+    let allocator_given = top.raw("allocator");
+    let allocator = if nm_pattern(granularity) {
+        if let Some(given) = &allocator_given {
+            top.problem("allocator", format!("{given}: an N:M pattern leaves nothing to share out; remove this key"));
+        }
+        None
+    } else {
+        plugin_of::<dyn Allocator>(&mut top, "allocator", allocator_given.or(Some(json!("uniform"))), plugins)
+    };
+    let reduction = top.take("reduction");
+    let rounding = top.take("rounding").unwrap_or_default();
+    let allow_empty = top.take("allow_empty").unwrap_or_default();
+    let initialization = top.take("initialization").unwrap_or_default();
+    let before = top.problems().len();
+    let schedule = schedule(&mut top, sparsity, plugins);
+    let schedule_wrong = top.problems().len() > before;
+    let targets = targets(&mut top);
+    let overrides = overrides(&mut top, granularity.unwrap_or_default());
+
+    let pattern = granularity.and_then(|g| g.pattern_sparsity());
+    let rounds = schedule.as_ref().and_then(|s| s.target(None));
+    let budget = match (sparsity, count, pattern, rounds) {
+        (Some(_), Some(n), ..) => {
+            top.problem("count", format!("{n}: sparsity is given too; keep one of the two"));
+            None
+        }
+        (None, Some(n), Some(_), _) => {
+            top.problem("count", format!("{n}: the N:M pattern says how many are removed; remove this key"));
+            None
+        }
+        (None, Some(n), ..) => {
+            if !matches!(schedule, None | Some(Schedule::OneShot { .. })) {
+                top.problem(
+                    "count",
+                    format!("{n}: a count is removed in one shot; give a sparsity for other schedules"),
+                );
+            }
+            Some(Budget::Count(n))
+        }
+        (Some(s), None, Some(p), _) if (s.value() - p.value()).abs() > 1e-9 => {
+            top.problem("sparsity", format!("{s}: the N:M pattern has sparsity {p}; remove this key"));
+            None
+        }
+        (_, None, Some(p), _) => Some(Budget::Sparsity(p)),
+        (Some(s), None, None, _) => Some(Budget::Sparsity(s)),
+        (None, None, None, Some(s)) => Some(Budget::Sparsity(s)),
+        (None, None, None, None) => {
+            let wrong = |p: &Problem| p.path == "sparsity" || p.path == "count" || p.path == "granularity";
+            if !schedule_wrong && !top.problems().iter().any(wrong) {
+                top.problem("", "sparsity is missing: give the fraction removed, as in sparsity = 0.9 (or a count)");
+            }
+            None
+        }
+    };
+    if let (Some(schedule), Initialization::Rewind { step }) = (&schedule, initialization)
+        && schedule.first() < step
+    {
+        let first = schedule.first();
+        top.problem("initialization", format!("rewinds to step {step}, after the first pruning at step {first}"));
+    }
+    top.finish();
+    Some(Recipe {
+        budget: budget?,
+        criterion: criterion?,
+        allocator,
+        granularity: granularity.unwrap_or_default(),
+        reduction,
+        rounding,
+        schedule: schedule?,
+        initialization,
+        allow_empty,
+        targets,
+        overrides,
+    })
+}
+
+fn plugin<K: PluginKind + ?Sized>(
+    fields: &mut Fields<'_>,
+    field: &'static str,
+    plugins: &Plugins,
+    default: Option<&str>,
+) -> Option<Configured<K>> {
+    let value = fields.raw(field).or_else(|| default.map(|name| json!(name)));
+    if value.is_none() {
+        let known: Vec<_> = plugins.of_kind::<K>().map(|entry| entry.name()).collect();
+        fields.problem("", format!("{field} is missing; there are: {}", known.join(", ")));
+    }
+    plugin_of(fields, field, value, plugins)
+}
+
+fn plugin_of<K: PluginKind + ?Sized>(
+    fields: &mut Fields<'_>,
+    field: &'static str,
+    value: Option<Value>,
+    plugins: &Plugins,
+) -> Option<Configured<K>> {
+    let (name, config) = match value? {
+        Value::String(name) => (name, Value::Null),
+        Value::Object(mut map) => match map.remove("name") {
+            Some(Value::String(name)) => (name, Value::Object(map)),
+            _ => {
+                fields.problem(field, "a table here needs a `name`");
+                return None;
+            }
+        },
+        other => {
+            fields.problem(field, format!("expected a name or a table with `name`, not {other}"));
+            return None;
+        }
+    };
+    plugins.build(&name, config).map_err(|error| fields.problem(field, error)).ok()
+}
+
+fn schedule(top: &mut Fields<'_>, sparsity: Option<Sparsity>, plugins: &Plugins) -> Option<Schedule> {
+    let value = match top.raw("schedule") {
+        None => return Some(Schedule::OneShot { at: 0 }),
+        Some(Value::String(kind)) => json!({ "kind": kind }),
+        Some(value) => value,
+    };
+    let mut fields = Fields::new("schedule", value, top.problems());
+    let kind: Option<String> = fields.take("kind");
+    let every = |fields: &mut Fields<'_>| match fields.take("every") {
+        Some(0) => {
+            fields.problem("every", "0: at least 1 step lies between two prunings");
+            1
+        }
+        every => every.unwrap_or(1),
+    };
+    let schedule = match kind.as_deref() {
+        Some("one_shot") => Some(Schedule::OneShot { at: fields.take("at").unwrap_or(0) }),
+        Some("iterative") => {
+            let (begin, every) = (fields.take("begin").unwrap_or(0), every(&mut fields));
+            let (rounds, fraction): (Option<usize>, Option<Sparsity>) =
+                (fields.take("rounds"), fields.take("fraction"));
+            if rounds == Some(0) {
+                fields.problem("rounds", "0: at least 1 round is needed");
+            }
+            if fraction == Some(Sparsity::ZERO) {
+                fields.problem("fraction", "0: a round must remove something");
+            }
+            let rounds = match (rounds, fraction, sparsity) {
+                (Some(n), None, Some(_)) => Some(Rounds::ToTarget(n)),
+                (None, Some(f), Some(_)) => Some(Rounds::Fraction(f)),
+                (Some(n), Some(f), None) => Some(Rounds::FractionTimes(f, n)),
+                _ => {
+                    fields.problem(
+                        "",
+                        "an iterative schedule takes exactly two of sparsity, schedule.rounds, schedule.fraction",
+                    );
+                    None
+                }
+            };
+            rounds.map(|rounds| Schedule::Iterative { begin, every, rounds })
+        }
+        Some("gradual") => {
+            let (begin, every) = (fields.take("begin").unwrap_or(0), every(&mut fields));
+            let end: Option<usize> = fields.take("end");
+            match end {
+                Some(end) if end <= begin => fields.problem("end", format!("{end}: must be above begin, {begin}")),
+                None => fields.problem("", "a gradual schedule needs `end`, the step that reaches the target"),
+                _ => {}
+            }
+            let initial = fields.take("initial").unwrap_or(Sparsity::ZERO);
+            if let Some(target) = sparsity.filter(|target| *target < initial) {
+                fields.problem("initial", format!("{initial}: above the sparsity asked for in the end, {target}"));
+            }
+            let curve = plugin::<dyn Curve>(&mut fields, "curve", plugins, Some("cubic"));
+            end.zip(curve).map(|(end, curve)| Schedule::Gradual { begin, end, every, initial, curve })
+        }
+        _ => {
+            let given = kind.map(|kind| format!("{kind:?}: ")).unwrap_or_default();
+            fields.problem("kind", format!("{given}expected \"one_shot\", \"iterative\" or \"gradual\""));
+            return None;
+        }
+    };
+    fields.finish();
+    schedule
+}
+
+fn targets(top: &mut Fields<'_>) -> Targets {
+    let mut targets = Targets::default();
+    if let Some(value) = top.raw("target") {
+        let mut fields = Fields::new("target", value, top.problems());
+        targets.exclude = fields.take("exclude").unwrap_or_default();
+        if let Some(include) = fields.take::<Vec<Pattern>>("include") {
+            if include.is_empty() {
+                fields.problem("include", "[]: an empty list selects nothing; leave it out to select every weight");
+            }
+            targets.include = include;
+        }
+        fields.finish();
+    }
+    targets
+}
+
+fn overrides(top: &mut Fields<'_>, shared: Granularity) -> Vec<Override> {
+    let list = match top.raw("override") {
+        None => return Vec::new(),
+        Some(Value::Array(list)) => list,
+        Some(other) => {
+            top.problem("override", format!("expected a list of tables ([[override]]), not {other}"));
+            return Vec::new();
+        }
+    };
+    let mut overrides = Vec::new();
+    for (i, value) in list.into_iter().enumerate() {
+        let mut fields = Fields::new(format!("override.{i}"), value, top.problems());
+        let target: Option<Pattern> = fields.take("target");
+        if target.is_none() {
+            fields.problem("", "an override needs a `target`, the layers it is for");
+        }
+        let sparsity: Option<Sparsity> = fields.take("sparsity");
+        let granularity: Option<Granularity> = fields.take("granularity");
+        let pattern = granularity.unwrap_or(shared).pattern_sparsity();
+        let sparsity = match (sparsity, pattern) {
+            // A layer of an N:M recipe may be left dense.
+            (Some(s), Some(p)) if s != Sparsity::ZERO && (s.value() - p.value()).abs() > 1e-9 => {
+                fields.problem("sparsity", format!("{s}: the N:M pattern has sparsity {p}; remove this key, or use 0"));
+                None
+            }
+            (Some(s), _) => Some(s),
+            (None, Some(p)) => Some(p),
+            (None, None) => {
+                fields.problem("", "an override needs a sparsity of its own; 0 leaves the layer dense");
+                None
+            }
+        };
+        fields.finish();
+        if let Some((target, sparsity)) = target.zip(sparsity) {
+            overrides.push(Override { target, sparsity, granularity });
+        }
+    }
+    overrides
+}
