@@ -254,7 +254,7 @@ impl ModuleMapper for Zero {
         match self.keep.get(&self.position.path()) {
             None => param,
             Some(keep) => param.map(|weight| {
-                let pruned = keep.clone().bool_not().reshape(weight.shape());
+                let pruned = host::settled(keep.clone()).bool_not().reshape(weight.shape());
                 let trained = weight.is_require_grad();
                 weight.detach().mask_fill(pruned, 0.0).detach().set_require_grad(trained)
             }),

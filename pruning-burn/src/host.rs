@@ -88,6 +88,15 @@ pub(crate) fn bits(keep: &[Tensor<1, Bool>]) -> Vec<Bits> {
     data.into_iter().map(bits).collect()
 }
 
+/// A mask in the form of its device.
+///
+/// Burn leaves booleans that move between backends as they are stored on the first one, and the second may not read them:
+/// four bytes each on wgpu, of which Flex takes one.
+pub(crate) fn settled(keep: Tensor<1, Bool>) -> Tensor<1, Bool> {
+    let native = Tensor::<1, Bool>::from_data([true], &keep.device()).dtype();
+    if keep.dtype() == native { keep } else { keep_on(&bits(std::slice::from_ref(&keep))[0], &keep.device()) }
+}
+
 /// A mask on a device.
 pub(crate) fn keep_on(bits: &Bits, device: &Device) -> Tensor<1, Bool> {
     use burn::tensor::BoolStore;

@@ -1,5 +1,6 @@
 //! The mask on a parameter: [`PruningMask`].
 
+use crate::host;
 use burn::module::{Module, Param, ParamId, Reparameterization};
 use burn::tensor::{Bool, DType, Tensor};
 use std::fmt;
@@ -58,7 +59,7 @@ impl Factor {
         {
             return factor.clone();
         }
-        let factor = keep.val().float();
+        let factor = host::settled(keep.val()).float();
         let factor = if factor.dtype() == base.dtype() { factor } else { factor.cast(base.dtype()) };
         *slot = Some((keep.id, factor.clone()));
         factor
