@@ -21,7 +21,7 @@ fn refused(recipe: &str) -> String {
     // What needs no scores to be seen is seen when a session starts, and not in its first pruning.
     match pruner.attach(&mut model) {
         Err(other) => assert_eq!(other.to_string(), error, "{recipe}"),
-        Ok(_) => assert!(error.starts_with("asked to"), "{error}"),
+        Ok(_) => assert!(error.contains("asked to"), "{error}"),
     }
     error
 }
@@ -34,8 +34,8 @@ fn the_real_plugins_are_known_and_unknown_ones_are_suggested() {
     );
     insta::assert_snapshot!(text, @r#"
     3 problems in the recipe:
-      criterion: unknown criterion "magnitud", did you mean "magnitude"?; there are: magnitude, random. A plugin of another crate must be linked: call its `register`
-      allocator: unknown allocator "globl", did you mean "global"?; there are: global, uniform. A plugin of another crate must be linked: call its `register`
+      criterion: unknown criterion "magnitud", did you mean "magnitude"?; there are: bn_scale, fisher, fpgm, gradient, grasp, l2_relative, magnitude, movement, random, snip, synflow, taylor. A plugin of another crate must be linked: call its `register`
+      allocator: unknown allocator "globl", did you mean "global"?; there are: erdos_renyi, erk, fixed, global, lamp, uniform, uniform_plus. A plugin of another crate must be linked: call its `register`
       schedule.curve: unknown curve "cubc", did you mean "cubic"?; there are: cubic, exponential, linear. A plugin of another crate must be linked: call its `register`
     "#);
 }

@@ -27,7 +27,7 @@
 
 use crate::host::to_matrix;
 use crate::layers::layout;
-use crate::{Criterion, LayerView, Register};
+use crate::{Criterion, CriterionError, Inputs, LayerView, Needs, Register};
 use burn::tensor::{Device, Tensor, TensorData};
 pub use pruning_core::conformance::{
     Check, Failure, Subject, allocator_checks, assert_all, assert_allocator, assert_curve, curve_checks,
@@ -45,8 +45,8 @@ pub fn assert_criterion<P: Register + Criterion>(devices: &[Device]) {
 
 type Subjected<'a> = (&'a Check<dyn Criterion>, &'a Subject<'a>);
 
-/// Layer types and shapes of their weights: odd ones, a single element, a single row or column, kernels.
-const LAYERS: [(&str, &[usize]); 8] = [
+/// Layer types and shapes of their parameters: odd ones, a single element, a single row or column, kernels, a norm.
+const LAYERS: [(&str, &[usize]); 9] = [
     ("Linear", &[1, 1]),
     ("Linear", &[7, 3]),
     ("Linear", &[65, 33]),
@@ -55,6 +55,7 @@ const LAYERS: [(&str, &[usize]); 8] = [
     ("Conv2d", &[5, 3, 3, 3]),
     ("ConvTranspose2d", &[3, 5, 2, 2]),
     ("Conv1d", &[4, 1, 7]),
+    ("BatchNorm", &[9]),
 ];
 const SEEDS: [u64; 2] = [1, 0x5eed];
 
@@ -100,23 +101,43 @@ fn cases(scales: &[f32]) -> Vec<Case> {
     cases
 }
 
-/// The scores of a layer, in the order of its matrix, and the shape of that matrix.
+/// The scores of a layer, in the order of its matrix; none if the layer is of a type that the criterion says it does not suit.
 fn scores(
     (check, subject): Subjected<'_>,
     criterion: &Configured<dyn Criterion>,
     case: &Case,
     device: &Device,
-) -> Result<(Vec<f32>, [usize; 2]), Failure> {
+) -> Result<Vec<f32>, Failure> {
     let fail = |expected: String, got: String| {
         Err(check.failure(subject, format!("{} on {device:?}", case.about), expected, got))
     };
-    let layout = layout(case.kind, "weight", &case.shape);
+    let path = if case.kind.contains("Norm") { "layer.gamma" } else { "layer.weight" };
+    let layout = layout(case.kind, path.rsplit('.').next().unwrap_or_default(), &case.shape);
     let flat = Tensor::<1>::from_data(TensorData::new(case.weights.clone(), [layout.len()]), device);
     let weight = to_matrix(flat, &layout);
     let expected = weight.dims();
-    let view = LayerView { path: "layer.weight", kind: case.kind, shape: &case.shape, layout, weight };
+    // Every input is there; the view hands out those that the criterion declares.
+    let mut inputs = Inputs::new();
+    for (need, seed) in Needs::each().zip(11..) {
+        // A number that goes with its weight, wherever that one is moved to.
+        let other = |weight: &f32| numbers(1, u64::from(weight.to_bits()) << 8 | seed)[0];
+        let values: Vec<f32> = case.weights.iter().map(other).collect();
+        let values = if need == Needs::SQUARED_GRADIENT { values.iter().map(|v| v * v).collect() } else { values };
+        let values = Tensor::from_data(TensorData::new(values, [layout.len()]), device);
+        inputs.put(need, [(path.to_string(), values)].into());
+    }
+    let view = LayerView {
+        path,
+        kind: case.kind,
+        shape: &case.shape,
+        layout,
+        weight,
+        inputs: Some(&inputs),
+        needs: criterion.needs(),
+    };
     let scores = match criterion.score(&view) {
         Ok(scores) => scores,
+        Err(CriterionError::Unsuited { .. }) => return Ok(Vec::new()),
         Err(error) => return fail("scores".to_string(), error.to_string()),
     };
     if scores.dims() != expected {
@@ -125,7 +146,7 @@ fn scores(
     if scores.device() != *device {
         return fail(format!("scores on {device:?}"), format!("{:?}", scores.device()));
     }
-    Ok((scores.into_data().iter::<f32>().collect(), expected))
+    Ok(scores.into_data().iter::<f32>().collect())
 }
 
 /// The checks for criteria. The first device is the one that others are compared with.
@@ -141,9 +162,17 @@ pub fn criterion_checks(devices: &[Device]) -> Vec<Check<dyn Criterion>> {
     add("one_score_for_each_weight", |at, devices| {
         let criterion = at.1.build(at.0)?;
         devices.iter().try_for_each(|device| {
-            cases(&[1.0]).iter().try_for_each(|case| scores(at, &criterion, case, device).map(drop))
+            let mut any = false;
+            cases(&[1.0]).iter().try_for_each(|case| {
+                any |= !scores(at, &criterion, case, device)?.is_empty();
+                Ok(())
+            })?;
+            let failure =
+                || at.0.failure(at.1, format!("{LAYERS:?} on {device:?}"), "scores for some of them", "none suits it");
+            if any { Ok(()) } else { Err(failure()) }
         })
     });
+    add("needs_are_honest", honest);
     add("finite_on_extreme_magnitudes", finite);
     add("same_weights_same_scores", deterministic);
     add("rows_and_columns_may_change_places", equivariant);
@@ -151,12 +180,42 @@ pub fn criterion_checks(devices: &[Device]) -> Vec<Check<dyn Criterion>> {
     checks
 }
 
+/// What is declared is used: without it there are no scores. What is used and not declared fails every check.
+fn honest(at: Subjected<'_>, devices: &[Device]) -> Result<(), Failure> {
+    let criterion = at.1.build(at.0)?;
+    for need in Needs::each().filter(|need| criterion.needs().contains(*need)) {
+        for device in devices {
+            let case = case("Linear", &[7, 3], 1.0, SEEDS[0]);
+            let layout = layout(case.kind, "weight", &case.shape);
+            let flat = Tensor::<1>::from_data(TensorData::new(case.weights.clone(), [layout.len()]), device);
+            let mut inputs = Inputs::new();
+            for other in Needs::each().filter(|other| *other != need) {
+                inputs.put(other, [("layer.weight".to_string(), flat.clone())].into());
+            }
+            let view = LayerView {
+                path: "layer.weight",
+                kind: case.kind,
+                shape: &case.shape,
+                layout,
+                weight: to_matrix(flat, &layout),
+                inputs: Some(&inputs),
+                needs: criterion.needs(),
+            };
+            if criterion.score(&view).is_ok() {
+                let case = format!("{} on {device:?}, all inputs but {need}", case.about);
+                return Err(at.0.failure(at.1, case, "an error, since it declares that input", "scores"));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn finite(at: Subjected<'_>, devices: &[Device]) -> Result<(), Failure> {
     let criterion = at.1.build(at.0)?;
     for device in devices {
         // Squares of these are within the range of 32-bit floats, and so are their sums over a layer.
         for case in cases(&[1e-30, 1e-15, 1e15, 0.0]) {
-            let (scores, _) = scores(at, &criterion, &case, device)?;
+            let scores = scores(at, &criterion, &case, device)?;
             if let Some((index, score)) = scores.iter().enumerate().find(|(_, s)| !s.is_finite()) {
                 let case = format!("{} on {device:?}", case.about);
                 return Err(at.0.failure(at.1, case, "finite scores", format!("{score} at index {index}")));
@@ -172,9 +231,9 @@ fn deterministic(at: Subjected<'_>, devices: &[Device]) -> Result<(), Failure> {
         let all = cases(&[1.0]);
         // Another layer in between must not matter either.
         let first = all.iter().map(|case| scores(at, &one, case, device)).collect::<Result<Vec<_>, _>>()?;
-        for (case, (expected, _)) in all.iter().zip(&first) {
+        for (case, expected) in all.iter().zip(&first) {
             for criterion in [&one, &two] {
-                let (got, _) = scores(at, criterion, case, device)?;
+                let got = scores(at, criterion, case, device)?;
                 if let Some(index) = (0..got.len()).find(|&i| got[i].to_bits() != expected[i].to_bits()) {
                     let case = format!("{} on {device:?}, scored again", case.about);
                     let (expected, got) = (expected[index], got[index]);
@@ -202,9 +261,9 @@ fn equivariant(at: Subjected<'_>, devices: &[Device]) -> Result<(), Failure> {
             for seed in SEEDS {
                 // A Linear stores columns of its matrix one after the other.
                 let plain = case("Linear", &[cols, rows], 1.0, seed);
-                let (expected, _) = scores(at, &criterion, &plain, device)?;
+                let expected = scores(at, &criterion, &plain, device)?;
                 let other = case("Linear", &[cols, rows], 3.0, seed ^ 0xff);
-                if scores(at, &criterion, &other, device)?.0 == expected {
+                if scores(at, &criterion, &other, device)? == expected {
                     // Scores that do not look at the weights have nothing to move with them.
                     continue;
                 }
@@ -215,7 +274,7 @@ fn equivariant(at: Subjected<'_>, devices: &[Device]) -> Result<(), Failure> {
                         moved.weights[c * rows + r] = plain.weights[col(c) * rows + row(r)];
                     }
                 }
-                let (got, _) = scores(at, &criterion, &moved, device)?;
+                let got = scores(at, &criterion, &moved, device)?;
                 for (r, c) in (0..rows).flat_map(|r| (0..cols).map(move |c| (r, c))) {
                     let (expected_score, got) = (expected[row(r) * cols + col(c)], got[r * cols + c]);
                     if !near(expected_score, got, largest(&expected)) {
@@ -235,8 +294,8 @@ fn agree(at: Subjected<'_>, devices: &[Device]) -> Result<(), Failure> {
     let Some((reference, others)) = devices.split_first() else { return Ok(()) };
     for device in others {
         for case in cases(&[1.0, 1e-3]) {
-            let (expected, _) = scores(at, &criterion, &case, reference)?;
-            let (got, _) = scores(at, &criterion, &case, device)?;
+            let expected = scores(at, &criterion, &case, reference)?;
+            let got = scores(at, &criterion, &case, device)?;
             if let Some(i) = (0..got.len()).find(|&i| !near(expected[i], got[i], largest(&expected))) {
                 let case = format!("{}, {device:?} beside {reference:?}", case.about);
                 return Err(at.0.failure(at.1, case, format!("{} at index {i}", expected[i]), got[i].to_string()));

@@ -1,7 +1,7 @@
 //! Criteria that are wrong on purpose: each must be caught by the check that is for it.
 
 use super::*;
-use crate::{CriterionError, Plugin, register_criterion};
+use crate::{Plugin, register_criterion};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -45,6 +45,30 @@ mutant!(Positional, "test.positional", layer => {
 mutant!(Refusing, "test.refusing", layer =>
     Err(CriterionError::Unsuited { reason: format!("no scores for {}", layer.path()) }));
 
+/// Declares an input that it does not look at.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Greedy {}
+
+impl Plugin for Greedy {
+    const NAME: &'static str = "test.greedy";
+    const SUMMARY: &'static str = "Wrong on purpose.";
+}
+
+impl Criterion for Greedy {
+    fn needs(&self) -> Needs {
+        Needs::GRADIENT | Needs::FLOW
+    }
+
+    fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError> {
+        Ok(layer.weight().abs() * layer.gradient()?)
+    }
+}
+
+register_criterion!(Greedy);
+
+mutant!(Sneaky, "test.sneaky", layer => Ok(layer.weight().abs() * layer.gradient()?.abs()));
+
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Lenient {}
@@ -83,6 +107,8 @@ fn each_wrong_criterion_is_caught_by_the_check_for_it() {
         (caught::<Stateful>(), "same_weights_same_scores"),
         (caught::<Positional>(), "rows_and_columns_may_change_places"),
         (caught::<Refusing>(), "one_score_for_each_weight"),
+        (caught::<Greedy>(), "needs_are_honest"),
+        (caught::<Sneaky>(), "one_score_for_each_weight"),
         (caught::<Lenient>(), "unknown_field_is_refused_by_name"),
     ] {
         assert!(caught.contains(&check), "{check} in {caught:?}");

@@ -1,5 +1,7 @@
 //! Which weights matter least: the [`Criterion`] plugin.
 
+use crate::host::to_matrix;
+use crate::{Inputs, Needs};
 use burn::tensor::{Device, Tensor};
 use pruning_core::{MatrixLayout, Order, PluginKind, Reduction};
 use std::fmt::Debug;
@@ -32,6 +34,11 @@ use std::fmt::Debug;
 /// pruning_burn::register_criterion!(Square);
 /// ```
 pub trait Criterion: Debug + Send + Sync {
+    /// What it looks at besides the weights. The pruner checks that all of it is there before any work.
+    fn needs(&self) -> Needs {
+        Needs::WEIGHT
+    }
+
     /// A score for each weight, in the shape of the matrix, on the device of the layer.
     ///
     /// # Errors
@@ -69,6 +76,8 @@ pub struct LayerView<'a> {
     pub(crate) shape: &'a [usize],
     pub(crate) layout: MatrixLayout,
     pub(crate) weight: Tensor<2>,
+    pub(crate) inputs: Option<&'a Inputs>,
+    pub(crate) needs: Needs,
 }
 
 impl LayerView<'_> {
@@ -102,6 +111,69 @@ impl LayerView<'_> {
         self.weight.clone()
     }
 
+    /// The gradient of the loss, in the shape of the weights; zero where it does not depend on them.
+    ///
+    /// # Errors
+    /// It is not among the criterion's needs, or was not collected.
+    pub fn gradient(&self) -> Result<Tensor<2>, CriterionError> {
+        self.input(Needs::GRADIENT)
+    }
+
+    /// The mean of the squared gradients of batches.
+    ///
+    /// # Errors
+    /// As [`gradient`](Self::gradient).
+    pub fn squared_gradient(&self) -> Result<Tensor<2>, CriterionError> {
+        self.input(Needs::SQUARED_GRADIENT)
+    }
+
+    /// The product of the Hessian with the gradient.
+    ///
+    /// # Errors
+    /// As [`gradient`](Self::gradient).
+    pub fn hessian_gradient(&self) -> Result<Tensor<2>, CriterionError> {
+        self.input(Needs::HESSIAN_GRADIENT)
+    }
+
+    /// The weights at an earlier time.
+    ///
+    /// # Errors
+    /// As [`gradient`](Self::gradient).
+    pub fn initial_weight(&self) -> Result<Tensor<2>, CriterionError> {
+        self.input(Needs::INITIAL_WEIGHT)
+    }
+
+    /// `-w g`, summed over steps of training.
+    ///
+    /// # Errors
+    /// As [`gradient`](Self::gradient).
+    pub fn movement(&self) -> Result<Tensor<2>, CriterionError> {
+        self.input(Needs::MOVEMENT)
+    }
+
+    /// The gradient of the summed outputs of the network of absolute weights.
+    ///
+    /// # Errors
+    /// As [`gradient`](Self::gradient).
+    pub fn flow(&self) -> Result<Tensor<2>, CriterionError> {
+        self.input(Needs::FLOW)
+    }
+
+    fn input(&self, need: Needs) -> Result<Tensor<2>, CriterionError> {
+        if !self.needs.contains(need) {
+            return Err(CriterionError::Undeclared { input: need });
+        }
+        let inputs = self.inputs.filter(|inputs| inputs.holds(need)).ok_or(CriterionError::Missing { input: need })?;
+        let values = inputs.get(need, self.path).map(|values| values.clone().to_device(&self.device()));
+        match values {
+            None => Ok(self.weight.zeros_like()),
+            Some(values) if values.dims()[0] == self.layout.len() => Ok(to_matrix(values, &self.layout)),
+            Some(values) => {
+                Err(CriterionError::InputLength { input: need, expected: self.layout.len(), found: values.dims()[0] })
+            }
+        }
+    }
+
     /// Where the layer lives.
     #[must_use]
     pub fn device(&self) -> Device {
@@ -118,6 +190,28 @@ pub enum CriterionError {
     Unsuited {
         /// What the layer lacks.
         reason: String,
+    },
+    /// The criterion asked for an input that is not among its needs.
+    #[error("the criterion uses the input {input} and does not declare it: name it in `needs`")]
+    Undeclared {
+        /// The input.
+        input: Needs,
+    },
+    /// An input was not collected.
+    #[error("the input {input} is missing: collect it into `Inputs`, and prune with `prune_with` or `step_with`")]
+    Missing {
+        /// The input.
+        input: Needs,
+    },
+    /// An input is that of another model.
+    #[error("the input {input} has {found} elements, the parameter {expected}: is it collected from this model?")]
+    InputLength {
+        /// The input.
+        input: Needs,
+        /// Elements of the parameter.
+        expected: usize,
+        /// Elements of the input.
+        found: usize,
     },
     /// The scores have not the shape of the matrix.
     #[error("the criterion returned scores of shape {found:?} for a matrix of {expected:?}")]

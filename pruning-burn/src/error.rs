@@ -1,6 +1,6 @@
 //! Why a pruning did not happen: [`PruneError`].
 
-use crate::CriterionError;
+use crate::{CriterionError, Needs};
 use pruning_core::{ChooseError, MaskError};
 
 /// Why a model could not be pruned. The model is what it was before the call.
@@ -109,6 +109,16 @@ pub enum PruneError {
         criterion: String,
         /// Why.
         source: CriterionError,
+    },
+    /// The criterion needs inputs that were not given.
+    #[error(
+        "criterion {criterion} needs: {needs}; collect it into `Inputs`, and prune with `prune_with` or `step_with`"
+    )]
+    MissingInputs {
+        /// Name of the criterion.
+        criterion: String,
+        /// All that it needs.
+        needs: Needs,
     },
     /// No masks could be chosen.
     #[error(transparent)]

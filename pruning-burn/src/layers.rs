@@ -20,6 +20,8 @@ pub(crate) struct Layer {
     pub(crate) by_default: bool,
     /// A value that training keeps track of, but no optimizer trains.
     pub(crate) buffer: bool,
+    /// Whether it can take gradients.
+    pub(crate) autodiff: bool,
     /// Name of the reparameterization it carries.
     pub(crate) carries: Option<String>,
     /// The bits of our mask, if it carries one.
@@ -164,6 +166,7 @@ impl ModuleVisitor for Visitor {
             layout: layout(&kind, field, &shape),
             by_default: by_default(&kind, field),
             buffer: self.position.at_buffer(),
+            autodiff: param.lazy_device().is_autodiff(),
             aliases: Vec::new(),
             id: param.id,
             carries: None,

@@ -4,7 +4,7 @@ use crate::attach::put;
 use crate::layers::layers;
 use crate::select::{Amounts, Selection, select};
 use crate::session::Session;
-use crate::{Criterion, PruneError};
+use crate::{Criterion, Inputs, Needs, PruneError};
 use burn::module::Module;
 use pruning_core::{
     Allocator, Amount, Budget, Granularity, Initialization, Pattern, Plugins, RecipeError, Reduction, Register, Report,
@@ -67,13 +67,42 @@ impl Pruner {
     /// # Errors
     /// The recipe does not fit the model, or a weight is not finite. The model is what it was.
     pub fn prune<M: Module>(&self, model: &mut M) -> Result<Report, PruneError> {
-        self.prune_by(
-            model,
-            match self.recipe.budget {
-                Budget::Sparsity(sparsity) => Amount::OfTotal(sparsity),
-                Budget::Count(count) => Amount::Count(count),
-            },
-        )
+        self.prune_at(model, self.target(), None)
+    }
+
+    /// The same for a criterion that looks at more than the weights.
+    ///
+    /// ```
+    /// # use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
+    /// # use pruning_burn::{Inputs, Plugins, Pruner};
+    /// # use {pruning_allocation as _, pruning_magnitude as _};
+    /// let pruner = Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?;
+    /// # let device = Device::flex().autodiff();
+    /// # let mut model = LinearConfig::new(20, 10).init(&device);
+    /// # let batches = [Tensor::<2>::ones([4, 20], &device)];
+    /// # let loss = |model: &Linear, batch: &Tensor<2>| model.forward(batch.clone()).square().mean();
+    /// let inputs = Inputs::new().with_gradients(&model, pruner.needs(), &batches, loss)?;
+    /// pruner.prune_with(&mut model, &inputs)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`prune`](Self::prune); an input that the criterion needs is missing.
+    pub fn prune_with<M: Module>(&self, model: &mut M, inputs: &Inputs) -> Result<Report, PruneError> {
+        self.prune_at(model, self.target(), Some(inputs))
+    }
+
+    /// What the criterion looks at besides the weights.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        self.recipe.criterion.needs()
+    }
+
+    fn target(&self) -> Amount {
+        match self.recipe.budget {
+            Budget::Sparsity(sparsity) => Amount::OfTotal(sparsity),
+            Budget::Count(count) => Amount::Count(count),
+        }
     }
 
     /// Prunes now by `amount`, whatever the recipe asks for in the end; layers with an override keep to its sparsity.
@@ -95,10 +124,19 @@ impl Pruner {
     /// # Errors
     /// As [`prune`](Self::prune).
     pub fn prune_by<M: Module>(&self, model: &mut M, amount: Amount) -> Result<Report, PruneError> {
+        self.prune_at(model, amount, None)
+    }
+
+    fn prune_at<M: Module>(
+        &self,
+        model: &mut M,
+        amount: Amount,
+        inputs: Option<&Inputs>,
+    ) -> Result<Report, PruneError> {
         let all = layers(model);
         let selection = Selection::new(&self.recipe, &all)?;
         let amounts = Amounts { shared: amount, own: &Amount::OfTotal };
-        let (masks, report) = select(model, &self.recipe, &all, &selection, &amounts)?;
+        let (masks, report) = select(model, &self.recipe, &all, &selection, &amounts, inputs)?;
         *model = put(model, &all, masks);
         Ok(report)
     }

@@ -3,7 +3,7 @@
 use crate::attach::{foreign, parameters, paths};
 use crate::host::{self, Numbers, to_matrix};
 use crate::layers::{Layer, Position, names};
-use crate::{Criterion, LayerView, PruneError, Recipe};
+use crate::{Criterion, Inputs, LayerView, Needs, PruneError, Recipe};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
 use pruning_core::{
@@ -123,14 +123,22 @@ pub(crate) fn select<M: Module>(
     all: &[Layer],
     selection: &Selection,
     amounts: &Amounts<'_>,
+    inputs: Option<&Inputs>,
 ) -> Result<(Vec<(usize, Bits)>, Report), PruneError> {
+    let needs = recipe.criterion.needs();
+    if needs != Needs::WEIGHT && !inputs.is_some_and(|inputs| inputs.holds(needs)) {
+        return Err(PruneError::MissingInputs { criterion: recipe.criterion.name().to_string(), needs });
+    }
     let alive = alive(all, selection);
-    let scores = score(module, &recipe.criterion, all, selection, &alive)?;
+    let scores = score(module, &recipe.criterion, all, selection, &alive, inputs)?;
     let reduction = recipe.reduction.unwrap_or_else(|| recipe.criterion.reduction());
     let order = recipe.criterion.order();
-    let candidates: Vec<_> = (selection.targets.iter().zip(&scores).zip(&alive))
-        .map(|((target, scores), alive)| Candidate {
+    let candidates: Vec<_> = (selection.targets.iter().zip(&scores).zip(&alive).enumerate())
+        .map(|(place, ((target, scores), alive))| Candidate {
+            place,
             path: &all[target.layer].path,
+            kind: &all[target.layer].kind,
+            shape: &all[target.layer].shape,
             layout: all[target.layer].layout,
             scores: scores.as_slice(),
             order,
@@ -195,6 +203,7 @@ struct Scoring<'a> {
     /// Path to layer and place in the result.
     wanted: BTreeMap<&'a str, (usize, usize)>,
     alive: &'a [Option<Bits>],
+    inputs: Option<&'a Inputs>,
     position: Position,
     scores: Vec<Option<Tensor<2>>>,
     error: Option<PruneError>,
@@ -223,8 +232,15 @@ impl Scoring<'_> {
             criterion: self.criterion.name().to_string(),
             source,
         };
-        let view =
-            LayerView { path: &layer.path, kind: &layer.kind, shape: &layer.shape, layout: layer.layout, weight };
+        let view = LayerView {
+            path: &layer.path,
+            kind: &layer.kind,
+            shape: &layer.shape,
+            layout: layer.layout,
+            weight,
+            inputs: self.inputs,
+            needs: self.criterion.needs(),
+        };
         let scores = self.criterion.score(&view).map_err(failed)?;
         let found = scores.dims();
         if found != expected {
@@ -262,6 +278,7 @@ fn score<M: Module>(
     all: &[Layer],
     selection: &Selection,
     alive: &[Option<Bits>],
+    inputs: Option<&Inputs>,
 ) -> Result<Vec<Numbers>, PruneError> {
     let targets = selection.targets.iter().enumerate();
     let mut scoring = Scoring {
@@ -269,6 +286,7 @@ fn score<M: Module>(
         all,
         wanted: targets.map(|(place, t)| (all[t.layer].path.as_str(), (t.layer, place))).collect(),
         alive,
+        inputs,
         position: Position::default(),
         scores: selection.targets.iter().map(|_| None).collect(),
         error: None,

@@ -4,7 +4,7 @@ use crate::attach::put;
 use crate::layers::{Layer, layers};
 use crate::select::{Amounts, Selection, select};
 use crate::snapshot::Snapshot;
-use crate::{PruneError, Pruner};
+use crate::{Inputs, PruneError, Pruner};
 use burn::module::Module;
 use pruning_core::{Amount, Bits, Budget, Event, Initialization, Report, Sparsity};
 
@@ -63,19 +63,32 @@ impl Session {
     /// The masks of the session are not on this model (any more), or a weight is not finite. Model and session are what they
     /// were.
     pub fn step<M: Module>(&mut self, model: &mut M) -> Result<Option<Report>, PruneError> {
+        self.advance(model, None)
+    }
+
+    /// The same for a criterion that looks at more than the weights. Inputs are used if a pruning is [`due`](Self::due), so only
+    /// then are they worth collecting.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step); an input that the criterion needs is missing.
+    pub fn step_with<M: Module>(&mut self, model: &mut M, inputs: &Inputs) -> Result<Option<Report>, PruneError> {
+        self.advance(model, Some(inputs))
+    }
+
+    fn advance<M: Module>(&mut self, model: &mut M, inputs: Option<&Inputs>) -> Result<Option<Report>, PruneError> {
         let recipe = self.pruner.recipe();
         if recipe.initialization == (Initialization::Rewind { step: self.step }) && self.snapshot.is_none() {
             self.snapshot = Some(Snapshot::of(model));
         }
         let report = match self.due() {
             None => None,
-            Some(event) => Some(self.prune(model, &event)?),
+            Some(event) => Some(self.prune(model, &event, inputs)?),
         };
         self.step += 1;
         Ok(report)
     }
 
-    fn prune<M: Module>(&self, model: &mut M, event: &Event) -> Result<Report, PruneError> {
+    fn prune<M: Module>(&self, model: &mut M, event: &Event, inputs: Option<&Inputs>) -> Result<Report, PruneError> {
         let recipe = self.pruner.recipe();
         let all = layers(model);
         let selection = Selection::new(recipe, &all)?;
@@ -93,7 +106,7 @@ impl Session {
             Budget::Count(count) => Amount::Count(count),
         };
         let amounts = Amounts { shared, own: &own };
-        let (masks, mut report) = select(model, recipe, &all, &selection, &amounts)?;
+        let (masks, mut report) = select(model, recipe, &all, &selection, &amounts, inputs)?;
         let mut pruned = put(model, &all, masks);
         if let Some(snapshot) = &self.snapshot {
             pruned = snapshot.restore(pruned);

@@ -163,8 +163,12 @@ impl Loaded<'_> {
         let candidates: Vec<_> = self
             .layers
             .iter()
-            .map(|layer| Candidate {
+            .enumerate()
+            .map(|(place, layer)| Candidate {
+                place,
                 path: &layer.path,
+                kind: "Linear",
+                shape: &[],
                 layout: layer.layout,
                 scores: &layer.weights,
                 order: Order::Absolute,

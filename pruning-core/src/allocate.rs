@@ -7,7 +7,7 @@ use std::fmt::Debug;
 ///
 /// Within a layer the highest scores are kept in any case, so an allocator decides nothing but how many. The contract,
 /// which [`allocate`] checks: one count for each layer, within the layer's bounds, that add up to the asked total.
-/// Counts depend on paths, sizes and scores only, not on the order of the layers, which come sorted by path.
+/// Counts depend on what a layer says of itself, not on the order of the slice, which is sorted by path.
 pub trait Allocator: Debug + Send + Sync {
     /// Where the asked fraction is rounded.
     fn scope(&self) -> Scope {
@@ -39,8 +39,14 @@ pub enum Scope {
 pub struct LayerUnits<'a> {
     /// Path of the parameter.
     pub path: &'a str,
+    /// Type of its layer: `Linear`, `Conv2d`, ...
+    pub kind: &'a str,
+    /// The parameter's own shape.
+    pub shape: &'a [usize],
     /// Its matrix view.
     pub layout: MatrixLayout,
+    /// Its place among the pruned layers in the order of the model, from 0. For rules about the first and last layer only.
+    pub place: usize,
     /// Scores of its units.
     pub scores: &'a Scores<'a>,
     /// Least that must stay: 1, or 0 where the recipe allows an emptied layer.
@@ -91,6 +97,24 @@ pub enum AllocationError {
         most: usize,
         /// Whether the lower limits are those of the recipe, not of the allocator.
         allow_empty_helps: bool,
+    },
+    /// A pattern of the allocator's configuration matches none of the layers that share the budget.
+    #[error("allocator: pattern {pattern:?} matches no layer that shares the budget; there are: {}", .paths.join(", "))]
+    Unmatched {
+        /// The pattern.
+        pattern: String,
+        /// The layers.
+        paths: Vec<String>,
+    },
+    /// Two patterns of the allocator's configuration are for one layer.
+    #[error("{path}: the patterns {first:?} and {second:?} of the allocator both match; keep one of them")]
+    TwoPatterns {
+        /// The layer.
+        path: String,
+        /// One pattern.
+        first: String,
+        /// The other.
+        second: String,
     },
     /// An allocator broke its contract.
     #[error("allocator {allocator} broke its contract: {problem}")]
@@ -167,8 +191,16 @@ mod tests {
     #[test]
     fn a_broken_contract_is_an_error_that_says_how() {
         let scores = Scores::new(&[1.0, 2.0, 3.0, 4.0], Order::Value).unwrap();
-        let layer =
-            |path| LayerUnits { path, layout: MatrixLayout::row_major(2, 2), scores: &scores, least: 1, even: 2 };
+        let layer = |path| LayerUnits {
+            path,
+            kind: "Linear",
+            shape: &[2, 2],
+            layout: MatrixLayout::row_major(2, 2),
+            place: 0,
+            scores: &scores,
+            least: 1,
+            even: 2,
+        };
         let layers = [layer("a"), layer("b")];
         let half = Amount::OfTotal(Sparsity::new(0.5).unwrap());
         let run = |counts: &[usize]| allocate(&Says(counts.to_vec()), &layers, half, Rounding::HalfEven);

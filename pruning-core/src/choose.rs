@@ -11,8 +11,14 @@ use std::borrow::Cow;
 pub struct Candidate<'a> {
     /// Its path.
     pub path: &'a str,
+    /// Type of its layer: `Linear`, `Conv2d`, ...
+    pub kind: &'a str,
+    /// Its own shape.
+    pub shape: &'a [usize],
     /// Its matrix view.
     pub layout: MatrixLayout,
+    /// Its place among the layers in the order of the model.
+    pub place: usize,
     /// A score for each element, in memory order.
     pub scores: &'a [f32],
     /// How these numbers rank.
@@ -132,7 +138,19 @@ pub fn choose(candidates: &[Candidate<'_>], rules: &Rules<'_>) -> Result<Vec<Cho
             chosen[*i] = Some(pick(c, scores, keep.max(least), asked(amount, scores)));
         } else {
             let even = keep.unwrap_or(0).max(least);
-            shared.push((*i, LayerUnits { path: c.path, layout: c.layout, scores, least, even }));
+            shared.push((
+                *i,
+                LayerUnits {
+                    path: c.path,
+                    kind: c.kind,
+                    shape: c.shape,
+                    layout: c.layout,
+                    place: c.place,
+                    scores,
+                    least,
+                    even,
+                },
+            ));
         }
     }
     if let Some((first, _)) = shared.first() {
@@ -232,7 +250,10 @@ mod tests {
     fn candidate<'a>(path: &'a str, scores: &'a [f32]) -> Candidate<'a> {
         Candidate {
             path,
+            kind: "Linear",
+            shape: &[],
             layout: MatrixLayout::row_major(2, scores.len() / 2),
+            place: 0,
             scores,
             order: Order::Absolute,
             alive: None,

@@ -123,6 +123,12 @@ impl<'a> Scores<'a> {
         self.alive_len
     }
 
+    /// The scores of the units that are not pruned yet, by index, each as it ranks.
+    pub fn alive_scores(&self) -> impl Iterator<Item = f32> + '_ {
+        let alive = |&unit: &usize| self.alive.is_none_or(|alive| alive.get(unit));
+        (0..self.len()).filter(alive).map(|unit| self.score(unit))
+    }
+
     /// The score of a unit as it ranks.
     #[must_use]
     pub fn score(&self, unit: usize) -> f32 {

@@ -2,7 +2,10 @@
 //!
 //! Depend on this crate and call [`all`], or [`Plugins::linked`] after it, to use any of them by name in a recipe.
 
-pub use {pruning_allocation as allocation, pruning_magnitude as magnitude, pruning_schedule as schedule};
+pub use {
+    pruning_allocation as allocation, pruning_gradient as gradient, pruning_magnitude as magnitude,
+    pruning_norm as norm, pruning_schedule as schedule,
+};
 
 use pruning_core::Plugins;
 
@@ -17,7 +20,9 @@ use pruning_core::Plugins;
 pub fn all() -> Plugins {
     let mut plugins = Plugins::linked();
     pruning_allocation::register(&mut plugins);
+    pruning_gradient::register(&mut plugins);
     pruning_magnitude::register(&mut plugins);
+    pruning_norm::register(&mut plugins);
     pruning_schedule::register(&mut plugins);
     plugins
 }

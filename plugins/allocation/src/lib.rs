@@ -1,15 +1,31 @@
-//! Allocators: how a budget is shared out over the layers. [`Uniform`] and [`Global`].
+//! Allocators: how a budget is shared out over the layers.
 
+mod erdos_renyi;
+mod erk;
+mod fixed;
 mod global;
+mod lamp;
+mod proportion;
 mod uniform;
+mod uniform_plus;
 
+pub use erdos_renyi::ErdosRenyi;
+pub use erk::Erk;
+pub use fixed::Fixed;
 pub use global::Global;
+pub use lamp::Lamp;
 pub use uniform::Uniform;
+pub use uniform_plus::UniformPlus;
 
 use pruning_core::Plugins;
 
 /// Adds the plugins of this crate. Calling it also keeps the linker from dropping the crate.
 pub fn register(plugins: &mut Plugins) {
-    plugins.add::<Uniform>();
+    plugins.add::<ErdosRenyi>();
+    plugins.add::<Erk>();
+    plugins.add::<Fixed>();
     plugins.add::<Global>();
+    plugins.add::<Lamp>();
+    plugins.add::<Uniform>();
+    plugins.add::<UniformPlus>();
 }

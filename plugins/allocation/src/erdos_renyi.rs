@@ -1,0 +1,56 @@
+use crate::proportion::{Part, in_proportion};
+use pruning_core::{AllocationError, Allocator, LayerUnits, Plugin};
+use serde::{Deserialize, Serialize};
+
+/// Density falls with the size of a layer, as in a sparse random graph.
+///
+/// Layer `l` with `n_out` output units and `n_in` input channels has density `eps (n_in + n_out) / (n_in n_out)`, with one `eps` for all
+/// layers such that the total is met. A layer that would be over-full is dense, and `eps` is found anew for the others.
+///
+/// # Shapes
+/// One count for each layer.
+///
+/// # Config
+/// None.
+///
+/// ```
+/// # use pruning_core::{Allocator, Plugins};
+/// # let mut plugins = Plugins::empty();
+/// # pruning_allocation::register(&mut plugins);
+/// assert!(plugins.build::<dyn Allocator>("erdos_renyi", Default::default()).is_ok());
+/// ```
+///
+/// # Compatible implementations
+/// `erdos_renyi` of RigL, which rounds each layer by itself, so its total may be off by some weights; kernels do not count, see `erk`.
+///
+/// # Errors
+/// None of its own.
+///
+/// # References
+/// Decebal Constantin Mocanu et al., "Scalable training of artificial neural networks with adaptive sparse connectivity inspired by
+/// network science", 2018, arXiv:1707.04780; Utku Evci et al., "Rigging the Lottery: Making All Tickets Winners", 2020,
+/// arXiv:1911.11134, section 3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ErdosRenyi {}
+
+impl Plugin for ErdosRenyi {
+    const NAME: &'static str = "erdos_renyi";
+    const SUMMARY: &'static str = "Density falls with the size of a layer, as in a sparse random graph.";
+    const REFERENCES: &'static [&'static str] =
+        &["Mocanu et al. 2018, arXiv:1707.04780", "Evci et al. 2020, arXiv:1911.11134"];
+}
+
+impl Allocator for ErdosRenyi {
+    fn allocate(&self, layers: &[LayerUnits<'_>], keep: usize) -> Result<Vec<usize>, AllocationError> {
+        let density = |l: &LayerUnits<'_>| {
+            let (n_out, n_in) = (l.layout.rows() as f64, l.layout.input_channels() as f64);
+            (n_in + n_out) / (n_in * n_out).max(1.0)
+        };
+        let parts: Vec<_> = layers.iter().map(|l| Part::new(density(l) * l.units() as f64, l)).collect();
+        in_proportion(&parts, keep)
+    }
+}
+
+pruning_core::register_allocator!(ErdosRenyi);

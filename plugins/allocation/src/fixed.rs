@@ -1,0 +1,72 @@
+use crate::proportion::{Part, in_proportion};
+use pruning_core::{AllocationError, Allocator, LayerUnits, Pattern, Plugin, Sparsity};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A sparsity for each pattern of layers; the others share what is left evenly.
+///
+/// # Shapes
+/// One count for each layer.
+///
+/// # Config
+/// - `layers`: pattern of paths to sparsity; default empty.
+///
+/// ```
+/// # use pruning_core::{Allocator, Plugins};
+/// # let mut plugins = Plugins::empty();
+/// # pruning_allocation::register(&mut plugins);
+/// let config = serde_json::json!({ "layers": { "fc1": 0.95, "conv*": 0.3 } });
+/// assert!(plugins.build::<dyn Allocator>("fixed", config).is_ok());
+/// ```
+///
+/// # Compatible implementations
+/// The per-layer sparsities of other toolkits. Unlike `[[override]]` of a recipe, which takes layers out of the shared budget, this one
+/// keeps the total that the recipe asks for.
+///
+/// # Errors
+/// A pattern that matches no layer, or two that match one; a total that the fixed layers leave no way to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Fixed {
+    /// Pattern to sparsity.
+    pub layers: BTreeMap<String, Sparsity>,
+}
+
+impl Plugin for Fixed {
+    const NAME: &'static str = "fixed";
+    const SUMMARY: &'static str = "A sparsity for each pattern of layers; the others share what is left evenly.";
+}
+
+impl Allocator for Fixed {
+    fn allocate(&self, layers: &[LayerUnits<'_>], keep: usize) -> Result<Vec<usize>, AllocationError> {
+        let mut fixed: Vec<Option<(&String, Sparsity)>> = vec![None; layers.len()];
+        for (text, sparsity) in &self.layers {
+            let pattern = Pattern::new(text);
+            let mut idle = true;
+            for (layer, fixed) in layers.iter().zip(&mut fixed).filter(|(l, _)| pattern.matches(l.path).is_some()) {
+                idle = false;
+                if let Some((first, _)) = fixed.replace((text, *sparsity)) {
+                    let (path, first, second) = (layer.path.to_string(), first.clone(), text.clone());
+                    return Err(AllocationError::TwoPatterns { path, first, second });
+                }
+            }
+            if idle {
+                let paths = layers.iter().map(|l| l.path.to_string()).collect();
+                return Err(AllocationError::Unmatched { pattern: text.clone(), paths });
+            }
+        }
+        let part = |(layer, fixed): (&LayerUnits<'_>, &Option<(&String, Sparsity)>)| {
+            let mut part = Part::new(layer.units() as f64, layer);
+            if let Some((_, sparsity)) = fixed {
+                let count = (sparsity.density() * layer.units() as f64).round_ties_even() as usize;
+                let count = count.clamp(part.least, part.most);
+                (part.least, part.most) = (count, count);
+            }
+            part
+        };
+        in_proportion(&layers.iter().zip(&fixed).map(part).collect::<Vec<_>>(), keep)
+    }
+}
+
+pruning_core::register_allocator!(Fixed);

@@ -1,0 +1,68 @@
+use burn::tensor::Tensor;
+use pruning_burn::{Criterion, CriterionError, LayerView, Plugin, Reduction};
+use serde::{Deserialize, Serialize};
+
+/// Distance of an output unit to all others of its layer: what lies near the geometric median can be replaced by the rest.
+///
+/// Row `i` of the weight matrix scores `sum_j ||W_i - W_j||_2`, and every weight of the row has that score. Meant for channels; the score
+/// of a block or of single weights is that of the rows they are in.
+///
+/// # Shapes
+/// The shape of the weight matrix; all columns of a row are equal.
+///
+/// # Config
+/// None.
+///
+/// ```
+/// # use pruning_burn::{Plugins, Pruner};
+/// # let mut plugins = Plugins::empty();
+/// # pruning_norm::register(&mut plugins);
+/// # let recipe = r#"
+/// granularity = "2:4"
+/// criterion = "fpgm"
+/// # "#;
+/// # Pruner::from_toml(recipe, &plugins)?;
+/// # Ok::<(), pruning_burn::RecipeError>(())
+/// ```
+///
+/// # Compatible implementations
+/// The authors' code and NNI's `FPGMPruner`, which also sum Euclidean distances to all filters of the layer.
+///
+/// # Errors
+/// None.
+///
+/// # References
+/// Yang He, Ping Liu, Ziwei Wang, Zhilan Hu, Yi Yang, "Filter Pruning via Geometric Median for Deep Convolutional Neural Networks
+/// Acceleration", 2019, arXiv:1811.00250, section 3.2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Fpgm {}
+
+impl Plugin for Fpgm {
+    const NAME: &'static str = "fpgm";
+    const SUMMARY: &'static str =
+        "Distance of an output unit to all others of its layer: what lies near the geometric median goes.";
+    const REFERENCES: &'static [&'static str] = &["He et al. 2019, arXiv:1811.00250"];
+}
+
+impl Criterion for Fpgm {
+    fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError> {
+        let weight = layer.weight();
+        let [rows, cols] = weight.dims();
+        // One row at a time against all: the product form of the distance would lose all digits of near rows, and all pairs
+        // at once would take rows times the memory of the layer.
+        let distances = (0..rows).map(|row| {
+            let one = weight.clone().slice([row..row + 1, 0..cols]).expand([rows, cols]);
+            (weight.clone() - one).square().sum_dim(1).sqrt().sum().reshape([1, 1])
+        });
+        Ok(Tensor::cat(distances.collect(), 0).expand([rows, cols]))
+    }
+
+    fn reduction(&self) -> Reduction {
+        // The mean of equal scores is that score.
+        Reduction::Mean
+    }
+}
+
+pruning_burn::register_criterion!(Fpgm);

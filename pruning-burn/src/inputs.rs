@@ -1,0 +1,317 @@
+//! Inputs of criteria, collected on copies of the model: [`Inputs`].
+
+use crate::Needs;
+use crate::layers::{Position, layers};
+use crate::snapshot::Snapshot;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use std::any::Any;
+use std::collections::BTreeMap;
+
+/// What criteria look at besides the weights, for every parameter of a model.
+///
+/// Collecting works on copies: parameters, ids, running statistics and training flags of the model stay as they are (statistics of a
+/// training step that Burn has not merged yet are merged, as `valid` does at the next validation). Masks that are attached count, so the gradient of a pruned weight is zero.
+///
+/// ```
+/// # use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
+/// use pruning_burn::{Inputs, Needs};
+/// let device = Device::flex().autodiff();
+/// let model = LinearConfig::new(3, 2).init(&device);
+/// let batches = [Tensor::<2>::ones([4, 3], &device), Tensor::<2>::ones([4, 3], &device) * 2];
+/// let loss = |model: &Linear, batch: &Tensor<2>| model.forward(batch.clone()).square().mean();
+/// let inputs = Inputs::new().with_gradients(&model, Needs::GRADIENT, &batches, loss)?;
+/// assert!(inputs.holds(Needs::GRADIENT));
+/// # Ok::<(), pruning_burn::InputError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    held: BTreeMap<&'static str, Values>,
+    needs: Needs,
+}
+
+type Values = BTreeMap<String, Tensor<1>>;
+
+/// Inputs that could not be collected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// There is nothing to average over.
+    #[error("no batch was given: gradients need one at least")]
+    NoBatch,
+    /// The model takes no gradients.
+    #[error("{path}: is not on an autodiff device; build or move the model with `device.autodiff()`")]
+    NoAutodiff {
+        /// A parameter.
+        path: String,
+    },
+    /// The loss does not depend on any parameter.
+    #[error("no parameter has a gradient: does the closure use the model that it is given?")]
+    NoGradient,
+}
+
+fn key(need: Needs) -> &'static str {
+    Needs::each()
+        .zip(["gradient", "squared", "hessian", "initial", "movement", "flow"])
+        .find(|(n, _)| *n == need)
+        .map_or("", |(_, k)| k)
+}
+
+impl Inputs {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether all of `needs` has been collected.
+    #[must_use]
+    pub fn holds(&self, needs: Needs) -> bool {
+        self.needs.contains(needs)
+    }
+
+    /// One input of one parameter; zero where the loss does not depend on it.
+    pub(crate) fn get(&self, need: Needs, path: &str) -> Option<&Tensor<1>> {
+        self.held.get(key(need))?.get(path)
+    }
+
+    pub(crate) fn put(&mut self, need: Needs, values: Values) {
+        self.held.insert(key(need), values);
+        self.needs = self.needs | need;
+    }
+
+    /// Gradients of `loss` over `batches`: those of [`Needs::GRADIENT`], [`Needs::SQUARED_GRADIENT`] and [`Needs::HESSIAN_GRADIENT`] that
+    /// are among `needs`.
+    ///
+    /// The loss of a batch is a single number. For the empirical Fisher information give batches of one example. The Hessian product
+    /// is a central difference of gradients along the gradient itself, since Burn has no second derivatives: three passes over
+    /// the batches, exact to about three digits.
+    ///
+    /// # Errors
+    /// No batch, a model that is not on an autodiff device, or a loss without gradients.
+    pub fn with_gradients<M: Module, B>(
+        mut self,
+        model: &M,
+        needs: Needs,
+        batches: &[B],
+        loss: impl Fn(&M, &B) -> Tensor<1>,
+    ) -> Result<Self, InputError> {
+        let copy = copy(model)?;
+        let (gradient, squared) = averages(&copy, batches, &loss, needs.contains(Needs::SQUARED_GRADIENT))?;
+        if needs.contains(Needs::HESSIAN_GRADIENT) {
+            self.put(Needs::HESSIAN_GRADIENT, hessian_product(&copy, &gradient, batches, &loss)?);
+        }
+        if needs.contains(Needs::SQUARED_GRADIENT) {
+            self.put(Needs::SQUARED_GRADIENT, squared);
+        }
+        if needs.contains(Needs::GRADIENT) {
+            self.put(Needs::GRADIENT, gradient);
+        }
+        Ok(self)
+    }
+
+    /// The flow of the network: the gradient of the summed `output` of a copy whose every parameter is replaced by its absolute value.
+    ///
+    /// The closure feeds an input of ones, and needs no data (Tanaka et al. 2020, arXiv:2006.05467, section 6).
+    ///
+    /// # Errors
+    /// A model that is not on an autodiff device, or an output without gradients.
+    pub fn with_flow<M: Module, const D: usize>(
+        mut self,
+        model: &M,
+        output: impl Fn(&M) -> Tensor<D>,
+    ) -> Result<Self, InputError> {
+        let copy = copy(model)?.map(&mut Shift::new(By::Absolute));
+        let (flow, _) = averages(&copy, &[()], &|model: &M, (): &()| output(model).sum(), false)?;
+        self.put(Needs::FLOW, flow);
+        Ok(self)
+    }
+
+    /// The weights of `model` as they are now, for criteria that compare with them later.
+    #[must_use]
+    pub fn with_initial_weights<M: Module>(mut self, model: &M) -> Self {
+        self.put(Needs::INITIAL_WEIGHT, Snapshot::of(model).values);
+        self
+    }
+
+    /// Adds `-w g` of one step of training: call it with the gradients, before the optimizer takes them.
+    pub fn record_movement<M: Module>(&mut self, model: &M, gradients: &GradientsParams) {
+        let mut values = self.held.remove(key(Needs::MOVEMENT)).unwrap_or_default();
+        let mut read = Read { position: Position::default(), gradients, values: BTreeMap::new() };
+        model.visit(&mut read);
+        let weights = Snapshot::of(model).values;
+        for (path, gradient) in read.values {
+            if let Some(weight) = weights.get(&path) {
+                let step = (weight.clone() * gradient).neg();
+                let sum = match values.remove(&path) {
+                    Some(sum) => sum + step,
+                    None => step,
+                };
+                values.insert(path, sum);
+            }
+        }
+        self.put(Needs::MOVEMENT, values);
+    }
+}
+
+/// A copy to compute with: running statistics of its own, gradients for every parameter.
+fn copy<M: Module>(model: &M) -> Result<M, InputError> {
+    let all = layers(model);
+    let off = all.iter().find(|l| !l.buffer && !l.autodiff);
+    if let Some(layer) = off {
+        return Err(InputError::NoAutodiff { path: layer.path.clone() });
+    }
+    // Running statistics of a plain clone are shared with the original.
+    Ok(model.valid().train().map(&mut Shift::new(By::Nothing)))
+}
+
+/// Mean gradient over batches, and mean squared gradient where it is wanted.
+fn averages<M: Module, B>(
+    model: &M,
+    batches: &[B],
+    loss: &impl Fn(&M, &B) -> Tensor<1>,
+    squares: bool,
+) -> Result<(Values, Values), InputError> {
+    if batches.is_empty() {
+        return Err(InputError::NoBatch);
+    }
+    let (mut sum, mut square) = (Values::new(), Values::new());
+    let add = |values: &mut Values, path: &str, value: Tensor<1>| {
+        let value = match values.remove(path) {
+            Some(sum) => sum + value,
+            None => value,
+        };
+        values.insert(path.to_string(), value);
+    };
+    for batch in batches {
+        let gradients = GradientsParams::from_grads(loss(model, batch).backward(), model);
+        let mut read = Read { position: Position::default(), gradients: &gradients, values: Values::new() };
+        model.visit(&mut read);
+        for (path, gradient) in read.values {
+            if squares {
+                add(&mut square, &path, gradient.clone().square());
+            }
+            add(&mut sum, &path, gradient);
+        }
+    }
+    if sum.is_empty() {
+        return Err(InputError::NoGradient);
+    }
+    let mean = |values: Values| values.into_iter().map(|(p, v)| (p, v / batches.len() as f64)).collect();
+    Ok((mean(sum), mean(square)))
+}
+
+/// `H g` from gradients a small way up and down the gradient.
+fn hessian_product<M: Module, B>(
+    model: &M,
+    gradient: &Values,
+    batches: &[B],
+    loss: &impl Fn(&M, &B) -> Tensor<1>,
+) -> Result<Values, InputError> {
+    let square = |v: &Tensor<1>| v.clone().square().sum().into_data().iter::<f64>().sum::<f64>();
+    let weights = Snapshot::of(model).values;
+    let norm = gradient.values().map(square).sum::<f64>().sqrt();
+    if norm == 0.0 {
+        // No slope: the product is zero too.
+        return Ok(gradient.clone());
+    }
+    // Relative to the size of the weights: the cube root of the precision balances rounding and curvature.
+    let size = weights.values().map(square).sum::<f64>().sqrt().max(1.0);
+    let step = 5e-3 * size / norm;
+    let at = |by: f64| {
+        let moved = model.clone().map(&mut Shift::new(By::Along(gradient, by)));
+        averages(&moved, batches, loss, false).map(|(gradient, _)| gradient)
+    };
+    let (up, mut down) = (at(step)?, at(-step)?);
+    let difference = |(path, up): (String, Tensor<1>)| {
+        let change = match down.remove(&path) {
+            Some(down) => up - down,
+            None => up,
+        };
+        (path, change / (2.0 * step))
+    };
+    Ok(up.into_iter().map(difference).collect())
+}
+
+/// Gradients by path.
+struct Read<'a> {
+    position: Position,
+    gradients: &'a GradientsParams,
+    values: Values,
+}
+
+impl ModuleVisitor for Read<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.position.carried().is_none()
+            && let Some(gradient) = self.gradients.get::<D>(param.id)
+        {
+            let len = gradient.shape().num_elements();
+            self.values.insert(self.position.path(), gradient.without_autodiff().reshape([len]));
+        }
+    }
+}
+
+/// A copy whose parameters are elsewhere, all of them leaves that take gradients; buffers stay.
+struct Shift<'a> {
+    position: Position,
+    by: By<'a>,
+    /// Tensors of any rank by the id of their parameter: a tied parameter stays one leaf, with one gradient.
+    made: BTreeMap<ParamId, Box<dyn Any>>,
+}
+
+impl<'a> Shift<'a> {
+    fn new(by: By<'a>) -> Self {
+        Self { position: Position::default(), by, made: BTreeMap::new() }
+    }
+}
+
+enum By<'a> {
+    Nothing,
+    Absolute,
+    Along(&'a Values, f64),
+}
+
+impl ModuleMapper for Shift<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.position.at_buffer() {
+            return param;
+        }
+        let path = self.position.path();
+        let id = param.id;
+        let made = self.made.get(&id).and_then(|made| made.downcast_ref::<Tensor<D>>()).cloned();
+        let param = param.map(|old| {
+            if let Some(made) = made {
+                return made;
+            }
+            let (shape, old) = (old.shape(), old.without_autodiff());
+            let new = match &self.by {
+                By::Nothing => old,
+                By::Absolute => old.abs(),
+                By::Along(direction, by) => match direction.get(&path) {
+                    Some(direction) => old + direction.clone().reshape(shape) * *by,
+                    None => old,
+                },
+            };
+            Tensor::from_inner(new).require_grad()
+        });
+        self.made.insert(id, Box::new(param.base()));
+        param
+    }
+}

@@ -1,0 +1,130 @@
+//! Allocators against the formulas of their papers: see `vectors/densities.py`.
+
+use pruning_core::{
+    Allocator, Amount, Candidate, ChooseError, Granularity, MatrixLayout, Order, Reduction, Rounding, Rules, Sparsity,
+    choose,
+};
+use pruning_plugins::all;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Deserialize)]
+struct Case {
+    kind: String,
+    model: String,
+    shapes: Vec<Vec<usize>>,
+    sparsity: f64,
+    kept: Vec<f64>,
+    weights: Option<Vec<Vec<f32>>>,
+}
+
+struct Layer {
+    path: String,
+    shape: Vec<usize>,
+    layout: MatrixLayout,
+    scores: Vec<f32>,
+}
+
+impl Layer {
+    fn new(place: usize, shape: &[usize], scores: Option<&Vec<f32>>) -> Self {
+        let (kernel, len) = (shape[2..].iter().product::<usize>(), shape.iter().product::<usize>());
+        let layout = MatrixLayout::new(1, shape[0], shape[1] * kernel, kernel);
+        // Distinct, and of no matter to the rules that look at shapes only.
+        let scores = scores.cloned().unwrap_or_else(|| (0..len).map(|i| ((i * 7919) % 104_729) as f32 + 1.0).collect());
+        Self { path: format!("layer{place}.weight"), shape: shape.to_vec(), layout, scores }
+    }
+}
+
+fn kept(name: &str, config: Value, layers: &[Layer], sparsity: f64) -> Result<Vec<usize>, ChooseError> {
+    let allocator = all().build::<dyn Allocator>(name, config).unwrap();
+    let candidates: Vec<_> = layers
+        .iter()
+        .enumerate()
+        .map(|(place, layer)| Candidate {
+            path: &layer.path,
+            kind: if layer.shape.len() > 2 { "Conv2d" } else { "Linear" },
+            shape: &layer.shape,
+            layout: layer.layout,
+            place,
+            scores: &layer.scores,
+            order: Order::Value,
+            alive: None,
+            granularity: Granularity::Element,
+            reduction: Reduction::Sum,
+            own: None,
+        })
+        .collect();
+    let rules = Rules {
+        amount: Amount::OfTotal(Sparsity::new(sparsity).unwrap()),
+        rounding: Rounding::HalfEven,
+        allow_empty: false,
+        allocator: Some(&*allocator),
+    };
+    Ok(choose(&candidates, &rules)?.iter().map(|c| c.kept_units).collect())
+}
+
+fn total(layers: &[Layer], sparsity: f64) -> usize {
+    let all: usize = layers.iter().map(|l| l.scores.len()).sum();
+    all - (sparsity * all as f64).round_ties_even() as usize
+}
+
+#[test]
+fn densities_are_those_of_the_papers() {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("vectors/densities.json")).unwrap();
+    assert_eq!(cases.len(), 34);
+    for case in cases {
+        let weights = |i: usize| case.weights.as_ref().map(|w| &w[i]);
+        let layers: Vec<_> = case.shapes.iter().enumerate().map(|(i, s)| Layer::new(i, s, weights(i))).collect();
+        let counts = kept(&case.kind, Value::Null, &layers, case.sparsity).unwrap();
+        assert_eq!(counts.iter().sum::<usize>(), total(&layers, case.sparsity), "{} {}", case.kind, case.model);
+        for (count, exact) in counts.iter().zip(&case.kept) {
+            // The total is rounded, and so is each layer.
+            assert!((*count as f64 - exact).abs() <= 1.0, "{} {} {}: {counts:?}", case.kind, case.model, case.sparsity);
+        }
+    }
+}
+
+fn residual() -> Vec<Layer> {
+    let shapes: [&[usize]; 4] = [&[16, 3, 3, 3], &[32, 16, 3, 3], &[64, 32, 3, 3], &[10, 64]];
+    shapes.iter().enumerate().map(|(i, shape)| Layer::new(i, shape, None)).collect()
+}
+
+#[test]
+fn uniform_plus_spares_the_first_convolution_and_the_last_layer() {
+    let layers = residual();
+    let counts = kept("uniform_plus", Value::Null, &layers, 0.9).unwrap();
+    assert_eq!((counts[0], counts[3]), (432, 128), "dense, and a fifth of 640");
+    assert_eq!(counts.iter().sum::<usize>(), total(&layers, 0.9));
+    let density = |i: usize| counts[i] as f64 / layers[i].scores.len() as f64;
+    assert!((density(1) - density(2)).abs() < 1e-3);
+    // At a sparsity that the last layer has anyway, it is one of the others.
+    let counts = kept("uniform_plus", Value::Null, &layers, 0.5).unwrap();
+    assert!((counts[3] as f64 / 640.0 - counts[1] as f64 / 4608.0).abs() < 1e-2);
+    // A network without convolutions has no first layer to spare.
+    let linear: Vec<_> =
+        [[30, 40], [20, 30], [10, 20]].iter().enumerate().map(|(i, s)| Layer::new(i, s, None)).collect();
+    assert_eq!(kept("uniform_plus", Value::Null, &linear, 0.9).unwrap()[2], 40);
+    let error = kept("uniform_plus", Value::Null, &layers, 0.99).unwrap_err().to_string();
+    assert!(error.starts_with("asked to keep 241 units"), "{error}");
+}
+
+#[test]
+fn fixed_sparsities_are_kept_and_the_total_too() {
+    let layers = residual();
+    let config = json!({ "layers": { "layer0": 0.25, "layer3.weight": 0.5 } });
+    let counts = kept("fixed", config, &layers, 0.8).unwrap();
+    assert_eq!((counts[0], counts[3]), (324, 320));
+    assert_eq!(counts.iter().sum::<usize>(), total(&layers, 0.8));
+    for (config, part) in [
+        (
+            json!({ "layers": { "head": 0.5 } }),
+            "pattern \"head\" matches no layer that shares the budget; there are: layer0",
+        ),
+        (json!({ "layers": { "layer*": 0.5, "layer1": 0.1 } }), "both match"),
+        (json!({ "layers": { "layer*": 0.5 } }), "asked to keep"),
+    ] {
+        let error = kept("fixed", config, &layers, 0.8).unwrap_err().to_string();
+        assert!(error.contains(part), "{part} in {error}");
+    }
+    assert!(all().build::<dyn Allocator>("fixed", json!({ "layers": { "a": 1.5 } })).is_err());
+}

@@ -1,0 +1,207 @@
+//! Criteria that look at gradients: against closed forms and finite differences, and the model as it was.
+
+use crate::pruner;
+use burn::module::Module;
+use burn::optim::{AdamConfig, GradientsParams};
+use burn::tensor::{Device, Tensor, TensorData};
+use pruning_burn::{InputError, Inputs, Needs, PruneError, masks};
+use pruning_tests::models::{Cnn, Mlp, Tied, numbers};
+use pruning_tests::values::{base, same_bits, weights};
+use std::collections::BTreeMap;
+
+fn loss(model: &Mlp, batch: &Tensor<2>) -> Tensor<1> {
+    (model.forward(batch.clone()) - 0.5).powi_scalar(2).sum()
+}
+
+fn batches(device: &Device) -> Vec<Tensor<2>> {
+    let batch = |seed| Tensor::from_data(TensorData::new(numbers(36, seed), [3, 12]), device);
+    vec![batch(5), batch(6)]
+}
+
+/// The Mlp's loss, its gradient by `fc2.weight`, in double precision and by hand.
+fn by_hand(model: &Mlp, batch: &Tensor<2>) -> Vec<f64> {
+    let values: BTreeMap<_, Vec<f64>> =
+        base(model).iter().map(|(p, d)| (p.clone(), d.iter::<f64>().collect())).collect();
+    let (w1, b1, w2) = (&values["fc1.weight"], &values["fc1.bias"], &values["fc2.weight"]);
+    let x: Vec<f64> = batch.clone().into_data().iter::<f64>().collect();
+    let mut gradient = vec![0.0; w2.len()];
+    for row in 0..3 {
+        let hidden: Vec<f64> = (0..16)
+            .map(|j| (b1[j] + (0..12).map(|i| x[row * 12 + i] * w1[i * 16 + j]).sum::<f64>()).max(0.0))
+            .collect();
+        for k in 0..8 {
+            let y: f64 = (0..16).map(|j| hidden[j] * w2[j * 8 + k]).sum();
+            (0..16).for_each(|j| gradient[j * 8 + k] += 2.0 * (y - 0.5) * hidden[j]);
+        }
+    }
+    gradient
+}
+
+/// What a criterion keeps of `fc2.weight`, by scores worked out by hand.
+fn check(model: &Mlp, criterion: &str, inputs: &Inputs, scores: &[f64]) {
+    let mut model = model.clone();
+    let recipe = format!("criterion = {criterion}\nsparsity = 0.5\n[target]\ninclude = [\"fc2\"]");
+    pruner(&recipe).prune_with(&mut model, inputs).unwrap();
+    let mask = masks(&model);
+    let mask = mask.get("fc2.weight").unwrap();
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+    let largest = scores.iter().fold(0.0f64, |m, s| m.max(s.abs()));
+    let (last, next) = (scores[order[63]], scores[order[64]]);
+    for (rank, &i) in order.iter().enumerate() {
+        // Near the threshold single precision may rank otherwise.
+        let near = (scores[i] - last).abs().min((scores[i] - next).abs()) < 1e-3 * largest;
+        assert!(near || mask.bits().get(i) == (rank < 64), "{criterion}: weight {i}, rank {rank}");
+    }
+}
+
+pub(crate) fn scores_are_those_of_the_papers(device: &Device) {
+    let device = device.clone().autodiff();
+    let (model, batches) = (Mlp::new(&device, 3), batches(&device));
+    let w: Vec<f64> = weights(&model, "fc2.weight").into_iter().map(f64::from).collect();
+    let (g1, g2) = (by_hand(&model, &batches[0]), by_hand(&model, &batches[1]));
+    let g: Vec<f64> = g1.iter().zip(&g2).map(|(a, b)| (a + b) / 2.0).collect();
+    let all = Needs::GRADIENT | Needs::SQUARED_GRADIENT | Needs::HESSIAN_GRADIENT;
+    let inputs = Inputs::new().with_gradients(&model, all, &batches, loss).unwrap();
+    let map = |f: &dyn Fn(usize) -> f64| (0..w.len()).map(f).collect::<Vec<_>>();
+    check(&model, "\"taylor\"", &inputs, &map(&|i| (w[i] * g[i]).abs()));
+    check(&model, "{ name = \"taylor\", squared = true }", &inputs, &map(&|i| (w[i] * g[i]).powi(2)));
+    check(&model, "\"snip\"", &inputs, &map(&|i| (w[i] * g[i]).abs()));
+    check(&model, "\"gradient\"", &inputs, &map(&|i| g[i].abs()));
+    check(&model, "\"fisher\"", &inputs, &map(&|i| w[i] * w[i] * (g1[i].powi(2) + g2[i].powi(2)) / 4.0));
+    // With fc1 held the loss is quadratic in fc2, and H g is known exactly.
+    let hidden: Vec<Vec<f64>> = batches.iter().flat_map(|b| hidden(&model, b)).collect();
+    let hg = map(&|i| {
+        let (j, k) = (i / 8, i % 8);
+        let row = |h: &Vec<f64>| h[j] * (0..16).map(|l| h[l] * g[l * 8 + k]).sum::<f64>();
+        hidden.iter().map(|h| 2.0 * row(h)).sum::<f64>() / 2.0
+    });
+    let inputs = Inputs::new().with_gradients(&model, all, &batches, fc2_loss).unwrap();
+    check(&model, "\"grasp\"", &inputs, &map(&|i| w[i] * hg[i]));
+}
+
+/// A loss in which only `fc2` has a part.
+fn fc2_loss(model: &Mlp, batch: &Tensor<2>) -> Tensor<1> {
+    let x = burn::tensor::activation::relu(model.fc1.forward(batch.clone())).detach();
+    (model.fc2.forward(x) - 0.5).powi_scalar(2).sum()
+}
+
+fn hidden(model: &Mlp, batch: &Tensor<2>) -> Vec<Vec<f64>> {
+    let x = burn::tensor::activation::relu(model.fc1.forward(batch.clone())).into_data();
+    let x: Vec<f64> = x.iter::<f64>().collect();
+    x.chunks(16).map(<[f64]>::to_vec).collect()
+}
+
+pub(crate) fn synflow_conserves_flow(device: &Device) {
+    let device = device.clone().autodiff();
+    let model = Mlp::new(&device, 3);
+    let ones = Tensor::<2>::ones([1, 12], &device);
+    let inputs = Inputs::new().with_flow(&model, |m: &Mlp| m.forward(ones.clone())).unwrap();
+    // Of a network of two positive layers: |w2_jk| * hidden_j, with hidden_j = |b_j| + sum_i |w1_ij|.
+    let abs = |path: &str| weights(&model, path).into_iter().map(|v| f64::from(v.abs())).collect::<Vec<_>>();
+    let (w1, b1, w2) = (abs("fc1.weight"), abs("fc1.bias"), abs("fc2.weight"));
+    let hidden = |j: usize| b1[j] + (0..12).map(|i| w1[i * 16 + j]).sum::<f64>();
+    check(&model, "\"synflow\"", &inputs, &(0..128).map(|i| w2[i] * hidden(i / 8)).collect::<Vec<_>>());
+}
+
+pub(crate) fn movement_sums_over_steps(device: &Device) {
+    let device = device.clone().autodiff();
+    let (mut model, batches) = (Mlp::new(&device, 3), batches(&device));
+    let mut optimizer = AdamConfig::new().init();
+    let (mut inputs, mut expected) = (Inputs::new(), vec![0.0; 128]);
+    for batch in &batches {
+        let gradients = GradientsParams::from_grads(loss(&model, batch).backward(), &model);
+        inputs.record_movement(&model, &gradients);
+        let (w, g) = (weights(&model, "fc2.weight"), by_hand(&model, batch));
+        (0..128).for_each(|i| expected[i] -= f64::from(w[i]) * g[i]);
+        model = optimizer.step(0.01, model, gradients);
+    }
+    check(&model, "\"movement\"", &inputs, &expected);
+}
+
+pub(crate) fn collecting_changes_nothing(device: &Device) {
+    let device = device.clone().autodiff();
+    let model = Cnn::new(&device, 2);
+    let images = Tensor::<4>::from_data(TensorData::new(numbers(2 * 3 * 64, 4), [2, 3, 8, 8]), &device);
+    // Statistics of a step that wait to be merged are merged by the next read: by `valid` here, as in any training loop.
+    let _ = model.forward(images.clone());
+    let _ = model.valid();
+    let ids = |m: &Cnn| (m.conv1.weight.id, m.norm.running_mean.value().into_data());
+    let (before, state) = (base(&model), ids(&model));
+    let all = Needs::GRADIENT | Needs::SQUARED_GRADIENT | Needs::HESSIAN_GRADIENT;
+    let loss = |m: &Cnn, x: &Tensor<4>| m.forward(x.clone()).powi_scalar(2).mean();
+    let inputs = Inputs::new().with_gradients(&model, all, std::slice::from_ref(&images), loss).unwrap();
+    let inputs = inputs.with_flow(&model, |m: &Cnn| m.forward(Tensor::ones([1, 3, 8, 8], &device))).unwrap();
+    assert!(inputs.holds(all | Needs::FLOW) && !inputs.holds(Needs::MOVEMENT));
+    assert!(same_bits(&base(&model), &before), "parameters and statistics");
+    let after = ids(&model);
+    assert!(after.0 == state.0 && after.1.as_bytes() == state.1.as_bytes());
+    assert!(model.conv1.weight.base().is_require_grad() && !model.norm.running_mean.value().is_require_grad());
+    // It can be used: the model prunes by it, at every granularity.
+    for granularity in [
+        "\"element\"",
+        "\"channel\"",
+        "{ kind = \"channel\", axis = \"input\" }",
+        "{ kind = \"block\", rows = 2, cols = 2 }",
+    ] {
+        for criterion in ["taylor", "snip", "grasp", "synflow", "fisher", "gradient"] {
+            let recipe = format!(
+                "criterion = \"{criterion}\"\nallocator = \"global\"\ngranularity = {granularity}\nsparsity = 0.5"
+            );
+            let mut model = model.clone();
+            let report = pruner(&recipe).prune_with(&mut model, &inputs).unwrap();
+            assert!(report.sparsity() > 0.2 && report.sparsity() < 0.8, "{recipe}: {}", report.sparsity());
+        }
+    }
+}
+
+pub(crate) fn inputs_that_are_missing_or_cannot_be_are_errors(device: &Device) {
+    let trained = device.clone().autodiff();
+    let mut model = Mlp::new(&trained, 3);
+    let taylor = pruner("criterion = \"taylor\"\nsparsity = 0.5");
+    assert_eq!(taylor.needs(), Needs::GRADIENT);
+    let wrong = Inputs::new().with_initial_weights(&model);
+    for error in [taylor.prune(&mut model).unwrap_err(), taylor.prune_with(&mut model, &wrong).unwrap_err()] {
+        assert!(matches!(&error, PruneError::MissingInputs { criterion, .. } if criterion == "taylor"), "{error}");
+        assert!(error.to_string().contains("needs: gradient"), "{error}");
+    }
+    // A session asks for them when a pruning is due, and not before.
+    let mut session = pruner("criterion = \"taylor\"\nsparsity = 0.5\nschedule = { kind = \"one_shot\", at = 1 }")
+        .attach(&mut model)
+        .unwrap();
+    assert!(session.step(&mut model).unwrap().is_none() && session.due().is_some());
+    assert!(session.step(&mut model).is_err());
+    let inputs = Inputs::new().with_gradients(&model, Needs::GRADIENT, &batches(&trained), loss).unwrap();
+    assert_eq!(session.step_with(&mut model, &inputs).unwrap().unwrap().kept(), 160);
+
+    let none: [Tensor<2>; 0] = [];
+    let error = Inputs::new().with_gradients(&model, Needs::GRADIENT, &none, loss).unwrap_err();
+    assert_eq!(error, InputError::NoBatch);
+    let plain = Mlp::new(device, 3);
+    let error = Inputs::new().with_gradients(&plain, Needs::GRADIENT, &batches(device), loss).unwrap_err();
+    assert_eq!(error, InputError::NoAutodiff { path: "fc1.weight".to_string() });
+    // Of another model.
+    let mut cnn = Cnn::new(&trained, 1);
+    let report = taylor.prune_with(&mut cnn, &inputs);
+    assert!(report.is_ok(), "no gradient is a gradient of zero");
+}
+
+pub(crate) fn a_tied_parameter_has_one_gradient(device: &Device) {
+    let device = device.clone().autodiff();
+    let model = Tied::new(&device, 3);
+    let x = Tensor::<2>::from_data(TensorData::new(numbers(16, 9), [2, 8]), &device);
+    let loss =
+        |m: &Tied, x: &Tensor<2>| m.head.forward(m.second.forward(m.first.forward(x.clone()))).powi_scalar(2).sum();
+    let inputs = Inputs::new().with_gradients(&model, Needs::GRADIENT, std::slice::from_ref(&x), loss).unwrap();
+    // By autodiff on the model itself, where both layers are one leaf.
+    let gradients = GradientsParams::from_grads(loss(&model, &x).backward(), &model);
+    let gradient: Vec<f32> = gradients.get::<2>(model.first.weight.id).unwrap().into_data().iter::<f32>().collect();
+    let mut pruned = model.clone();
+    let recipe = "criterion = \"gradient\"\nsparsity = 0.5\n[target]\ninclude = [\"first\"]";
+    pruner(recipe).prune_with(&mut pruned, &inputs).unwrap();
+    let mask = masks(&pruned);
+    let mask = mask.get("first.weight").unwrap();
+    let mut order: Vec<usize> = (0..64).collect();
+    order.sort_by(|&a, &b| gradient[b].abs().total_cmp(&gradient[a].abs()));
+    assert!(order[..30].iter().all(|&i| mask.bits().get(i)) && order[34..].iter().all(|&i| !mask.bits().get(i)));
+}
