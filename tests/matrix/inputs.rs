@@ -4,7 +4,7 @@ use crate::pruner;
 use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
-use pruning_burn::{InputError, Inputs, Needs, PruneError, masks};
+use pruning_burn::{Allocator, Criterion, InputError, Inputs, Needs, PruneError, masks};
 use pruning_tests::models::{Cnn, Mlp, Tied, numbers};
 use pruning_tests::values::{base, same_bits, weights};
 use std::collections::BTreeMap;
@@ -204,4 +204,58 @@ pub(crate) fn a_tied_parameter_has_one_gradient(device: &Device) {
     let mut order: Vec<usize> = (0..64).collect();
     order.sort_by(|&a, &b| gradient[b].abs().total_cmp(&gradient[a].abs()));
     assert!(order[..30].iter().all(|&i| mask.bits().get(i)) && order[34..].iter().all(|&i| !mask.bits().get(i)));
+}
+
+pub(crate) fn every_combination_removes_what_is_asked(device: &Device) {
+    let device = device.clone().autodiff();
+    let (model, batches) = (Mlp::new(&device, 3), batches(&device));
+    let all = Needs::GRADIENT | Needs::SQUARED_GRADIENT | Needs::HESSIAN_GRADIENT;
+    let mut inputs = Inputs::new()
+        .with_gradients(&model, all, &batches, loss)
+        .unwrap()
+        .with_flow(&model, |m: &Mlp| m.forward(Tensor::ones([1, 12], &device)))
+        .unwrap()
+        .with_initial_weights(&model);
+    inputs.record_movement(&model, &GradientsParams::from_grads(loss(&model, &batches[0]).backward(), &model));
+    let granularities = [
+        "\"element\"",
+        "\"2:4\"",
+        "{ kind = \"block\", rows = 2, cols = 3 }",
+        "\"channel\"",
+        "{ kind = \"channel\", axis = \"input\" }",
+    ];
+    let plugins = pruning_plugins::all();
+    let mut combinations = 0;
+    // One has norms as targets, and this model has none; a name with a dot is a test's own.
+    let suited = |name: &str| name != "bn_scale" && !name.contains('.');
+    for criterion in plugins.of_kind::<dyn Criterion>().filter(|c| suited(c.name())) {
+        for granularity in granularities {
+            for allocator in plugins.of_kind::<dyn Allocator>() {
+                let pattern = granularity.contains(':');
+                let budget = match pattern {
+                    true => String::new(),
+                    false => format!("allocator = \"{}\"\nsparsity = 0.6\n", allocator.name()),
+                };
+                let recipe = format!("criterion = \"{}\"\ngranularity = {granularity}\n{budget}", criterion.name());
+                let mut model = model.clone();
+                let report =
+                    pruner(&recipe).prune_with(&mut model, &inputs).unwrap_or_else(|e| panic!("{e}\n{recipe}"));
+                let removed = |units: usize| (0.6 * units as f64).round_ties_even() as usize;
+                let units: usize = report.layers.iter().map(|l| l.units).sum();
+                let kept: usize = report.layers.iter().map(|l| l.kept_units).sum();
+                let expected = match allocator.name() {
+                    _ if pattern => units / 2,
+                    "uniform" => report.layers.iter().map(|l| l.units - removed(l.units)).sum(),
+                    _ => units - removed(units),
+                };
+                assert_eq!(kept, expected, "{recipe}");
+                assert_eq!(masks(&model).iter().map(|(_, m)| m.kept()).sum::<usize>(), report.kept(), "{recipe}");
+                combinations += 1;
+                if pattern {
+                    break;
+                }
+            }
+        }
+    }
+    assert!(combinations >= 11 * (1 + 4 * 7), "{combinations}");
 }

@@ -1,0 +1,20 @@
+//! Pruning strategies of the Acme company: one of each kind of plugin.
+//!
+//! Link this crate, and a recipe finds them by name.
+
+mod centered;
+mod cosine;
+mod square_root;
+
+pub use centered::Centered;
+pub use cosine::Cosine;
+pub use square_root::SquareRoot;
+
+use pruning_core::Plugins;
+
+/// Adds the plugins of this crate. Programs that call it need nothing else; it also keeps the linker from dropping the crate.
+pub fn register(plugins: &mut Plugins) {
+    plugins.add::<Centered>();
+    plugins.add::<Cosine>();
+    plugins.add::<SquareRoot>();
+}
