@@ -128,3 +128,33 @@ fn fixed_sparsities_are_kept_and_the_total_too() {
     }
     assert!(all().build::<dyn Allocator>("fixed", json!({ "layers": { "a": 1.5 } })).is_err());
 }
+
+#[test]
+fn groups_have_one_sparsity_and_an_allocator_within() {
+    let mut layers = residual();
+    // One layer of the first group has far larger scores.
+    layers[1].scores.iter_mut().for_each(|s| *s += 1e6);
+    let config = json!({ "by": ["layer[01]*", "layer0", "layer1"], "inner": "global" });
+    let error = kept("grouped", config, &layers, 0.8).unwrap_err().to_string();
+    assert!(error.contains("pattern \"layer[01]*\" matches no layer"), "{error}");
+    layers[0].path = "front.0.weight".into();
+    layers[1].path = "front.1.weight".into();
+    let counts =
+        kept("grouped", json!({ "by": ["front"], "inner": { "name": "global", "floor": 0.1 } }), &layers, 0.8).unwrap();
+    let part = |from: usize, to: usize| {
+        let size: usize = layers[from..to].iter().map(|l| l.scores.len()).sum();
+        counts[from..to].iter().sum::<usize>() as f64 / size as f64
+    };
+    assert!((part(0, 2) - 0.2).abs() < 1e-3 && (part(2, 4) - 0.2).abs() < 1e-3, "{counts:?}");
+    assert_eq!(counts[0], 44, "the floor of the smaller scores: a tenth of 432, rounded up");
+    let build = |config| all().build::<dyn Allocator>("grouped", config).unwrap_err().to_string();
+    for (config, part) in [
+        (json!({ "inner": "globl" }), "inner: unknown allocator \"globl\", did you mean \"global\"?"),
+        (json!({ "inner": { "name": "global", "flor": 1 } }), "unknown field `flor`"),
+        (json!({ "inner": 3 }), "inner: expected a name or a table"),
+        (json!({ "inner": { "floor": 1 } }), "needs a `name`"),
+    ] {
+        let error = build(config);
+        assert!(error.contains(part), "{part} in {error}");
+    }
+}

@@ -35,6 +35,14 @@ pub enum Granularity {
         /// Which of the two.
         axis: Axis,
     },
+    /// Attention heads: so many consecutive output units with their whole fan-in, as in the query, key and value projections, or
+    /// input channels, as in the output projection.
+    Head {
+        /// Channels of a head.
+        size: usize,
+        /// Which of the two.
+        axis: Axis,
+    },
 }
 
 /// Which channels of a weight.
@@ -67,6 +75,14 @@ pub enum GranularityError {
         rows: usize,
         /// Columns.
         cols: usize,
+    },
+    /// Heads that do not divide the channels.
+    #[error("heads of {size} channels do not divide {channels}: the size is that of one head, not the number of heads")]
+    Head {
+        /// Channels of a head.
+        size: usize,
+        /// Channels of the layer.
+        channels: usize,
     },
     /// Text that names no granularity.
     #[error(
@@ -110,6 +126,14 @@ impl Granularity {
         if rows > 0 && cols > 0 { Ok(Self::Block { rows, cols }) } else { Err(GranularityError::Block { rows, cols }) }
     }
 
+    /// Attention heads of `size` channels.
+    ///
+    /// # Errors
+    /// The size is 0.
+    pub fn head(size: usize, axis: Axis) -> Result<Self, GranularityError> {
+        if size > 0 { Ok(Self::Head { size, axis }) } else { Err(GranularityError::Head { size, channels: 0 }) }
+    }
+
     /// Whether this granularity can be used on a parameter of `layout`.
     ///
     /// # Errors
@@ -117,6 +141,11 @@ impl Granularity {
     pub fn check(&self, layout: &MatrixLayout) -> Result<(), GranularityError> {
         match *self {
             Self::Element | Self::Channel { .. } => Ok(()),
+            Self::Head { size, axis } => {
+                let channels = if axis == Axis::Output { layout.rows() } else { layout.input_channels() };
+                let fits = size > 0 && channels.is_multiple_of(size);
+                if fits { Ok(()) } else { Err(GranularityError::Head { size, channels }) }
+            }
             Self::Block { rows, cols } => Self::block(rows, cols).map(drop),
             Self::Nm { n, m } => {
                 Self::nm(n, m)?;
@@ -135,6 +164,17 @@ impl Granularity {
         }
     }
 
+    /// Heads as the blocks that they are in a parameter of `layout`; any other granularity as it is.
+    fn in_layout(self, layout: &MatrixLayout) -> Self {
+        match self {
+            Self::Head { size, axis: Axis::Output } => Self::Block { rows: size.max(1), cols: layout.cols().max(1) },
+            Self::Head { size, axis: Axis::Input } => {
+                Self::Block { rows: layout.rows().max(1), cols: size.max(1) * layout.kernel() }
+            }
+            other => other,
+        }
+    }
+
     /// Number of units in a parameter of `layout`; for N:M these are its elements.
     #[must_use]
     pub fn units(&self, layout: &MatrixLayout) -> usize {
@@ -143,6 +183,7 @@ impl Granularity {
             Self::Block { rows, cols } => layout.rows().div_ceil(rows) * layout.cols().div_ceil(cols),
             Self::Channel { axis: Axis::Output } => layout.rows(),
             Self::Channel { axis: Axis::Input } => layout.input_channels(),
+            Self::Head { .. } => self.in_layout(layout).units(layout),
         }
     }
 
@@ -154,6 +195,7 @@ impl Granularity {
             Self::Block { rows, cols } => (row / rows) * layout.cols().div_ceil(cols) + col / cols,
             Self::Channel { axis: Axis::Output } => row,
             Self::Channel { axis: Axis::Input } => col / layout.kernel(),
+            Self::Head { .. } => self.in_layout(layout).unit(layout, row, col),
         }
     }
 
@@ -216,6 +258,17 @@ mod tests {
     }
 
     #[test]
+    fn heads_are_consecutive_channels_and_must_divide_them() {
+        let conv = MatrixLayout::new(1, 8, 6 * 9, 9);
+        let (output, input) = (Granularity::head(4, Axis::Output).unwrap(), Granularity::head(2, Axis::Input).unwrap());
+        assert_eq!((output.units(&conv), input.units(&conv)), (2, 3));
+        assert_eq!((output.unit(&conv, 3, 50), output.unit(&conv, 4, 0)), (0, 1));
+        assert_eq!((input.unit(&conv, 7, 17), input.unit(&conv, 0, 18)), (0, 1));
+        let error = Granularity::head(3, Axis::Output).unwrap().check(&conv).unwrap_err();
+        assert_eq!(error, GranularityError::Head { size: 3, channels: 8 });
+    }
+
+    #[test]
     fn units_cover_their_elements_in_every_layout() {
         let block = |rows, cols| Granularity::Block { rows, cols };
         let kinds = [Granularity::CHANNEL, Granularity::Channel { axis: Axis::Input }].into_iter().chain([
@@ -224,6 +277,8 @@ mod tests {
             block(7, 70),
             block(usize::MAX, 3),
             block(1, usize::MAX),
+            Granularity::Head { size: 2, axis: Axis::Output },
+            Granularity::Head { size: 3, axis: Axis::Input },
         ]);
         for layout in [
             MatrixLayout::row_major(5, 6),

@@ -1,5 +1,6 @@
 //! What every plugin says about itself: [`Plugin`]. And the macros that register one.
 
+use crate::Plugins;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -15,6 +16,15 @@ pub trait Plugin: Serialize + DeserializeOwned + Default + Debug + Send + Sync +
     const SUMMARY: &'static str;
     /// Where it comes from: authors, title, year, identifier.
     const REFERENCES: &'static [&'static str] = &[];
+
+    /// Finds plugins that this one is configured with by name; called before [`validate`](Self::validate).
+    ///
+    /// # Errors
+    /// A message that names the field and what is wrong with it.
+    fn resolve(&mut self, plugins: &Plugins) -> Result<(), String> {
+        let _ = plugins;
+        Ok(())
+    }
 
     /// Checks what the types of the fields cannot.
     ///

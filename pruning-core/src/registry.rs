@@ -38,14 +38,15 @@ pub struct Entry {
     build: Arc<dyn Any + Send + Sync>,
 }
 
-type Build<K> = Box<dyn Fn(Value) -> Result<(Arc<K>, Value), String> + Send + Sync>;
+type Build<K> = Box<dyn Fn(Value, &Plugins) -> Result<(Arc<K>, Value), String> + Send + Sync>;
 
 impl Entry {
     /// The entry of `P` as a plugin of kind `K`; made by [`register_plugin`](crate::register_plugin).
     #[must_use]
     pub fn new<P: Plugin, K: PluginKind + ?Sized>(wrap: fn(P) -> Arc<K>, origin: Origin) -> Self {
-        let build: Build<K> = Box::new(move |config| {
-            let plugin: P = serde_json::from_value(config).map_err(|error| error.to_string())?;
+        let build: Build<K> = Box::new(move |config, plugins| {
+            let mut plugin: P = serde_json::from_value(config).map_err(|error| error.to_string())?;
+            plugin.resolve(plugins)?;
             plugin.validate()?;
             let config = serde_json::to_value(&plugin).map_err(|error| error.to_string())?;
             Ok((wrap(plugin), config))
@@ -303,7 +304,7 @@ impl Plugins {
         let config = if config.is_null() { Value::Object(Default::default()) } else { config };
         let build = entry.build.downcast_ref::<Build<K>>();
         let build = build.ok_or_else(|| bad(format!("it is registered as another kind than {}", K::KIND)))?;
-        let (plugin, config) = build(config).map_err(bad)?;
+        let (plugin, config) = build(config, self).map_err(bad)?;
         Ok(Configured { name: name.to_string(), config, plugin })
     }
 }

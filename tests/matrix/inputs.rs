@@ -223,6 +223,8 @@ pub(crate) fn every_combination_removes_what_is_asked(device: &Device) {
         "{ kind = \"block\", rows = 2, cols = 3 }",
         "\"channel\"",
         "{ kind = \"channel\", axis = \"input\" }",
+        "{ kind = \"head\", size = 4 }",
+        "{ kind = \"head\", size = 4, axis = \"input\" }",
     ];
     let plugins = pruning_plugins::all();
     let mut combinations = 0;
@@ -257,5 +259,5 @@ pub(crate) fn every_combination_removes_what_is_asked(device: &Device) {
             }
         }
     }
-    assert!(combinations >= 11 * (1 + 4 * 7), "{combinations}");
+    assert!(combinations >= 11 * (1 + 6 * 7), "{combinations}");
 }

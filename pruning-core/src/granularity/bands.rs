@@ -46,15 +46,17 @@ impl Granularity {
         let columns = (outer, rows * inner);
         let runs = (rows, inner);
         // Lines of a plane with their length; how many make a band; how wide a unit is in them.
-        let ((lines, len), height, width) = match self {
-            Self::Element | Self::Nm { .. } => ((1, layout.len()), 1, 1),
+        let this = self.in_layout(&layout);
+        let ((lines, len), height, width) = match this {
+            // Heads are blocks by now.
+            Self::Element | Self::Nm { .. } | Self::Head { .. } => ((1, layout.len()), 1, 1),
             Self::Channel { axis: Axis::Output } => (columns, outer, inner),
             Self::Channel { axis: Axis::Input } if inner == layout.kernel() => (columns, 1, rows * inner),
             Self::Channel { axis: Axis::Input } => (runs, rows, layout.kernel()),
             Self::Block { rows, cols } if inner == 1 => (columns, cols, rows),
             Self::Block { rows, cols } => (runs, rows, cols),
         };
-        let step = match self {
+        let step = match this {
             Self::Block { cols, .. } if inner == 1 => layout.cols().div_ceil(cols),
             _ => 1,
         };

@@ -19,13 +19,18 @@ pub(super) enum Table {
         #[serde(default)]
         axis: Axis,
     },
+    Head {
+        size: usize,
+        #[serde(default)]
+        axis: Axis,
+    },
 }
 
 #[derive(Deserialize)]
 #[serde(
     untagged,
     expecting = "expected \"element\", \"channel\", \"N:M\" such as \"2:4\", or a table with `kind` \
-    element, nm (n, m), block (rows, cols) or channel (axis)"
+    element, nm (n, m), block (rows, cols), channel (axis) or head (size, axis)"
 )]
 pub(super) enum GranularityForm {
     Text(String),
@@ -42,6 +47,7 @@ impl TryFrom<GranularityForm> for Granularity {
             GranularityForm::Table(Table::Nm { n, m }) => Self::nm(n, m),
             GranularityForm::Table(Table::Block { rows, cols }) => Self::block(rows, cols),
             GranularityForm::Table(Table::Channel { axis }) => Ok(Self::Channel { axis }),
+            GranularityForm::Table(Table::Head { size, axis }) => Self::head(size, axis),
         }
     }
 }
@@ -53,6 +59,7 @@ impl From<Granularity> for Table {
             Granularity::Nm { n, m } => Self::Nm { n, m },
             Granularity::Block { rows, cols } => Self::Block { rows, cols },
             Granularity::Channel { axis } => Self::Channel { axis },
+            Granularity::Head { size, axis } => Self::Head { size, axis },
         }
     }
 }
@@ -80,6 +87,8 @@ impl std::fmt::Display for Granularity {
             Self::Block { rows, cols } => write!(f, "block {rows}x{cols}"),
             Self::Channel { axis: Axis::Output } => write!(f, "channel"),
             Self::Channel { axis: Axis::Input } => write!(f, "input channel"),
+            Self::Head { size, axis: Axis::Output } => write!(f, "head of {size}"),
+            Self::Head { size, axis: Axis::Input } => write!(f, "input head of {size}"),
         }
     }
 }
@@ -96,12 +105,21 @@ mod tests {
             (r#""2:4""#, Granularity::Nm { n: 2, m: 4 }),
             (r#"{"kind":"channel","axis":"input"}"#, Granularity::Channel { axis: Axis::Input }),
             (r#"{"kind":"block","rows":2,"cols":8}"#, Granularity::Block { rows: 2, cols: 8 }),
+            (r#"{"kind":"head","size":64}"#, Granularity::Head { size: 64, axis: Axis::Output }),
+            (r#"{"kind":"head","size":8,"axis":"input"}"#, Granularity::Head { size: 8, axis: Axis::Input }),
         ] {
             assert_eq!(serde_json::from_str::<Granularity>(text).unwrap(), granularity);
             let written = serde_json::to_string(&granularity).unwrap();
             assert_eq!(serde_json::from_str::<Granularity>(&written).unwrap(), granularity);
         }
-        for text in [r#""4:2""#, r#""0:4""#, r#""elemnt""#, r#"{"kind":"block","rows":0,"cols":8}"#, r#""1:128""#] {
+        for text in [
+            r#""4:2""#,
+            r#""0:4""#,
+            r#""elemnt""#,
+            r#"{"kind":"block","rows":0,"cols":8}"#,
+            r#""1:128""#,
+            r#"{"kind":"head","size":0}"#,
+        ] {
             assert!(serde_json::from_str::<Granularity>(text).is_err(), "{text}");
         }
     }

@@ -1,0 +1,104 @@
+use crate::proportion::{Part, in_proportion};
+use pruning_core::{AllocationError, Allocator, Configured, LayerUnits, Pattern, Plugin, Plugins};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// The same sparsity in every group of layers; another allocator shares it out within each.
+///
+/// A layer is in the group of the first pattern that matches it; those that none matches are a group too.
+///
+/// # Shapes
+/// One count for each layer.
+///
+/// # Config
+/// - `by`: patterns of paths, one for each group; default empty, which makes one group.
+/// - `inner`: the allocator within a group, by name or as a table with `name`; default `"global"`.
+///
+/// ```
+/// # use pruning_core::{Allocator, Plugins};
+/// # let mut plugins = Plugins::empty();
+/// # pruning_allocation::register(&mut plugins);
+/// let config = serde_json::json!({ "by": ["encoder", "decoder"], "inner": { "name": "global", "floor": 0.05 } });
+/// assert!(plugins.build::<dyn Allocator>("grouped", config).is_ok());
+/// ```
+///
+/// # Compatible implementations
+/// None known.
+///
+/// # Errors
+/// A pattern that matches no layer; what `inner` cannot share out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Grouped {
+    /// One pattern for each group.
+    pub by: Vec<Pattern>,
+    /// The allocator within a group.
+    pub inner: Value,
+    #[serde(skip)]
+    allocator: Option<Configured<dyn Allocator>>,
+}
+
+impl Default for Grouped {
+    fn default() -> Self {
+        Self { by: Vec::new(), inner: json!("global"), allocator: None }
+    }
+}
+
+impl Plugin for Grouped {
+    const NAME: &'static str = "grouped";
+    const SUMMARY: &'static str =
+        "The same sparsity in every group of layers; another allocator shares it out within each.";
+
+    fn resolve(&mut self, plugins: &Plugins) -> Result<(), String> {
+        let (name, config) = match &self.inner {
+            Value::String(name) => (name.clone(), Map::new()),
+            Value::Object(table) => {
+                let mut table = table.clone();
+                match table.remove("name") {
+                    Some(Value::String(name)) => (name, table),
+                    _ => return Err("inner: a table here needs a `name`".to_string()),
+                }
+            }
+            other => return Err(format!("inner: expected a name or a table with `name`, not {other}")),
+        };
+        let inner = plugins.build(&name, Value::Object(config)).map_err(|error| format!("inner: {error}"))?;
+        self.allocator = Some(inner);
+        Ok(())
+    }
+}
+
+impl Allocator for Grouped {
+    fn allocate(&self, layers: &[LayerUnits<'_>], keep: usize) -> Result<Vec<usize>, AllocationError> {
+        let of = |l: &LayerUnits<'_>| self.by.iter().position(|p| p.matches(l.path).is_some()).unwrap_or(self.by.len());
+        let mut groups: Vec<Vec<usize>> = vec![Vec::new(); self.by.len() + 1];
+        layers.iter().enumerate().for_each(|(i, layer)| groups[of(layer)].push(i));
+        for (pattern, group) in self.by.iter().zip(&groups) {
+            if group.is_empty() {
+                let paths = layers.iter().map(|l| l.path.to_string()).collect();
+                return Err(AllocationError::Unmatched { pattern: pattern.to_string(), paths });
+            }
+        }
+        let part = |group: &Vec<usize>| Part {
+            weight: group.iter().map(|&i| layers[i].units() as f64).sum(),
+            least: group.iter().map(|&i| layers[i].least).sum(),
+            most: group.iter().map(|&i| layers[i].alive()).sum(),
+        };
+        let shares = in_proportion(&groups.iter().map(part).collect::<Vec<_>>(), keep)?;
+        let mut counts = vec![0; layers.len()];
+        for (group, share) in groups.iter().zip(shares) {
+            let within: Vec<_> = group.iter().map(|&i| layers[i]).collect();
+            let found = match &self.allocator {
+                Some(inner) => inner.allocate(&within, share)?,
+                // Built by hand, without a registry to find the other one in.
+                None => {
+                    in_proportion(&within.iter().map(|l| Part::new(l.units() as f64, l)).collect::<Vec<_>>(), share)?
+                }
+            };
+            group.iter().zip(found).for_each(|(&i, count)| counts[i] = count);
+        }
+        Ok(counts)
+    }
+}
+
+pruning_core::register_allocator!(Grouped);
