@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use clap::Parser;
 use flate2::{Compression, write::GzEncoder};
 use indicatif::{ProgressBar, ProgressStyle};
-use pruning_burn::{Pruner, Report, Session, finish, save};
+use pruning_burn::{Needs, Pruner, Report, Session, finish, save};
 use pruning_examples::device;
 use pruning_examples::lenet::{Lenet300, Training};
 use pruning_examples::mnist::{Mnist, Split, default_dir};
@@ -127,7 +127,11 @@ fn pruner(options: &Options) -> Result<Pruner, Box<dyn Error>> {
         Some(path) => std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?,
         None => include_str!("recipes/lenet.toml").to_string(),
     };
-    Ok(Pruner::from_toml(&text, &pruning_plugins::all())?)
+    let pruner = Pruner::from_toml(&text, &pruning_plugins::all())?;
+    match pruner.needs() {
+        Needs::WEIGHT => Ok(pruner),
+        needs => Err(format!("the criterion of the recipe needs: {needs}; this example scores weights alone").into()),
+    }
 }
 
 /// Epochs from the pruning that is due now to the next one; the last gets twice as many as the one before it.

@@ -31,7 +31,7 @@ pub enum DeviceError {
         name: String,
     },
     /// The program is built without it.
-    #[error("device {name:?} is not in this build: run it with `--features {name}`")]
+    #[error("device {name:?} is not in this build: run it with `--features pruning-examples/{name}`")]
     NotBuilt {
         /// The name.
         name: String,

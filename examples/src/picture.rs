@@ -73,7 +73,7 @@ fn errors(area: &Area<'_>, points: &[Point]) -> Drawn {
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(56)
-        .build_cartesian_2d(-0.02..end, (low - margin).max(0.0)..high + margin)?;
+        .build_cartesian_2d(-0.02..end, (low - margin).max(0.0)..high + 3.0 * margin)?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
@@ -105,7 +105,7 @@ fn errors(area: &Area<'_>, points: &[Point]) -> Drawn {
         .configure_series_labels()
         .background_style(WHITE.mix(0.85))
         .border_style(INK.mix(0.3))
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(SeriesLabelPosition::UpperRight)
         .label_font(("sans-serif", 13).into_font().color(&INK))
         .draw()?;
     Ok(())
