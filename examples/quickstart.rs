@@ -15,7 +15,7 @@ struct Mlp {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let device = Device::flex();
-    device.seed(7);
+    device.seed(5);
     let model =
         Mlp { fc1: LinearConfig::new(4, 6).init(&device), fc2: LinearConfig::new(6, 3).with_bias(false).init(&device) };
     println!("before pruning, fc2.weight (6 inputs x 3 outputs):{}\n", model.fc2.weight.val());
