@@ -52,7 +52,7 @@ fn main() {
             resumed_training_is_bit_identical;
         inputs: scores_are_those_of_the_papers, synflow_conserves_flow, movement_sums_over_steps, collecting_changes_nothing,
             inputs_that_are_missing_or_cannot_be_are_errors, a_tied_parameter_has_one_gradient,
-            every_combination_removes_what_is_asked;
+            every_combination_removes_what_is_asked, broken_criteria_are_errors_that_name_them;
         store: masked_models_load_into_fresh_ones, finished_models_load_in_plain_burn, files_that_do_not_fit_are_refused;
     };
     let arguments = Arguments::from_args();

@@ -213,6 +213,12 @@ pub enum CriterionError {
         /// Elements of the input.
         found: usize,
     },
+    /// The criterion panicked.
+    #[error("the criterion panicked: {message}")]
+    Panicked {
+        /// What it said.
+        message: String,
+    },
     /// The scores have not the shape of the matrix.
     #[error("the criterion returned scores of shape {found:?} for a matrix of {expected:?}")]
     Shape {

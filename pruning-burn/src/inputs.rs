@@ -46,6 +46,20 @@ pub enum InputError {
         /// A parameter.
         path: String,
     },
+    /// The loss is more than one number.
+    #[error("the loss of batch {batch} has {found} elements, expected 1: reduce it, as by `mean`")]
+    NotScalar {
+        /// Number of the batch, from 0.
+        batch: usize,
+        /// Elements of the loss.
+        found: usize,
+    },
+    /// The loss is NaN or infinite.
+    #[error("the loss of batch {batch} is not finite: its gradients would rank nothing")]
+    NotFinite {
+        /// Number of the batch, from 0.
+        batch: usize,
+    },
     /// The loss does not depend on any parameter.
     #[error("no parameter has a gradient: does the closure use the model that it is given?")]
     NoGradient,
@@ -184,8 +198,15 @@ fn averages<M: Module, B>(
         };
         values.insert(path.to_string(), value);
     };
-    for batch in batches {
-        let gradients = GradientsParams::from_grads(loss(model, batch).backward(), model);
+    for (number, batch) in batches.iter().enumerate() {
+        let loss = loss(model, batch);
+        if loss.dims() != [1] {
+            return Err(InputError::NotScalar { batch: number, found: loss.dims()[0] });
+        }
+        if !loss.clone().into_data().iter::<f64>().all(f64::is_finite) {
+            return Err(InputError::NotFinite { batch: number });
+        }
+        let gradients = GradientsParams::from_grads(loss.backward(), model);
         let mut read = Read { position: Position::default(), gradients: &gradients, values: Values::new() };
         model.visit(&mut read);
         for (path, gradient) in read.values {

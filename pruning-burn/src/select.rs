@@ -3,14 +3,16 @@
 use crate::attach::{foreign, parameters, paths};
 use crate::host::{self, Numbers, to_matrix};
 use crate::layers::{Layer, Position, names};
-use crate::{Criterion, Inputs, LayerView, Needs, PruneError, Recipe};
+use crate::{Criterion, CriterionError, Inputs, LayerView, Needs, PruneError, Recipe};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
 use pruning_core::{
     Amount, Bits, Candidate, ChooseError, Configured, Granularity, LayerReport, Match, NOT_DEFAULT, Pattern, Report,
     Rules, Skipped, Sparsity, choose,
 };
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A layer that a recipe prunes.
 #[derive(Clone, Debug)]
@@ -241,13 +243,21 @@ impl Scoring<'_> {
             inputs: self.inputs,
             needs: self.criterion.needs(),
         };
-        let scores = self.criterion.score(&view).map_err(failed)?;
+        // A plugin of someone else's: its panic is an error like any other, and the model stays as it is.
+        let scores = catch_unwind(AssertUnwindSafe(|| self.criterion.score(&view)));
+        let scores = scores.unwrap_or_else(|panic| Err(CriterionError::Panicked { message: message(&*panic) }));
+        let scores = scores.map_err(failed)?;
         let found = scores.dims();
         if found != expected {
-            return Err(failed(crate::CriterionError::Shape { expected, found }));
+            return Err(failed(CriterionError::Shape { expected, found }));
         }
         Ok(if scores.dtype() == DType::F32 { scores } else { scores.cast(DType::F32) })
     }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_string())
 }
 
 impl ModuleVisitor for Scoring<'_> {

@@ -4,9 +4,13 @@ use crate::pruner;
 use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
-use pruning_burn::{Allocator, Criterion, InputError, Inputs, Needs, PruneError, masks};
+use pruning_burn::{
+    Allocator, Criterion, CriterionError, InputError, Inputs, LayerView, Needs, Plugin, PruneError, masks,
+    register_criterion,
+};
 use pruning_tests::models::{Cnn, Mlp, Tied, numbers};
 use pruning_tests::values::{base, same_bits, weights};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 fn loss(model: &Mlp, batch: &Tensor<2>) -> Tensor<1> {
@@ -180,6 +184,12 @@ pub(crate) fn inputs_that_are_missing_or_cannot_be_are_errors(device: &Device) {
     let plain = Mlp::new(device, 3);
     let error = Inputs::new().with_gradients(&plain, Needs::GRADIENT, &batches(device), loss).unwrap_err();
     assert_eq!(error, InputError::NoAutodiff { path: "fc1.weight".to_string() });
+    let each = |m: &Mlp, b: &Tensor<2>| m.forward(b.clone()).mean_dim(1).flatten(0, 1);
+    let error = Inputs::new().with_gradients(&model, Needs::GRADIENT, &batches(&trained), each).unwrap_err();
+    assert_eq!(error, InputError::NotScalar { batch: 0, found: 3 });
+    let endless = |m: &Mlp, b: &Tensor<2>| m.forward(b.clone()).sum() / 0.0;
+    let error = Inputs::new().with_gradients(&model, Needs::GRADIENT, &batches(&trained), endless).unwrap_err();
+    assert_eq!(error, InputError::NotFinite { batch: 0 });
     // Of another model.
     let mut cnn = Cnn::new(&trained, 1);
     let report = taylor.prune_with(&mut cnn, &inputs);
@@ -260,4 +270,44 @@ pub(crate) fn every_combination_removes_what_is_asked(device: &Device) {
         }
     }
     assert!(combinations >= 11 * (1 + 6 * 7), "{combinations}");
+}
+
+macro_rules! broken {
+    ($type:ident, $name:literal, $layer:ident => $scores:expr) => {
+        #[derive(Debug, Default, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        struct $type {}
+
+        impl Plugin for $type {
+            const NAME: &'static str = $name;
+            const SUMMARY: &'static str = "Broken on purpose.";
+        }
+
+        impl Criterion for $type {
+            fn score(&self, $layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError> {
+                $scores
+            }
+        }
+
+        register_criterion!($type);
+    };
+}
+
+broken!(Panicking, "test.panicking", layer => panic!("no idea what {} is", layer.kind()));
+broken!(Shapeless, "test.shapeless", layer => Ok(layer.weight().sum().reshape([1, 1])));
+broken!(Undefined, "test.undefined", layer => Ok(layer.weight() / 0.0 * 0.0));
+
+pub(crate) fn broken_criteria_are_errors_that_name_them(device: &Device) {
+    for (name, part) in [
+        ("test.panicking", "fc1.weight: criterion test.panicking: the criterion panicked: no idea what Linear is"),
+        ("test.shapeless", "returned scores of shape [1, 1] for a matrix of [16, 12]"),
+        ("test.undefined", "fc1.weight: score NaN at index 0 is not finite"),
+    ] {
+        let mut model = Mlp::new(device, 3);
+        let before = base(&model);
+        let recipe = format!("criterion = \"{name}\"\nsparsity = 0.5");
+        let error = pruner(&recipe).prune(&mut model).unwrap_err().to_string();
+        assert!(error.contains(part), "{part} in {error}");
+        assert!(same_bits(&base(&model), &before) && masks(&model).is_empty(), "{name}");
+    }
 }
