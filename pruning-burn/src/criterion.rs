@@ -166,7 +166,7 @@ impl LayerView<'_> {
         let inputs = self.inputs.filter(|inputs| inputs.holds(need)).ok_or(CriterionError::Missing { input: need })?;
         let values = inputs.get(need, self.path).map(|values| values.clone().to_device(&self.device()));
         match values {
-            None => Ok(self.weight.zeros_like()),
+            None => Err(CriterionError::OtherModel { input: need }),
             Some(values) if values.dims()[0] == self.layout.len() => Ok(to_matrix(values, &self.layout)),
             Some(values) => {
                 Err(CriterionError::InputLength { input: need, expected: self.layout.len(), found: values.dims()[0] })
@@ -203,7 +203,13 @@ pub enum CriterionError {
         /// The input.
         input: Needs,
     },
-    /// An input is that of another model.
+    /// An input has nothing for the parameter.
+    #[error("the input {input} has nothing for this parameter: is it collected from this model?")]
+    OtherModel {
+        /// The input.
+        input: Needs,
+    },
+    /// An input is for a parameter of another size.
     #[error("the input {input} has {found} elements, the parameter {expected}: is it collected from this model?")]
     InputLength {
         /// The input.

@@ -85,7 +85,7 @@ impl Inputs {
         self.needs.contains(needs)
     }
 
-    /// One input of one parameter; zero where the loss does not depend on it.
+    /// One input of one parameter, if it is a parameter of the model that the input was collected from.
     pub(crate) fn get(&self, need: Needs, path: &str) -> Option<&Tensor<1>> {
         self.held.get(key(need))?.get(path)
     }
@@ -154,16 +154,17 @@ impl Inputs {
         let mut values = self.held.remove(key(Needs::MOVEMENT)).unwrap_or_default();
         let mut read = Read { position: Position::default(), gradients, values: BTreeMap::new() };
         model.visit(&mut read);
-        let weights = Snapshot::of(model).values;
-        for (path, gradient) in read.values {
-            if let Some(weight) = weights.get(&path) {
-                let step = (weight.clone() * gradient).neg();
-                let sum = match values.remove(&path) {
-                    Some(sum) => sum + step,
-                    None => step,
-                };
-                values.insert(path, sum);
-            }
+        for (path, weight) in Snapshot::of(model).values {
+            // A parameter that the loss does not depend on does not move; its entry tells this model from another.
+            let step = match read.values.remove(&path) {
+                Some(gradient) => (weight * gradient).neg(),
+                None => weight.zeros_like(),
+            };
+            let sum = match values.remove(&path) {
+                Some(sum) => sum + step,
+                None => step,
+            };
+            values.insert(path, sum);
         }
         self.put(Needs::MOVEMENT, values);
     }
@@ -219,7 +220,13 @@ fn averages<M: Module, B>(
     if sum.is_empty() {
         return Err(InputError::NoGradient);
     }
-    let mean = |values: Values| values.into_iter().map(|(p, v)| (p, v / batches.len() as f64)).collect();
+    // A parameter that the loss does not depend on has a gradient of zero; its entry tells this model from another.
+    let zeros: Values = Snapshot::of(model).values.into_iter().map(|(p, v)| (p, v.zeros_like())).collect();
+    let mean = |values: Values| {
+        let mut mean = zeros.clone();
+        mean.extend(values.into_iter().map(|(p, v)| (p, v / batches.len() as f64)));
+        mean
+    };
     Ok((mean(sum), mean(square)))
 }
 

@@ -192,8 +192,17 @@ pub(crate) fn inputs_that_are_missing_or_cannot_be_are_errors(device: &Device) {
     assert_eq!(error, InputError::NotFinite { batch: 0 });
     // Of another model.
     let mut cnn = Cnn::new(&trained, 1);
-    let report = taylor.prune_with(&mut cnn, &inputs);
-    assert!(report.is_ok(), "no gradient is a gradient of zero");
+    let before = base(&cnn);
+    let error = taylor.prune_with(&mut cnn, &inputs).unwrap_err().to_string();
+    assert!(
+        error.starts_with("conv1.weight: criterion taylor: the input gradient has nothing for this parameter"),
+        "{error}"
+    );
+    assert!(same_bits(&base(&cnn), &before) && masks(&cnn).is_empty());
+    // A parameter that the loss does not depend on is one of this model: its gradient is zero.
+    let first = |m: &Mlp, b: &Tensor<2>| m.fc1.forward(b.clone()).sum();
+    let inputs = Inputs::new().with_gradients(&model, Needs::GRADIENT, &batches(&trained), first).unwrap();
+    assert!(taylor.prune_with(&mut model, &inputs).is_ok());
 }
 
 pub(crate) fn a_tied_parameter_has_one_gradient(device: &Device) {
