@@ -116,6 +116,13 @@ impl Position {
         self.kind() == "BatchNorm" && self.names.last().is_some_and(|field| field.starts_with("running_"))
     }
 
+    /// The structs around this place, outermost first, and the path of each.
+    #[cfg(feature = "trace")]
+    pub(crate) fn owners(&self) -> Vec<(String, String)> {
+        let structs = self.containers.iter().enumerate().filter_map(|(i, c)| Some((i, c.strip_prefix("Struct:")?)));
+        structs.map(|(i, kind)| (kind.to_string(), self.names[..i].join("."))).collect()
+    }
+
     fn kind(&self) -> &str {
         self.containers.iter().rev().find_map(|c| c.strip_prefix("Struct:")).unwrap_or("Param")
     }

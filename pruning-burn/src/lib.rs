@@ -54,6 +54,8 @@ mod select;
 mod session;
 mod snapshot;
 mod store;
+#[cfg(feature = "trace")]
+pub mod trace;
 
 pub use attach::{attach_masks, finish, masks, report, undo, update_masks};
 pub use criterion::{Criterion, CriterionError, LayerView};

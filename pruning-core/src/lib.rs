@@ -31,6 +31,7 @@ pub mod conformance;
 mod curve;
 mod fields;
 mod granularity;
+pub mod graph;
 mod initialize;
 mod layout;
 mod mask;

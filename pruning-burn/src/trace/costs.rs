@@ -1,0 +1,88 @@
+//! What a forward pass costs: [`Trace::costs`].
+
+use super::name::name;
+use super::{Analysis, Trace};
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use pruning_core::graph::Dim;
+use serde::Serialize;
+use std::fmt;
+
+/// The cost of one operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct OperationCost {
+    /// Its name.
+    pub operation: String,
+    /// Path of the weight it multiplies with; empty where there is none, as in attention.
+    pub weight: String,
+    /// Multiply-accumulates.
+    pub macs: u64,
+    /// Shape of its result.
+    pub output: Vec<usize>,
+}
+
+/// Parameters, multiply-accumulates and activations of a forward pass, from real shapes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Costs {
+    /// Operations that multiply: matrix products and convolutions.
+    pub operations: Vec<OperationCost>,
+    /// Float parameters, each once, without running statistics.
+    pub parameters: u64,
+    /// Entries of all results together.
+    pub activations: u64,
+}
+
+impl Costs {
+    /// Multiply-accumulates of matrix products and convolutions, biases not counted. Twice that are floating point operations.
+    #[must_use]
+    pub fn macs(&self) -> u64 {
+        self.operations.iter().map(|o| o.macs).sum()
+    }
+}
+
+impl fmt::Display for Costs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.set_header(["operation", "weight", "output", "MACs"]);
+        for o in &self.operations {
+            let macs = Cell::new(o.macs).set_alignment(CellAlignment::Right);
+            table.add_row([Cell::new(&o.operation), Cell::new(&o.weight), Cell::new(format!("{:?}", o.output)), macs]);
+        }
+        writeln!(f, "{table}")?;
+        write!(f, "{} parameters, {} MACs, {} activations", self.parameters, self.macs(), self.activations)
+    }
+}
+
+impl Trace {
+    /// What the pass costs.
+    ///
+    /// MACs are those of matrix products and convolutions, for the batch that was traced, as the literature counts them.
+    #[must_use]
+    pub fn costs(&self) -> Costs {
+        let parameters = self.params.iter().filter(|p| p.float && !p.is_buffer());
+        let outputs = self.operations.iter().flat_map(|op| op.outputs());
+        Costs {
+            operations: self.products(),
+            parameters: parameters.map(|p| p.shape.iter().product::<usize>() as u64).sum(),
+            activations: outputs.map(|t| t.shape.num_elements() as u64).sum(),
+        }
+    }
+
+    fn products(&self) -> Vec<OperationCost> {
+        // No rule can be missing where nothing is free.
+        let Ok(analysis) = Analysis::costing(self) else { return Vec::new() };
+        let costs = analysis.contractions.iter().map(|c| {
+            let op = &self.operations[c.operation];
+            let weight = op.inputs().find_map(|t| analysis.weight_of(t.id));
+            OperationCost {
+                operation: name(op),
+                weight: weight.map(|p| self.params[p].path().to_string()).unwrap_or_default(),
+                macs: c.dims.iter().map(|d| Dim::len(d) as u64).product(),
+                output: op.outputs().next().map(|t| t.shape.as_slice().to_vec()).unwrap_or_default(),
+            }
+        });
+        costs.collect()
+    }
+}

@@ -1,0 +1,283 @@
+//! Running a recorded forward pass on real inputs: [`Trace::replay`].
+
+use super::Trace;
+use super::record::Identified;
+use crate::layers::Position;
+use burn::backend::{BackendTensor, DispatchKindConversion, DispatchTensor, TensorMetadata};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::kind::Basic;
+use burn::tensor::{Bool, DType, Float, Int, Tensor};
+use burn_ir::{BackendIr, HandleKind, IrVisitorMut, TensorId, TensorIr, TensorStatus};
+use burn_router::TensorInterpreter;
+use std::collections::{HashMap, HashSet};
+
+/// A replay that is not possible.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// The number of inputs differs.
+    #[error("{found} inputs for a trace of {expected}")]
+    Inputs {
+        /// Of the trace.
+        expected: usize,
+        /// Given.
+        found: usize,
+    },
+    /// An input has another shape or type.
+    #[error("input {index} is {found}, the trace was recorded with {expected}; record it anew for other sizes")]
+    Input {
+        /// Its place.
+        index: usize,
+        /// Shape and type of the trace.
+        expected: String,
+        /// Given.
+        found: String,
+    },
+    /// A parameter has another shape, or is absent.
+    #[error("{path}: the trace has a parameter of shape {expected:?} here, the module {found:?}")]
+    Parameter {
+        /// The parameter.
+        path: String,
+        /// Of the trace.
+        expected: Vec<usize>,
+        /// Of the module; empty if there is none.
+        found: Vec<usize>,
+    },
+    /// A tensor is on another backend than the one that runs.
+    #[error("{what}: {reason}")]
+    Backend {
+        /// A parameter's path, or an input.
+        what: String,
+        /// What Burn says.
+        reason: String,
+    },
+    /// There is no such output.
+    #[error("there is no output {index} of this kind and rank")]
+    Output {
+        /// Its place.
+        index: usize,
+    },
+}
+
+/// Tensors of any ranks and kinds.
+#[derive(Clone, Debug, Default)]
+pub struct Values {
+    tensors: Vec<(DispatchTensor, Vec<usize>, DType)>,
+}
+
+impl Values {
+    /// None.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more.
+    #[must_use]
+    pub fn with<const D: usize, K: Basic>(mut self, tensor: Tensor<D, K>) -> Self {
+        let (shape, dtype) = (tensor.dims().to_vec(), tensor.dtype());
+        self.tensors.push((tensor.into_dispatch(), shape, dtype));
+        self
+    }
+
+    /// The tensor at `index`.
+    ///
+    /// # Errors
+    /// There is none of this rank and kind.
+    pub fn get<const D: usize, K: Identified>(&self, index: usize) -> Result<Tensor<D, K>, ReplayError> {
+        match self.tensors.get(index) {
+            Some((tensor, shape, dtype)) if shape.len() == D && K::fits(*dtype) => {
+                Ok(Tensor::from_dispatch(tensor.clone()))
+            }
+            _ => Err(ReplayError::Output { index }),
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+}
+
+/// Backends on which a trace can be replayed: all that Burn dispatches to.
+pub trait ReplayBackend: BackendIr {
+    #[doc(hidden)]
+    fn take(tensor: DispatchTensor) -> Result<HandleKind<Self>, String>
+    where
+        Self: Sized;
+    #[doc(hidden)]
+    fn put(handle: HandleKind<Self>) -> DispatchTensor
+    where
+        Self: Sized;
+}
+
+impl<B: BackendIr> ReplayBackend for B
+where
+    DispatchTensor: DispatchKindConversion<B>,
+{
+    fn take(tensor: DispatchTensor) -> Result<HandleKind<B>, String> {
+        match <DispatchTensor as DispatchKindConversion<B>>::try_into_backend(tensor)? {
+            BackendTensor::Float(tensor) => Ok(HandleKind::Float(tensor)),
+            BackendTensor::Int(tensor) => Ok(HandleKind::Int(tensor)),
+            BackendTensor::Bool(tensor) => Ok(HandleKind::Bool(tensor)),
+            other => Err(format!("{} tensors cannot be replayed", other.name())),
+        }
+    }
+
+    fn put(handle: HandleKind<B>) -> DispatchTensor {
+        <DispatchTensor as DispatchKindConversion<B>>::from_backend(match handle {
+            HandleKind::Float(tensor) => BackendTensor::Float(tensor),
+            HandleKind::Int(tensor) => BackendTensor::Int(tensor),
+            HandleKind::Bool(tensor) => BackendTensor::Bool(tensor),
+            HandleKind::Quantized(tensor) => BackendTensor::Quantized(tensor),
+        })
+    }
+}
+
+/// Where a primitive lives.
+fn device_of<B: BackendIr>(handle: &HandleKind<B>) -> Option<B::Device> {
+    match handle {
+        HandleKind::Float(tensor) => Some(tensor.device()),
+        HandleKind::Int(tensor) => Some(tensor.device()),
+        HandleKind::Bool(tensor) => Some(tensor.device()),
+        HandleKind::Quantized(_) => None,
+    }
+}
+
+impl Trace {
+    /// Runs the recorded operations with the model's weights, on backend `B`, where model and inputs must be.
+    ///
+    /// The model may carry masks; other reparameterizations count as well.
+    ///
+    /// # Errors
+    /// Inputs or parameters do not fit the trace, or are on another backend.
+    pub fn replay<B: ReplayBackend, M: Module>(&self, model: &M, inputs: Values) -> Result<Values, ReplayError> {
+        self.replay_with::<B, M>(model, inputs, &[])
+    }
+
+    /// The same, and what some tensors on the way were, after the outputs.
+    pub(crate) fn replay_with<B: ReplayBackend, M: Module>(
+        &self,
+        model: &M,
+        inputs: Values,
+        taps: &[TensorId],
+    ) -> Result<Values, ReplayError> {
+        self.check(&inputs)?;
+        let mut handles: Vec<(TensorId, HandleKind<B>)> = Vec::new();
+        for (index, (ir, (tensor, ..))) in self.inputs.iter().zip(inputs.tensors).enumerate() {
+            let failed = |reason| ReplayError::Backend { what: format!("input {index}"), reason };
+            handles.push((ir.id, B::take(tensor).map_err(failed)?));
+        }
+        handles.extend(self.weights::<B, M>(model)?);
+        let device = handles.iter().find_map(|(_, handle)| device_of::<B>(handle)).unwrap_or_default();
+        let mut interpreter = TensorInterpreter::<B>::new(device);
+        for (id, handle) in handles {
+            interpreter.register_tensor_to_device(id, handle);
+        }
+        for (id, data) in &self.constants {
+            interpreter.register_tensor_data_id(*id, data.clone());
+        }
+        let wanted: HashSet<_> = self.outputs.iter().chain(taps).copied().collect();
+        let mut keep = KeepAll(&wanted);
+        for op in &self.operations {
+            let mut op = op.clone();
+            op.visit_mut(&mut keep);
+            interpreter.register_op(op);
+        }
+        let shapes: HashMap<TensorId, TensorIr> = self.tensors();
+        let mut outputs = Values::new();
+        for id in self.outputs.iter().chain(taps) {
+            let ir = TensorIr { status: TensorStatus::ReadOnly, ..shapes[id].clone() };
+            let (shape, dtype) = (ir.shape.as_slice().to_vec(), ir.dtype);
+            outputs.tensors.push((B::put(interpreter.get_tensor(&ir)), shape, dtype));
+        }
+        Ok(outputs)
+    }
+
+    fn check(&self, inputs: &Values) -> Result<(), ReplayError> {
+        if inputs.len() != self.inputs.len() {
+            return Err(ReplayError::Inputs { expected: self.inputs.len(), found: inputs.len() });
+        }
+        for (index, (ir, (_, shape, dtype))) in self.inputs.iter().zip(&inputs.tensors).enumerate() {
+            // Devices have ints and bools of different widths.
+            let kind = |d: &DType| (d.is_float(), d.is_bool());
+            if ir.shape.as_slice() != shape || kind(&ir.dtype) != kind(dtype) {
+                let expected = format!("{:?} {:?}", ir.shape.as_slice(), ir.dtype);
+                return Err(ReplayError::Input { index, expected, found: format!("{shape:?} {dtype:?}") });
+            }
+        }
+        Ok(())
+    }
+
+    /// Every tensor of the trace.
+    fn tensors(&self) -> HashMap<TensorId, TensorIr> {
+        let all = self.operations.iter().flat_map(burn_ir::OperationIr::nodes).chain(&self.inputs);
+        all.map(|t| (t.id, t.clone())).collect()
+    }
+
+    fn weights<B: ReplayBackend, M: Module>(&self, model: &M) -> Result<Vec<(TensorId, HandleKind<B>)>, ReplayError> {
+        let mut weights = Weights { position: Position::default(), found: HashMap::new() };
+        model.valid().materialize().visit(&mut weights);
+        let mut handles = Vec::new();
+        for (id, &param) in &self.param_of {
+            let param = &self.params[param];
+            let path = param.path().to_string();
+            let Some((tensor, shape)) = param.paths.iter().find_map(|p| weights.found.get(p)) else {
+                return Err(ReplayError::Parameter { path, expected: param.shape.clone(), found: Vec::new() });
+            };
+            if *shape != param.shape {
+                return Err(ReplayError::Parameter { path, expected: param.shape.clone(), found: shape.clone() });
+            }
+            let failed = |reason| ReplayError::Backend { what: path.clone(), reason };
+            handles.push((*id, B::take(tensor.clone()).map_err(failed)?));
+        }
+        Ok(handles)
+    }
+}
+
+/// Lets tensors that are wanted at the end live through operations that would reuse them.
+struct KeepAll<'a>(&'a HashSet<TensorId>);
+
+impl IrVisitorMut for KeepAll<'_> {
+    fn visit_tensor_mut(&mut self, tensor: &mut TensorIr) {
+        if tensor.status == TensorStatus::ReadWrite && self.0.contains(&tensor.id) {
+            tensor.status = TensorStatus::ReadOnly;
+        }
+    }
+}
+
+struct Weights {
+    position: Position,
+    found: HashMap<String, (DispatchTensor, Vec<usize>)>,
+}
+
+macro_rules! weight {
+    ($name:ident, $kind:ty) => {
+        fn $name<const D: usize>(&mut self, param: &Param<Tensor<D, $kind>>) {
+            let tensor = param.val();
+            let shape = tensor.dims().to_vec();
+            self.found.insert(self.position.path(), (tensor.into_dispatch(), shape));
+        }
+    };
+}
+
+impl ModuleVisitor for Weights {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    weight!(visit_float, Float);
+    weight!(visit_int, Int);
+    weight!(visit_bool, Bool);
+}

@@ -1,0 +1,467 @@
+//! What each operation does to the axes of its operands: from a [`Trace`] to the groups of its channels.
+
+use super::Trace;
+use super::name::name;
+use super::shape_rules;
+use burn_ir::{
+    ActivationOperationIr as Act, BaseOperationIr as Base, FloatOperationIr as Flt, ModuleOperationIr as Mod,
+    NumericOperationIr as Num, OperationIr, TensorId, TensorIr,
+};
+use pruning_core::graph::{AxisGraph, Dim, Factor, Groups, ParamIndex};
+use std::collections::HashMap;
+
+/// A trace whose channels cannot be grouped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// Nothing is known of an operation that works on channels.
+    #[error(
+        "operation {index} ({operation}), after {near}: no rule says which channels of its operands belong together; \
+         give one with `Rules::with`, or exclude what comes before it"
+    )]
+    NoRule {
+        /// Its place in the trace.
+        index: usize,
+        /// Its name.
+        operation: String,
+        /// The path of the nearest parameter.
+        near: String,
+    },
+}
+
+/// What an operation does to axes, for operations that have no rule of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rule {
+    /// Every entry of the result comes from the entries of the operands at the same place.
+    Elementwise {
+        /// Whether zeros in, zeros out.
+        keeps_zero: bool,
+    },
+    /// It mixes positions of all axes, so nothing of its operands can be removed.
+    Fixed,
+}
+
+/// Rules by names of operations, such as `cross` or the id of a custom operation.
+#[derive(Clone, Debug, Default)]
+pub struct Rules(HashMap<String, Rule>);
+
+impl Rules {
+    /// Those that are built in.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more.
+    #[must_use]
+    pub fn with(mut self, operation: impl Into<String>, rule: Rule) -> Self {
+        self.0.insert(operation.into(), rule);
+        self
+    }
+}
+
+/// Multiply-accumulates of one operation: the product of these axes.
+#[derive(Clone, Debug)]
+pub(crate) struct Contraction {
+    pub(crate) operation: usize,
+    pub(crate) dims: Vec<Dim>,
+}
+
+/// A grouped convolution.
+#[derive(Clone, Debug)]
+pub(crate) struct Grouped {
+    /// Tensor of its weight.
+    pub(crate) weight: TensorId,
+    /// The axis of its groups.
+    pub(crate) groups: Dim,
+}
+
+/// The axes of every tensor of a trace.
+#[derive(Debug)]
+pub(crate) struct Analysis<'a> {
+    pub(crate) trace: &'a Trace,
+    pub(crate) graph: AxisGraph,
+    pub(crate) dims: HashMap<TensorId, Vec<Dim>>,
+    /// The graph's index of a parameter of the trace, once it is used.
+    pub(crate) index: Vec<Option<ParamIndex>>,
+    pub(crate) contractions: Vec<Contraction>,
+    pub(crate) grouped: Vec<Grouped>,
+    /// Positions of even pieces that an axis is cut into: `(tensor, axis)` to their length.
+    pub(crate) chunks: HashMap<(TensorId, usize), usize>,
+    near: HashMap<TensorId, usize>,
+    /// Tensors that are a parameter in another form.
+    forms: HashMap<TensorId, usize>,
+    /// Nothing may be removed: only costs are asked for.
+    costs_only: bool,
+}
+
+impl<'a> Analysis<'a> {
+    /// Follows all operations.
+    pub(crate) fn new(trace: &'a Trace, rules: &Rules) -> Result<Self, GroupError> {
+        Self::run(trace, rules, false)
+    }
+
+    /// The same with every axis fixed, for what products cost.
+    pub(crate) fn costing(trace: &'a Trace) -> Result<Self, GroupError> {
+        Self::run(trace, &Rules::new(), true)
+    }
+
+    fn run(trace: &'a Trace, rules: &Rules, costs_only: bool) -> Result<Self, GroupError> {
+        let mut this = Self {
+            trace,
+            graph: AxisGraph::new(),
+            dims: HashMap::new(),
+            index: vec![None; trace.params.len()],
+            contractions: Vec::new(),
+            grouped: Vec::new(),
+            chunks: shape_rules::chunks(trace),
+            near: HashMap::new(),
+            forms: HashMap::new(),
+            costs_only,
+        };
+        for (index, op) in trace.operations.iter().enumerate() {
+            this.follow(index, op, rules)?;
+        }
+        for id in &trace.outputs {
+            let dims = this.known(*id);
+            dims.iter().for_each(|d| this.graph.pin(d, "an output of the model"));
+        }
+        this.pin_fixed_layers();
+        Ok(this)
+    }
+
+    pub(crate) fn solve(&self, prefer: Factor) -> Groups {
+        self.graph.solve(prefer)
+    }
+
+    fn follow(&mut self, index: usize, op: &OperationIr, rules: &Rules) -> Result<(), GroupError> {
+        let near = op.inputs().find_map(|t| self.trace.param_of.get(&t.id).or_else(|| self.near.get(&t.id)).copied());
+        for out in op.outputs() {
+            self.near.extend(near.map(|param| (out.id, param)));
+        }
+        if let OperationIr::BaseFloat(Base::Reshape(_) | Base::SwapDims(_) | Base::Permute(_) | Base::Cast(_)) = op {
+            let form = op.inputs().find_map(|t| self.weight_of(t.id));
+            self.forms.extend(op.outputs().filter_map(|out| Some((out.id, form?))));
+        }
+        let free = op.inputs().any(|t| self.of(t).iter().any(Dim::is_free));
+        let multiplies = matches!(op, OperationIr::Module(_) | OperationIr::Float(_, Flt::Matmul(_)));
+        let creates = op.inputs().next().is_none();
+        if (free || creates || multiplies) && self.known_rule(index, op) {
+            return Ok(());
+        }
+        // Nothing of its operands can be removed, or a rule of the user's says what happens.
+        let rule = rules.0.get(&name(op)).copied();
+        if free && rule.is_none() {
+            let near = near.map_or("the inputs", |p| self.trace.params[p].path()).to_string();
+            return Err(GroupError::NoRule { index, operation: name(op), near });
+        }
+        match rule {
+            Some(Rule::Elementwise { keeps_zero }) if free => {
+                let operands: Vec<_> = op.inputs().map(|t| self.of(t)).collect();
+                let mut dims = operands[0].clone();
+                for other in &operands[1..] {
+                    dims = self.graph.broadcast(&dims, other, false, "element-wise");
+                }
+                let dims: Vec<_> = dims.iter().map(|d| d.keeping_zero(keeps_zero)).collect();
+                op.outputs().for_each(|out| self.set(out, dims.clone()));
+            }
+            _ => {
+                for t in op.inputs() {
+                    self.of(t).iter().for_each(|d| self.graph.pin(d, "an operation that mixes all positions"));
+                }
+                op.outputs().for_each(|out| self.set_fixed(out));
+            }
+        }
+        Ok(())
+    }
+
+    /// The parameter that a tensor is, as it is or in another form.
+    pub(crate) fn weight_of(&self, id: TensorId) -> Option<usize> {
+        self.trace.param_of.get(&id).or_else(|| self.forms.get(&id)).copied()
+    }
+
+    /// Axes of an operand.
+    pub(crate) fn of(&mut self, tensor: &TensorIr) -> Vec<Dim> {
+        if let Some(dims) = self.dims.get(&tensor.id) {
+            return dims.clone();
+        }
+        let dims = match self.trace.param_of.get(&tensor.id) {
+            Some(&param) if self.trace.params[param].float && !self.costs_only => {
+                let index = *self.index[param].get_or_insert_with(|| self.graph.param(&self.trace.params[param].shape));
+                self.graph.dims(index).to_vec()
+            }
+            // Inputs, constants, and parameters that no one prunes.
+            _ => tensor.shape.as_slice().iter().map(|&s| Dim::Fixed(s)).collect(),
+        };
+        self.dims.insert(tensor.id, dims.clone());
+        dims
+    }
+
+    fn known(&self, id: TensorId) -> Vec<Dim> {
+        self.dims.get(&id).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn set(&mut self, out: &TensorIr, dims: Vec<Dim>) {
+        debug_assert_eq!(dims.iter().map(Dim::len).collect::<Vec<_>>(), out.shape.as_slice(), "axes of a result");
+        self.dims.insert(out.id, dims);
+    }
+
+    pub(crate) fn set_fixed(&mut self, out: &TensorIr) {
+        let dims = out.shape.as_slice().iter().map(|&s| Dim::Fixed(s)).collect();
+        self.set(out, dims);
+    }
+
+    pub(crate) fn pin(&mut self, dims: &[Dim], why: &str) {
+        dims.iter().for_each(|d| self.graph.pin(d, why));
+    }
+
+    /// One result for one operand, entry by entry.
+    pub(crate) fn unary(&mut self, input: &TensorIr, out: &TensorIr, keeps_zero: bool) {
+        let dims = self.of(input).iter().map(|d| d.keeping_zero(keeps_zero)).collect();
+        self.set(out, dims);
+    }
+
+    fn binary(&mut self, lhs: &TensorIr, rhs: &TensorIr, out: &TensorIr, how: Zero, why: &str) {
+        let (a, b) = (self.of(lhs), self.of(rhs));
+        let dims = self.graph.broadcast(&a, &b, how != Zero::Both, why);
+        let lead = dims.len() - a.len();
+        let dims = dims.iter().enumerate().map(|(i, d)| match how {
+            Zero::Both | Zero::Either => d.clone(),
+            Zero::Left => d.keeping_zero(i >= lead && a[i - lead].is_free() && a[i - lead].is_zero()),
+            Zero::Never => d.keeping_zero(false),
+        });
+        let dims = dims.collect();
+        self.set(out, dims);
+    }
+
+    /// A result in which one axis has been summed up or searched through.
+    fn reduce(&mut self, input: &TensorIr, out: &TensorIr, axes: &[usize], sum: bool, why: &str) {
+        let mut dims = self.of(input);
+        for &axis in axes {
+            if !(sum && dims[axis].is_zero()) {
+                self.graph.pin(&dims[axis], why);
+            }
+            dims[axis] = Dim::Fixed(out.shape.as_slice().get(axis).copied().unwrap_or(1));
+        }
+        if out.shape.as_slice().len() == dims.len() {
+            self.set(out, dims);
+        } else {
+            self.set_fixed(out);
+        }
+    }
+
+    /// Every axis is summed up.
+    fn reduce_all(&mut self, input: &TensorIr, out: &TensorIr, sum: bool, why: &str) {
+        let dims = self.of(input);
+        dims.iter().filter(|d| !(sum && d.is_zero())).for_each(|d| self.graph.pin(d, why));
+        self.set_fixed(out);
+    }
+
+    fn known_rule(&mut self, index: usize, op: &OperationIr) -> bool {
+        match op {
+            OperationIr::BaseFloat(op) | OperationIr::BaseInt(op) | OperationIr::BaseBool(op) => self.base(op),
+            OperationIr::NumericFloat(_, op) | OperationIr::NumericInt(_, op) => self.numeric(op),
+            OperationIr::Float(_, op) => self.float(index, op),
+            OperationIr::Module(op) => self.module(index, op),
+            OperationIr::Activation(op) => self.activation(op),
+            OperationIr::Int(_) | OperationIr::Bool(_) => {
+                let inputs: Vec<_> = op.inputs().cloned().collect();
+                let Some(out) = op.outputs().next() else { return false };
+                match &inputs[..] {
+                    [one] => self.unary(one, out, false),
+                    [a, b] => self.binary(a, b, out, Zero::Never, "element-wise"),
+                    _ => return false,
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn numeric(&mut self, op: &Num) -> bool {
+        match op {
+            Num::Add(o) | Num::Sub(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Both, "added to an axis that stays"),
+            Num::Mul(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Either, "multiplied with an axis that stays"),
+            Num::Div(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Left, "divided by an axis that stays"),
+            Num::Rem(o) | Num::Powi(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Never, "element-wise"),
+            Num::Greater(o) | Num::GreaterEqual(o) | Num::Lower(o) | Num::LowerEqual(o) => {
+                self.binary(&o.lhs, &o.rhs, &o.out, Zero::Never, "compared with an axis that stays");
+            }
+            Num::MulScalar(o) | Num::DivScalar(o) | Num::RemScalar(o) => self.unary(&o.lhs, &o.out, true),
+            Num::AddScalar(o) | Num::SubScalar(o) => self.unary(&o.lhs, &o.out, o.rhs.elem::<f64>() == 0.0),
+            Num::PowiScalar(o) => self.unary(&o.lhs, &o.out, o.rhs.elem::<f64>() > 0.0),
+            Num::ClampMin(o) => self.unary(&o.lhs, &o.out, o.rhs.elem::<f64>() <= 0.0),
+            Num::ClampMax(o) => self.unary(&o.lhs, &o.out, o.rhs.elem::<f64>() >= 0.0),
+            Num::Clamp(o) => {
+                self.unary(&o.tensor, &o.out, o.min.elem::<f64>() <= 0.0 && o.max.elem::<f64>() >= 0.0);
+            }
+            Num::GreaterElem(o) | Num::GreaterEqualElem(o) | Num::LowerElem(o) | Num::LowerEqualElem(o) => {
+                self.unary(&o.lhs, &o.out, false);
+            }
+            Num::Abs(o) | Num::Neg(o) | Num::Sign(o) => self.unary(&o.input, &o.out, true),
+            Num::SumDim(o) => self.reduce(&o.input, &o.out, &[o.axis], true, "summed with entries that are not zero"),
+            Num::SumDims(o) => self.reduce(&o.input, &o.out, &o.axes, true, "summed with entries that are not zero"),
+            Num::Sum(o) => self.reduce_all(&o.input, &o.out, true, "summed with entries that are not zero"),
+            Num::MeanDim(o) => self.reduce(&o.input, &o.out, &[o.axis], false, "a mean is taken over it"),
+            Num::Mean(o) => self.reduce_all(&o.input, &o.out, false, "a mean is taken over it"),
+            Num::Max(o) | Num::Min(o) | Num::MaxAbs(o) | Num::Prod(o) => {
+                self.reduce_all(&o.input, &o.out, false, "reduced to one entry");
+            }
+            Num::MaxDim(o)
+            | Num::MinDim(o)
+            | Num::MaxAbsDim(o)
+            | Num::ProdDim(o)
+            | Num::ArgMax(o)
+            | Num::ArgMin(o)
+            | Num::TopK(o)
+            | Num::ArgTopK(o) => self.reduce(&o.input, &o.out, &[o.axis], false, "searched through"),
+            Num::MaxDimWithIndices(o) | Num::MinDimWithIndices(o) => {
+                self.reduce(&o.tensor, &o.out, &[o.dim], false, "searched through");
+                self.reduce(&o.tensor, &o.out_indices, &[o.dim], false, "searched through");
+            }
+            Num::CumSum(o) | Num::CumProd(o) | Num::CumMin(o) | Num::CumMax(o) => {
+                self.reduce(&o.input, &o.out, &[o.axis], false, "accumulated along");
+            }
+            Num::Sort(o) => self.reduce(&o.input, &o.out, &[o.dim], false, "sorted along"),
+            Num::Pad(o) => {
+                let padded: Vec<_> = (0..o.padding.len()).filter(|&i| o.padding[i] != (0, 0)).collect();
+                self.reduce(&o.input, &o.out, &padded, false, "padded");
+            }
+            Num::Full(o) => {
+                let zero = o.value.elem::<f64>() == 0.0;
+                self.create(&o.out, zero);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn float(&mut self, index: usize, op: &Flt) -> bool {
+        match op {
+            Flt::Matmul(o) => self.matmul(index, &o.lhs, &o.rhs, &o.out),
+            Flt::Erf(o)
+            | Flt::Sqrt(o)
+            | Flt::Sin(o)
+            | Flt::Sinh(o)
+            | Flt::Tan(o)
+            | Flt::Tanh(o)
+            | Flt::ArcSin(o)
+            | Flt::ArcTan(o)
+            | Flt::ArcSinh(o)
+            | Flt::ArcTanh(o)
+            | Flt::Round(o)
+            | Flt::Floor(o)
+            | Flt::Ceil(o)
+            | Flt::Trunc(o)
+            | Flt::Log1p(o) => self.unary(&o.input, &o.out, true),
+            Flt::Exp(o)
+            | Flt::Log(o)
+            | Flt::Cos(o)
+            | Flt::Cosh(o)
+            | Flt::ArcCos(o)
+            | Flt::ArcCosh(o)
+            | Flt::Recip(o)
+            | Flt::IsNan(o)
+            | Flt::IsInf(o) => self.unary(&o.input, &o.out, false),
+            Flt::PowfScalar(o) => self.unary(&o.lhs, &o.out, o.rhs.elem::<f64>() > 0.0),
+            Flt::IntoInt(o) => self.unary(&o.input, &o.out, true),
+            Flt::Powf(o) | Flt::ArcTan2(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Never, "element-wise"),
+            Flt::Hypot(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Both, "element-wise"),
+            Flt::Random(o) => self.create(&o.out, false),
+            _ => return false,
+        }
+        true
+    }
+
+    fn activation(&mut self, op: &Act) -> bool {
+        match op {
+            Act::Relu(o) | Act::Gelu(o) => self.unary(&o.input, &o.out, true),
+            Act::LeakyRelu(o) => self.unary(&o.lhs, &o.out, true),
+            Act::PRelu(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Left, "multiplied with an axis that stays"),
+            Act::Sigmoid(o) | Act::LogSigmoid(o) => self.unary(&o.input, &o.out, false),
+            Act::HardSigmoid(o) => self.unary(&o.tensor, &o.out, false),
+            Act::Softmax(o) | Act::LogSoftmax(o) | Act::Softmin(o) => {
+                let mut dims = self.of(&o.input);
+                self.graph.pin(&dims[o.axis], "normalised by a softmax");
+                dims = dims.iter().map(|d| d.keeping_zero(false)).collect();
+                dims[o.axis] = Dim::Fixed(dims[o.axis].len());
+                self.set(&o.out, dims);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Layers of Burn whose code leaves no room for fewer channels.
+    fn pin_fixed_layers(&mut self) {
+        for (param, traced) in self.trace.params.iter().enumerate() {
+            let Some(index) = self.index[param] else { continue };
+            let why = traced.owners.iter().find_map(|(kind, path)| match kind.as_str() {
+                "MultiHeadAttention" => {
+                    let field = traced.path().strip_prefix(path.as_str()).unwrap_or_default().trim_start_matches('.');
+                    let burns = ["query", "key", "value", "output"].iter().any(|f| field.split('.').next() == Some(f));
+                    burns.then_some(
+                        "Burn's MultiHeadAttention needs heads * size == width; \
+                         pruning_burn::nn::MultiHeadAttention does not",
+                    )
+                }
+                "CrossAttention" => Some("the sizes of Burn's CrossAttention are private"),
+                _ => None,
+            });
+            if let Some(why) = why {
+                let dims = self.graph.dims(index).to_vec();
+                self.pin(&dims, why);
+            }
+        }
+    }
+
+    fn base(&mut self, op: &Base) -> bool {
+        self.base_rule(op)
+    }
+
+    fn module(&mut self, index: usize, op: &Mod) -> bool {
+        self.module_rule(index, op)
+    }
+
+    /// A tensor that the code makes, whose size it takes from somewhere.
+    pub(crate) fn create(&mut self, out: &TensorIr, zero: bool) {
+        if self.costs_only {
+            return self.set_fixed(out);
+        }
+        let dims = out.shape.as_slice().iter().map(|&s| self.graph.fresh(s, zero)).collect();
+        self.set(out, dims);
+    }
+
+    /// Axes that agree in two tensors of which `a` or `b` is zero where an entry is removed.
+    pub(crate) fn contract(&mut self, a: &Dim, b: &Dim, why: &str) -> Dim {
+        let joined = self.graph.join(a, b, true, why);
+        if !joined.is_zero() {
+            self.graph.pin(&joined, "summed with entries that are not zero");
+        }
+        joined
+    }
+
+    fn matmul(&mut self, index: usize, lhs: &TensorIr, rhs: &TensorIr, out: &TensorIr) {
+        let (a, b) = (self.of(lhs), self.of(rhs));
+        let (m, k) = (a[a.len() - 2].clone(), a[a.len() - 1].clone());
+        let (l, n) = (b[b.len() - 2].clone(), b[b.len() - 1].clone());
+        let inner = self.contract(&k, &l, "multiplied with an axis that stays");
+        let mut dims =
+            self.graph.broadcast(&a[..a.len() - 2], &b[..b.len() - 2], true, "multiplied with an axis that stays");
+        dims.extend([m, n]);
+        let mut product = dims.clone();
+        product.push(inner);
+        self.contractions.push(Contraction { operation: index, dims: product });
+        self.set(out, dims);
+    }
+}
+
+/// When the result of two operands is zero at a removed position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Zero {
+    Both,
+    Either,
+    Left,
+    Never,
+}

@@ -1,0 +1,212 @@
+//! Which channels of a network belong together: labels on the axes of its tensors, joined by its operations.
+//!
+//! Every position along an axis that may be removed carries a label. An operation joins the labels of its operands
+//! (an addition those at equal positions, a convolution the channels of its input with the columns of its weight), or maps
+//! them (a flattening repeats them, a concatenation appends them). What ends up in one set is removed together, from every
+//! parameter on whose axes it lies: the dependency graph of [DepGraph](https://arxiv.org/abs/2301.12900) (Fang et al. 2023,
+//! section 3.2), kept for each position instead of each layer, so that slices, rolls, shuffles and concatenations need no
+//! cases of their own.
+//!
+//! An axis that an operation splits in two, as attention splits channels into heads, has labels in both factors, and an
+//! entry goes when either factor's does. [`AxisGraph::solve`] decides which of the two is free: whole heads, or the same
+//! positions of every head.
+
+mod labels;
+mod reshape;
+mod solve;
+
+pub use labels::Label;
+use labels::Labels;
+pub use solve::{Factor, Group, Groups, Member, Pinned, Unit};
+use std::sync::Arc;
+
+/// One axis of a tensor.
+#[derive(Clone, Debug)]
+pub enum Dim {
+    /// Nothing of it is removed.
+    Fixed(usize),
+    /// Positions that may be removed.
+    Free {
+        /// The label of each position.
+        labels: Arc<[Label]>,
+        /// Whether an entry at a removed position is zero before it is removed.
+        zero: bool,
+    },
+}
+
+impl Dim {
+    /// Positions along the axis.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Fixed(size) => *size,
+            Self::Free { labels, .. } => labels.len(),
+        }
+    }
+
+    /// Whether the axis has no positions.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether positions may be removed.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        matches!(self, Self::Free { .. })
+    }
+
+    /// Whether entries at removed positions are zero; true where nothing is removed.
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        matches!(self, Self::Fixed(_) | Self::Free { zero: true, .. })
+    }
+
+    /// The same axis after an operation that keeps zeros (`true`) or may not.
+    #[must_use]
+    pub fn keeping_zero(&self, keeps: bool) -> Self {
+        match self {
+            Self::Fixed(size) => Self::Fixed(*size),
+            Self::Free { labels, zero } => Self::Free { labels: labels.clone(), zero: *zero && keeps },
+        }
+    }
+}
+
+/// A parameter in the graph.
+pub type ParamIndex = usize;
+
+/// An axis with several factors, and the axes that they are.
+#[derive(Clone, Debug)]
+pub(crate) struct Split {
+    pub(crate) whole: Arc<[Label]>,
+    /// Labels of each factor, outermost first.
+    pub(crate) factors: Vec<Arc<[Label]>>,
+}
+
+/// Labels of all axes, and what joins them.
+#[derive(Clone, Debug, Default)]
+pub struct AxisGraph {
+    labels: Labels,
+    splits: Vec<Split>,
+    params: Vec<Vec<Dim>>,
+}
+
+impl AxisGraph {
+    /// A graph without parameters.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a parameter, whose axes are all free, and zero where they are removed.
+    pub fn param(&mut self, shape: &[usize]) -> ParamIndex {
+        let dims = shape.iter().map(|&size| self.fresh(size, true)).collect();
+        self.params.push(dims);
+        self.params.len() - 1
+    }
+
+    /// The axes of a parameter.
+    #[must_use]
+    pub fn dims(&self, param: ParamIndex) -> &[Dim] {
+        &self.params[param]
+    }
+
+    /// A new free axis.
+    pub fn fresh(&mut self, size: usize, zero: bool) -> Dim {
+        Dim::Free { labels: self.labels.fresh(size).into(), zero }
+    }
+
+    /// Keeps every position of an axis.
+    pub fn pin(&mut self, dim: &Dim, why: &str) {
+        if let Dim::Free { labels, .. } = dim {
+            let reason = self.labels.reason(why);
+            labels.iter().for_each(|&l| self.labels.pin(l, reason));
+        }
+    }
+
+    /// Keeps one position of an axis.
+    pub fn pin_at(&mut self, dim: &Dim, position: usize, why: &str) {
+        if let Dim::Free { labels, .. } = dim {
+            let reason = self.labels.reason(why);
+            self.labels.pin(labels[position], reason);
+        }
+    }
+
+    /// Joins two axes of one size position by position. The result is zero where both are, unless `product`, when one is
+    /// enough.
+    ///
+    /// # Panics
+    /// The sizes differ.
+    pub fn join(&mut self, a: &Dim, b: &Dim, product: bool, why: &str) -> Dim {
+        assert_eq!(a.len(), b.len(), "{why}: axes of one size");
+        match (a, b) {
+            (Dim::Fixed(size), Dim::Fixed(_)) => Dim::Fixed(*size),
+            (Dim::Free { labels: x, zero: p }, Dim::Free { labels: y, zero: q }) => {
+                if !Arc::ptr_eq(x, y) {
+                    x.iter().zip(y.iter()).for_each(|(&x, &y)| self.labels.join(x, y));
+                }
+                Dim::Free { labels: x.clone(), zero: if product { *p || *q } else { *p && *q } }
+            }
+            (free, Dim::Fixed(size)) | (Dim::Fixed(size), free) => {
+                self.pin(free, why);
+                Dim::Fixed(*size)
+            }
+        }
+    }
+
+    /// The axes of an element-wise result: sizes of one stretch, the others are joined. Missing leading axes count as one.
+    pub fn broadcast(&mut self, a: &[Dim], b: &[Dim], product: bool, why: &str) -> Vec<Dim> {
+        let rank = a.len().max(b.len());
+        let at = |dims: &[Dim], i: usize| {
+            let lead = rank - dims.len();
+            if i < lead { Dim::Fixed(1) } else { dims[i - lead].clone() }
+        };
+        (0..rank)
+            .map(|i| {
+                let (a, b) = (at(a, i), at(b, i));
+                match (a.len(), b.len()) {
+                    (1, 1) => self.join(&a, &b, product, why),
+                    // A single entry that is spread over an axis cannot go. What it is added to is no longer zero.
+                    (1, _) => {
+                        self.pin(&a, why);
+                        b.keeping_zero(product)
+                    }
+                    (_, 1) => {
+                        self.pin(&b, why);
+                        a.keeping_zero(product)
+                    }
+                    _ => self.join(&a, &b, product, why),
+                }
+            })
+            .collect()
+    }
+
+    /// Some positions of an axis, in the given order.
+    #[must_use]
+    pub fn take(&self, dim: &Dim, positions: impl Iterator<Item = usize>) -> Dim {
+        match dim {
+            Dim::Fixed(_) => Dim::Fixed(positions.count()),
+            Dim::Free { labels, zero } => Dim::Free { labels: positions.map(|i| labels[i]).collect(), zero: *zero },
+        }
+    }
+
+    /// Axes one after the other.
+    pub fn concat(&mut self, dims: &[Dim]) -> Dim {
+        if dims.iter().all(|d| !d.is_free()) {
+            return Dim::Fixed(dims.iter().map(Dim::len).sum());
+        }
+        let mut labels = Vec::with_capacity(dims.iter().map(Dim::len).sum());
+        for dim in dims {
+            match dim {
+                Dim::Free { labels: l, .. } => labels.extend_from_slice(l),
+                Dim::Fixed(size) => {
+                    let fixed = self.labels.fresh(*size);
+                    let reason = self.labels.reason("concatenated with an axis that stays");
+                    fixed.iter().for_each(|&l| self.labels.pin(l, reason));
+                    labels.extend(fixed);
+                }
+            }
+        }
+        Dim::Free { labels: labels.into(), zero: dims.iter().all(Dim::is_zero) }
+    }
+}

@@ -1,0 +1,241 @@
+//! From joined labels to groups of units that are removed together.
+
+use super::{AxisGraph, Dim, Label, Labels, ParamIndex, Split};
+use std::collections::{HashMap, HashSet};
+
+/// Which factor of a split axis is free where both could be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Factor {
+    /// The outermost: whole heads, whole groups of a convolution.
+    Outer,
+    /// The innermost: the same positions of every head or group.
+    Inner,
+}
+
+/// An axis of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Member {
+    /// The parameter.
+    pub param: ParamIndex,
+    /// Its axis.
+    pub axis: usize,
+}
+
+/// What goes together: positions along the axes of the group's members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// The set's label.
+    pub label: Label,
+    /// For each member of the group, the positions along it, ascending.
+    pub positions: Vec<Vec<usize>>,
+}
+
+/// Units that lie on the same axes, and so compete with each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The axes, sorted.
+    pub members: Vec<Member>,
+    /// The units, in the order of their first position.
+    pub units: Vec<Unit>,
+    /// Whether the units are factors of a split axis, such as heads.
+    pub split: bool,
+}
+
+/// An axis of a parameter of which nothing can be removed, or not all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// The axis.
+    pub member: Member,
+    /// How many of its positions stay.
+    pub positions: usize,
+    /// Why the first of them does.
+    pub why: String,
+}
+
+/// The dependency graph, solved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Groups {
+    /// Groups, by their first member.
+    pub groups: Vec<Group>,
+    /// What stays, and why, by parameter and axis.
+    pub pinned: Vec<Pinned>,
+    /// The set of each label, for [`set_of`](Self::set_of).
+    sets: Vec<Label>,
+}
+
+impl Groups {
+    /// The set that a label belongs to: [`Unit::label`] of its unit, if it has one.
+    #[must_use]
+    pub fn set_of(&self, label: Label) -> Label {
+        self.sets[label as usize]
+    }
+}
+
+/// Coordinates of an entry of a split axis.
+fn coordinates(split: &Split, entry: usize) -> impl Iterator<Item = Label> + '_ {
+    let mut inner: usize = split.factors.iter().map(|f| f.len()).product();
+    split.factors.iter().map(move |factor| {
+        inner /= factor.len();
+        factor[entry / inner % factor.len()]
+    })
+}
+
+struct Solver {
+    labels: Labels,
+    /// Splits with two free factors or more.
+    open: Vec<usize>,
+}
+
+impl Solver {
+    /// Pins what follows from what is pinned, and joins what is left of a split with its only free factor.
+    fn settle(&mut self, splits: &[Split]) {
+        let mut joined = true;
+        while joined {
+            joined = false;
+            let mut open = std::mem::take(&mut self.open);
+            open.retain(|&s| {
+                self.spread(&splits[s]);
+                let factors = &splits[s].factors;
+                let free: Vec<_> =
+                    (0..factors.len()).filter(|&k| factors[k].iter().any(|&l| self.labels.pinned(l) == 0)).collect();
+                if free.len() > 1 {
+                    return true;
+                }
+                if let [k] = free[..] {
+                    for (entry, &whole) in splits[s].whole.iter().enumerate() {
+                        let factor = coordinates(&splits[s], entry).nth(k);
+                        factor.into_iter().for_each(|f| self.labels.join(whole, f));
+                    }
+                }
+                joined = true;
+                false
+            });
+            self.open = open;
+        }
+    }
+
+    /// An entry that stays keeps its position in every factor; one whose positions all stay does too.
+    fn spread(&mut self, split: &Split) {
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for (entry, &whole) in split.whole.iter().enumerate() {
+                let pinned = self.labels.pinned(whole);
+                if pinned != 0 {
+                    for label in coordinates(split, entry) {
+                        changed |= self.labels.pinned(label) == 0;
+                        self.labels.pin(label, pinned);
+                    }
+                    continue;
+                }
+                let mut reason = 0;
+                let stays = coordinates(split, entry).all(|l| {
+                    reason = self.labels.pinned(l);
+                    reason != 0
+                });
+                if stays {
+                    self.labels.pin(whole, reason);
+                }
+            }
+        }
+    }
+}
+
+impl AxisGraph {
+    /// Solves the graph: which sets of positions can be removed, and what stays.
+    #[must_use]
+    pub fn solve(&self, prefer: Factor) -> Groups {
+        let mut flipped: Vec<usize> = Vec::new();
+        loop {
+            let mut solver = Solver { labels: self.labels.clone(), open: (0..self.splits.len()).collect() };
+            let mut chosen = Vec::new();
+            solver.settle(&self.splits);
+            while let Some(&s) = solver.open.first() {
+                chosen.push(s);
+                let outer = (prefer == Factor::Outer) != flipped.contains(&s);
+                self.choose(&mut solver, s, outer);
+                solver.settle(&self.splits);
+            }
+            let stuck =
+                |s: &usize, solver: &mut Solver| self.splits[*s].whole.iter().all(|&l| solver.labels.pinned(l) != 0);
+            let failed: Vec<_> = chosen.into_iter().filter(|s| !flipped.contains(s) && stuck(s, &mut solver)).collect();
+            if failed.is_empty() {
+                return self.collect(solver.labels);
+            }
+            flipped.extend(failed);
+        }
+    }
+
+    /// Leaves one factor of a split free, the outermost or innermost that still is.
+    fn choose(&self, solver: &mut Solver, s: usize, outer: bool) {
+        let factors = &self.splits[s].factors;
+        let mut free: Vec<_> =
+            (0..factors.len()).filter(|&k| factors[k].iter().any(|&l| solver.labels.pinned(l) == 0)).collect();
+        if outer {
+            free.reverse();
+        }
+        free.pop();
+        let reason = solver.labels.reason("the other factor of a split axis is free");
+        for k in free {
+            factors[k].iter().for_each(|&l| solver.labels.pin(l, reason));
+        }
+    }
+
+    fn collect(&self, mut labels: Labels) -> Groups {
+        let mut unit_of: Vec<u32> = vec![u32::MAX; labels.len()];
+        let mut units: Vec<(Label, Vec<(Member, Vec<usize>)>)> = Vec::new();
+        let mut pinned = Vec::new();
+        for (param, dims) in self.params.iter().enumerate() {
+            for (axis, dim) in dims.iter().enumerate() {
+                let member = Member { param, axis };
+                let Dim::Free { labels: axis_labels, .. } = dim else { continue };
+                let (mut stay, mut why) = (0, 0);
+                for (position, &label) in axis_labels.iter().enumerate() {
+                    let reason = labels.pinned(label);
+                    if reason != 0 {
+                        stay += 1;
+                        why = if why == 0 { reason } else { why };
+                        continue;
+                    }
+                    let root = labels.root(label);
+                    let unit = &mut unit_of[root as usize];
+                    if *unit == u32::MAX {
+                        *unit = units.len() as u32;
+                        units.push((root, Vec::new()));
+                    }
+                    let parts = &mut units[*unit as usize].1;
+                    match parts.last_mut() {
+                        Some((m, positions)) if *m == member => positions.push(position),
+                        _ => parts.push((member, vec![position])),
+                    }
+                }
+                if stay > 0 {
+                    pinned.push(Pinned { member, positions: stay, why: labels.why(why).to_string() });
+                }
+            }
+        }
+        let factors = self.factor_sets(&mut labels);
+        let mut index: HashMap<Vec<Member>, usize> = HashMap::new();
+        let mut groups: Vec<Group> = Vec::new();
+        for (label, parts) in units {
+            let (members, positions): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+            let group = *index.entry(members.clone()).or_insert_with(|| {
+                groups.push(Group { members, units: Vec::new(), split: factors.contains(&label) });
+                groups.len() - 1
+            });
+            groups[group].units.push(Unit { label, positions });
+        }
+        groups.sort_by(|a, b| a.members.cmp(&b.members));
+        let sets = (0..labels.len() as Label).map(|l| labels.root(l)).collect();
+        Groups { groups, pinned, sets }
+    }
+
+    /// Sets that are positions of a factor of a split axis.
+    fn factor_sets(&self, labels: &mut Labels) -> HashSet<Label> {
+        self.splits.iter().flat_map(|s| &s.factors).flat_map(|f| f.iter()).map(|&l| labels.root(l)).collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "solve_tests.rs"]
+mod tests;
