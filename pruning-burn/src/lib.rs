@@ -52,6 +52,8 @@ mod needs;
 mod pruner;
 mod select;
 mod session;
+#[cfg(feature = "trace")]
+pub mod shrink;
 mod snapshot;
 mod store;
 #[cfg(feature = "trace")]

@@ -127,10 +127,7 @@ pub(crate) fn select<M: Module>(
     amounts: &Amounts<'_>,
     inputs: Option<&Inputs>,
 ) -> Result<(Vec<(usize, Bits)>, Report), PruneError> {
-    let needs = recipe.criterion.needs();
-    if needs != Needs::WEIGHT && !inputs.is_some_and(|inputs| inputs.holds(needs)) {
-        return Err(PruneError::MissingInputs { criterion: recipe.criterion.name().to_string(), needs });
-    }
+    needed(recipe, inputs)?;
     let alive = alive(all, selection);
     let scores = score(module, &recipe.criterion, all, selection, &alive, inputs)?;
     let reduction = recipe.reduction.unwrap_or_else(|| recipe.criterion.reduction());
@@ -181,8 +178,17 @@ pub(crate) fn select<M: Module>(
     Ok((masks, report))
 }
 
+/// Checks that all is there that the criterion looks at.
+pub(crate) fn needed(recipe: &Recipe, inputs: Option<&Inputs>) -> Result<(), PruneError> {
+    let needs = recipe.criterion.needs();
+    if needs == Needs::WEIGHT || inputs.is_some_and(|inputs| inputs.holds(needs)) {
+        return Ok(());
+    }
+    Err(PruneError::MissingInputs { criterion: recipe.criterion.name().to_string(), needs })
+}
+
 /// What the targets keep so far; nothing for one that carries no mask yet.
-fn alive(all: &[Layer], selection: &Selection) -> Vec<Option<Bits>> {
+pub(crate) fn alive(all: &[Layer], selection: &Selection) -> Vec<Option<Bits>> {
     let mut carrying = Vec::new();
     let mut masks = Vec::new();
     for (place, target) in selection.targets.iter().enumerate() {
@@ -283,7 +289,8 @@ impl ModuleVisitor for Scoring<'_> {
     }
 }
 
-fn score<M: Module>(
+/// Element scores of the targets, in the memory order of their parameters.
+pub(crate) fn score<M: Module>(
     module: &M,
     criterion: &Configured<dyn Criterion>,
     all: &[Layer],

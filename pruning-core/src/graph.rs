@@ -12,11 +12,13 @@
 //! positions of every head.
 
 mod labels;
+mod plan;
 mod reshape;
 mod solve;
 
 pub use labels::Label;
 use labels::Labels;
+pub use plan::{Cut, FieldChange, GroupCut, PlanError, ShrinkPlan, Totals};
 pub use solve::{Factor, Group, Groups, Member, Pinned, Unit};
 use std::sync::Arc;
 

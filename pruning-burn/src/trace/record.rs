@@ -93,6 +93,8 @@ pub struct Scope {
     outputs: Vec<Option<TensorId>>,
     /// Handles of the outputs, which must not be overwritten before the end.
     kept: Vec<Box<dyn Kept>>,
+    /// Numbers of the outputs, where the forward is run instead of recorded.
+    numbers: Option<Vec<TensorData>>,
 }
 
 trait Kept: std::fmt::Debug {}
@@ -139,8 +141,23 @@ impl Scope {
 
     /// Declares an output.
     pub fn output<const D: usize, K: Identified>(&mut self, tensor: Tensor<D, K>) {
+        if let Some(numbers) = &mut self.numbers {
+            return numbers.push(tensor.into_data());
+        }
         self.outputs.push(id(&tensor));
         self.kept.push(Box::new(tensor));
+    }
+
+    fn on(device: Device, numbers: Option<Vec<TensorData>>) -> Self {
+        Self { device, inputs: Vec::new(), outputs: Vec::new(), kept: Vec::new(), numbers }
+    }
+
+    /// Runs a forward pass on real inputs, in validation mode: the numbers of its outputs.
+    pub(crate) fn run<M: Module>(model: &M, forward: impl FnOnce(&M, &mut Self)) -> Vec<TensorData> {
+        let device = model.devices().into_iter().next().unwrap_or_default().without_autodiff();
+        let mut scope = Self::on(device, Some(Vec::new()));
+        forward(&model.valid(), &mut scope);
+        scope.numbers.unwrap_or_default()
     }
 
     /// The device on which everything is recorded, for tensors that the traced function makes itself.
@@ -165,8 +182,7 @@ impl Trace {
                 let mut place =
                     Place { device: device.clone(), position: Position::default(), params: Params::default() };
                 let model = model.map(&mut place).to_device(&device);
-                let mut scope =
-                    Scope { device: device.clone(), inputs: Vec::new(), outputs: Vec::new(), kept: Vec::new() };
+                let mut scope = Scope::on(device.clone(), None);
                 forward(&model, &mut scope);
                 let mut unique: Vec<_> = scope.outputs.iter().flatten().copied().collect();
                 unique.sort();
@@ -220,14 +236,6 @@ impl Trace {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.operations.is_empty()
-    }
-
-    /// The shape of a tensor that an operation makes, and a parameter's, an input's or a constant's.
-    pub(crate) fn shapes(&self) -> HashMap<TensorId, Vec<usize>> {
-        let all = self.operations.iter().flat_map(OperationIr::nodes);
-        let mut shapes: HashMap<_, _> = all.map(|t| (t.id, t.shape.as_slice().to_vec())).collect();
-        shapes.extend(self.inputs.iter().map(|t| (t.id, t.shape.as_slice().to_vec())));
-        shapes
     }
 }
 

@@ -92,6 +92,7 @@ pub(crate) struct Analysis<'a> {
     near: HashMap<TensorId, usize>,
     /// Tensors that are a parameter in another form.
     forms: HashMap<TensorId, usize>,
+    users: HashMap<usize, Vec<String>>,
     /// Nothing may be removed: only costs are asked for.
     costs_only: bool,
 }
@@ -118,6 +119,7 @@ impl<'a> Analysis<'a> {
             chunks: shape_rules::chunks(trace),
             near: HashMap::new(),
             forms: HashMap::new(),
+            users: HashMap::new(),
             costs_only,
         };
         for (index, op) in trace.operations.iter().enumerate() {
@@ -129,6 +131,41 @@ impl<'a> Analysis<'a> {
         }
         this.pin_fixed_layers();
         Ok(this)
+    }
+
+    /// Names of the operations that use a parameter.
+    pub(crate) fn users(&self, param: usize) -> Vec<String> {
+        self.users.get(&param).cloned().unwrap_or_default()
+    }
+
+    /// Into how many groups a group norm splits the channels that a scale belongs to.
+    pub(crate) fn norm_groups(&self, scale: usize) -> Option<usize> {
+        // The last change of shape before the scale: from groups back to channels.
+        let mut groups = None;
+        for op in &self.trace.operations {
+            if op.inputs().any(|t| self.weight_of(t.id) == Some(scale)) {
+                return groups;
+            }
+            if let OperationIr::BaseFloat(Base::Reshape(o)) = op
+                && o.input.shape.as_slice().len() == 3
+            {
+                groups = Some(o.input.shape.as_slice()[1]);
+            }
+        }
+        None
+    }
+
+    /// Into how many heads the attention at `path` splits its queries.
+    pub(crate) fn heads_of(&self, path: &str) -> Option<usize> {
+        let weight = if path.is_empty() { "q.weight".to_string() } else { format!("{path}.q.weight") };
+        let param = self.trace.params.iter().position(|p| p.paths.contains(&weight))?;
+        self.trace.operations.iter().find_map(|op| match op {
+            OperationIr::BaseFloat(Base::Reshape(o)) if self.near.get(&o.out.id) == Some(&param) => {
+                let shape = o.out.shape.as_slice();
+                (shape.len() == 4).then(|| shape[2])
+            }
+            _ => None,
+        })
     }
 
     pub(crate) fn solve(&self, prefer: Factor) -> Groups {
@@ -143,6 +180,15 @@ impl<'a> Analysis<'a> {
         if let OperationIr::BaseFloat(Base::Reshape(_) | Base::SwapDims(_) | Base::Permute(_) | Base::Cast(_)) = op {
             let form = op.inputs().find_map(|t| self.weight_of(t.id));
             self.forms.extend(op.outputs().filter_map(|out| Some((out.id, form?))));
+        }
+        if !self.costs_only {
+            let params: Vec<_> = op.inputs().filter_map(|t| self.weight_of(t.id)).collect();
+            for param in params {
+                let (users, name) = (self.users.entry(param).or_default(), name(op));
+                if name != "reshape" && !users.contains(&name) {
+                    users.push(name);
+                }
+            }
         }
         let free = op.inputs().any(|t| self.of(t).iter().any(Dim::is_free));
         let multiplies = matches!(op, OperationIr::Module(_) | OperationIr::Float(_, Flt::Matmul(_)));

@@ -1,0 +1,52 @@
+//! Removing channels and heads for good: plan, inspect, apply, verify.
+//!
+//! ```
+//! use burn::{module::Module, nn::{Linear, LinearConfig}, tensor::{Device, Tensor, activation::relu}};
+//! use pruning_burn::shrink::{self, Fields, Shrinker, verify};
+//! use pruning_burn::trace::{Scope, Trace};
+//! use pruning_burn::{Plugins, Pruner};
+//! # use {pruning_allocation as _, pruning_magnitude as _};
+//!
+//! #[derive(Module, Debug)]
+//! struct Mlp { fc1: Linear, fc2: Linear }
+//!
+//! let device = Device::flex();
+//! let mut model = Mlp { fc1: LinearConfig::new(8, 16).init(&device), fc2: LinearConfig::new(16, 4).init(&device) };
+//! let x = Tensor::<2>::ones([1, 8], &device);
+//! let forward = |model: &Mlp, scope: &mut Scope| {
+//!     let x = scope.input(&x);
+//!     scope.output(model.fc2.forward(relu(model.fc1.forward(x))));
+//! };
+//!
+//! let trace = Trace::record(&model, forward)?;
+//! let recipe = "criterion = \"magnitude\"\ngranularity = \"channel\"\nsparsity = 0.5";
+//! let plan = Shrinker::new(&Pruner::from_toml(recipe, &Plugins::linked())?).plan(&model, &trace)?;
+//! println!("{plan}");
+//!
+//! let mut masked = model.clone();
+//! shrink::mask(&plan, &mut masked)?;                           // the same, with the channels still there
+//! shrink::apply(&plan, &mut model, |_: &mut Mlp, _: &mut Fields| {}, forward)?;
+//! assert_eq!(model.fc1.weight.dims(), [8, 8]);
+//! assert!(verify(&masked, &model, forward)?.max_abs < 1e-6);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod apply;
+mod error;
+mod fields;
+mod groups;
+mod mask;
+mod optimizer;
+mod plan;
+mod score;
+mod verify;
+
+pub use apply::apply;
+pub use error::ShrinkError;
+pub use fields::Fields;
+pub use groups::{AxisOf, ChannelGroup, ChannelGroups};
+pub use mask::mask;
+pub use optimizer::cut_optimizer;
+pub use plan::{RoundTo, Shrinker, Target};
+pub use pruning_core::graph::{Cut, Factor, FieldChange, GroupCut, PlanError, ShrinkPlan, Totals};
+pub use verify::{Difference, verify};

@@ -1,0 +1,124 @@
+//! Why a model was not made smaller: [`ShrinkError`].
+
+use crate::PruneError;
+use crate::trace::{GroupError, TraceError};
+use pruning_core::AllocationError;
+use pruning_core::graph::PlanError;
+
+/// Why no plan could be made, or not be applied. Model and files are what they were.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShrinkError {
+    /// The channels of the trace cannot be grouped.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// The forward cannot be recorded.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// The recipe does not fit the model, or a score cannot be had.
+    #[error(transparent)]
+    Prune(#[from] PruneError),
+    /// The budget cannot be shared out.
+    #[error(transparent)]
+    Allocation(#[from] AllocationError),
+    /// The plan makes no sense.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The granularity is not one that can be removed.
+    #[error("granularity {granularity} leaves shapes as they are: only channels and heads can be removed")]
+    Granularity {
+        /// Of the recipe.
+        granularity: String,
+    },
+    /// A parameter is named as a target whose channels cannot go.
+    #[error("{path}: its channels cannot be removed: {why}")]
+    Fixed {
+        /// The parameter.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// No group of channels is left to choose from.
+    #[error("no channels can be removed: {why}")]
+    NothingToRemove {
+        /// What is in the way.
+        why: String,
+    },
+    /// Heads of another size than the recipe says.
+    #[error("{path}: its heads have {found} channels, and the recipe says {expected}")]
+    HeadSize {
+        /// The parameter.
+        path: String,
+        /// Of the recipe.
+        expected: usize,
+        /// Of the trace.
+        found: usize,
+    },
+    /// No multiple fits.
+    #[error(
+        "{path}: none of the multiples of {multiple} is between the {least} channels that must stay and the {units} there are"
+    )]
+    RoundTo {
+        /// The group.
+        path: String,
+        /// Of what.
+        multiple: usize,
+        /// Least that must stay.
+        least: usize,
+        /// Channels in all.
+        units: usize,
+    },
+    /// A target that no sparsity reaches.
+    #[error("{what} can be brought down to {reachable:.4} of what they are, not to {asked:.4}")]
+    Unreachable {
+        /// Parameters or MACs.
+        what: &'static str,
+        /// The fraction asked.
+        asked: f64,
+        /// The smallest that can be had.
+        reachable: f64,
+    },
+    /// A number that is no fraction.
+    #[error("a target of {value} is no fraction of what there is: it must be above 0 and at most 1")]
+    Fraction {
+        /// The number.
+        value: f64,
+    },
+    /// The plan is for another model.
+    #[error("{path}: the plan is for a parameter of shape {expected:?}, the model has {found:?}")]
+    OtherModel {
+        /// The parameter.
+        path: String,
+        /// Of the plan.
+        expected: Vec<usize>,
+        /// Of the model; empty if it has none.
+        found: Vec<usize>,
+    },
+    /// Fields were not set.
+    #[error(
+        "sizes outside of the parameters were not set: {}; take each from `Fields` in the function given to `apply`",
+        .fields.join(", ")
+    )]
+    MissingSetter {
+        /// Path and new value of each.
+        fields: Vec<String>,
+    },
+    /// Masks would be lost.
+    #[error("{path}: carries a mask that is not the plan's; fold it in with `finish`, or take it off with `undo`")]
+    Masked {
+        /// The parameter.
+        path: String,
+    },
+    /// The state of an optimizer cannot be cut.
+    #[error("the state of the optimizer cannot be cut: {reason}")]
+    State {
+        /// What the store says.
+        reason: String,
+    },
+    /// The smaller model does something else than planned.
+    #[error("the smaller model does not run as planned: {reason}; does its code have sizes written down?")]
+    Broken {
+        /// What is different.
+        reason: String,
+    },
+}

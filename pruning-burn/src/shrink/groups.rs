@@ -1,0 +1,221 @@
+//! The channels of a model that belong together, with names: [`ChannelGroups`].
+
+use crate::trace::{Analysis, GroupError, Rules, Trace};
+use pruning_core::graph::{Dim, Factor, FieldChange, Group, Groups, Totals};
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+
+/// An axis of a parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AxisOf {
+    /// The parameter.
+    pub path: String,
+    /// Its axis.
+    pub axis: usize,
+    /// Operations that use the parameter.
+    pub operations: Vec<String>,
+}
+
+impl fmt::Display for AxisOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]", self.path, self.axis)?;
+        if self.operations.is_empty() { Ok(()) } else { write!(f, " ({})", self.operations.join(", ")) }
+    }
+}
+
+/// Channels that are removed together from every axis they lie on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelGroup {
+    /// The axes.
+    pub axes: Vec<AxisOf>,
+    /// Positions of each unit along each axis.
+    pub units: Vec<Vec<Vec<usize>>>,
+    /// Whether a unit is a part of a split axis, such as a head.
+    pub split: bool,
+}
+
+/// All groups of a trace, and what stays.
+#[derive(Clone, Debug)]
+pub struct ChannelGroups {
+    /// The groups.
+    pub groups: Vec<ChannelGroup>,
+    /// Axes of which something stays, and why.
+    pub fixed: Vec<(AxisOf, String)>,
+}
+
+impl fmt::Display for ChannelGroups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for group in &self.groups {
+            let size = group.units.first().map_or(0, |u| u[0].len());
+            write!(f, "{} units", group.units.len())?;
+            if size > 1 {
+                write!(f, " of {size}")?;
+            }
+            writeln!(f, ":")?;
+            group.axes.iter().try_for_each(|axis| writeln!(f, "  {axis}"))?;
+        }
+        for (axis, why) in &self.fixed {
+            writeln!(f, "stays: {axis}: {why}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A solved trace.
+#[derive(Debug)]
+pub(crate) struct Solved<'a> {
+    pub(crate) analysis: Analysis<'a>,
+    pub(crate) groups: Groups,
+    /// The trace's parameter for each of the graph.
+    pub(crate) params: Vec<usize>,
+}
+
+impl<'a> Solved<'a> {
+    pub(crate) fn new(trace: &'a Trace, rules: &Rules, prefer: Factor) -> Result<Self, GroupError> {
+        let analysis = Analysis::new(trace, rules)?;
+        let mut groups = analysis.solve(prefer);
+        // One unit is all there is of its axes.
+        groups.groups.retain(|g| g.units.len() > 1);
+        let mut params: Vec<_> = analysis.index.iter().enumerate().filter_map(|(p, i)| Some(((*i)?, p))).collect();
+        params.sort_unstable();
+        let params = params.into_iter().map(|(_, p)| p).collect();
+        Ok(Self { analysis, groups, params })
+    }
+
+    pub(crate) fn path(&self, param: usize) -> &str {
+        self.analysis.trace.params[self.params[param]].path()
+    }
+
+    pub(crate) fn axis(&self, param: usize, axis: usize) -> AxisOf {
+        let operations = self.analysis.users(self.params[param]);
+        AxisOf { path: self.path(param).to_string(), axis, operations }
+    }
+
+    /// What is left if these sets are removed.
+    pub(crate) fn totals(&self, removed: &HashSet<u32>) -> Totals {
+        let left = |dim: &Dim| match dim {
+            Dim::Fixed(size) => *size as u64,
+            Dim::Free { labels, .. } if removed.is_empty() => labels.len() as u64,
+            Dim::Free { labels, .. } => {
+                labels.iter().filter(|&&l| !removed.contains(&self.groups.set_of(l))).count() as u64
+            }
+        };
+        let trace = self.analysis.trace;
+        let parameters = trace.params.iter().enumerate().filter(|(_, p)| p.float && !p.is_buffer()).map(|(i, p)| {
+            match self.analysis.index[i] {
+                Some(index) => self.analysis.graph.dims(index).iter().map(left).product::<u64>(),
+                None => p.shape.iter().map(|&s| s as u64).product(),
+            }
+        });
+        let macs = self.analysis.contractions.iter().map(|c| c.dims.iter().map(left).product::<u64>());
+        Totals { parameters: parameters.sum(), macs: macs.sum() }
+    }
+
+    /// Fields that change if these sets are removed.
+    pub(crate) fn fields(&self, removed: &HashSet<u32>) -> Vec<FieldChange> {
+        let left = |dim: &Dim| match dim {
+            Dim::Fixed(size) => *size,
+            Dim::Free { labels, .. } => labels.iter().filter(|&&l| !removed.contains(&self.groups.set_of(l))).count(),
+        };
+        let trace = self.analysis.trace;
+        let mut fields = BTreeMap::new();
+        let owner = |path: &str| path.rsplit_once('.').map_or(String::new(), |(owner, _)| format!("{owner}."));
+        for grouped in &self.analysis.grouped {
+            let Some(param) = self.analysis.weight_of(grouped.weight) else { continue };
+            if left(&grouped.groups) < grouped.groups.len() {
+                fields.insert(format!("{}groups", owner(trace.params[param].path())), left(&grouped.groups));
+            }
+        }
+        for (param, traced) in trace.params.iter().enumerate() {
+            let Some(dims) = self.analysis.index[param].map(|i| self.analysis.graph.dims(i)) else { continue };
+            let shrinks = |axis: usize| dims.get(axis).is_some_and(|d| left(d) < d.len());
+            let own = owner(traced.path());
+            match traced.kind() {
+                "InstanceNorm" if shrinks(0) => {
+                    fields.insert(format!("{own}num_channels"), left(&dims[0]));
+                }
+                "GroupNorm" if shrinks(0) => {
+                    fields.insert(format!("{own}num_channels"), left(&dims[0]));
+                    if let Some(groups) = self.analysis.norm_groups(param) {
+                        // Whole groups go, so those that are left are as large as before.
+                        fields.insert(format!("{own}num_groups"), groups * left(&dims[0]) / dims[0].len());
+                    }
+                }
+                _ => {}
+            }
+            let recurrent = ["Lstm", "Gru", "Rnn"];
+            for (kind, path) in &traced.owners {
+                let hidden = traced.path().ends_with(".hidden_transform.weight") && recurrent.contains(&kind.as_str());
+                let separator = if path.is_empty() { "" } else { "." };
+                if hidden && shrinks(0) {
+                    fields.insert(format!("{path}{separator}d_hidden"), left(&dims[0]));
+                }
+                if hidden
+                    && shrinks(0)
+                    && let Some(both) = self.bidirectional(traced, path)
+                {
+                    fields.insert(both, left(&dims[0]));
+                }
+                if kind == "MultiHeadAttention" && traced.path().ends_with(".q.weight") {
+                    self.attention_fields(path, dims, removed, &mut fields);
+                }
+            }
+        }
+        fields.into_iter().map(|(path, value)| FieldChange { path, value }).collect()
+    }
+
+    /// The field of the bidirectional layer around a recurrent one.
+    fn bidirectional(&self, traced: &crate::trace::Traced, inner: &str) -> Option<String> {
+        let kinds = ["BiLstm", "BiGru", "BiRnn"];
+        let (_, path) =
+            traced.owners.iter().find(|(k, p)| kinds.contains(&k.as_str()) && inner.starts_with(p.as_str()))?;
+        let separator = if path.is_empty() { "" } else { "." };
+        Some(format!("{path}{separator}d_hidden"))
+    }
+
+    /// Head sizes of our own attention.
+    fn attention_fields(
+        &self,
+        path: &str,
+        queries: &[Dim],
+        removed: &HashSet<u32>,
+        fields: &mut BTreeMap<String, usize>,
+    ) {
+        let Some(Dim::Free { labels, .. }) = queries.get(1) else { return };
+        let Some(heads) = self.analysis.heads_of(path) else { return };
+        let size = labels.len() / heads.max(1);
+        let gone = |l: &u32| removed.contains(&self.groups.set_of(*l));
+        let whole = labels.chunks(size.max(1)).all(|head| head.iter().all(gone) || !head.iter().any(gone));
+        let separator = if path.is_empty() { "" } else { "." };
+        if !whole {
+            let left = labels.iter().filter(|l| !gone(l)).count();
+            fields.insert(format!("{path}{separator}d_k"), left / heads.max(1));
+        }
+    }
+
+    /// The public form.
+    pub(crate) fn named(&self) -> ChannelGroups {
+        let groups = self.groups.groups.iter().map(|g| self.named_group(g)).collect();
+        let fixed = self.groups.pinned.iter().map(|p| (self.axis(p.member.param, p.member.axis), p.why.clone()));
+        ChannelGroups { groups, fixed: fixed.collect() }
+    }
+
+    fn named_group(&self, group: &Group) -> ChannelGroup {
+        ChannelGroup {
+            axes: group.members.iter().map(|m| self.axis(m.param, m.axis)).collect(),
+            units: group.units.iter().map(|u| u.positions.clone()).collect(),
+            split: group.split,
+        }
+    }
+}
+
+impl Trace {
+    /// Channels that belong together; of a split axis the heads ([`Factor::Outer`]) or the positions in each
+    /// ([`Factor::Inner`]).
+    ///
+    /// # Errors
+    /// An operation without a rule.
+    pub fn groups(&self, prefer: Factor, rules: &Rules) -> Result<ChannelGroups, GroupError> {
+        Ok(Solved::new(self, rules, prefer)?.named())
+    }
+}

@@ -1,0 +1,82 @@
+//! A plan as masks: the model computes what the smaller one will, with everything still there.
+
+use super::ShrinkError;
+use crate::PruneError;
+use crate::attach::{attach_masks, update_masks};
+use crate::layers::{Layer, layers, names};
+use burn::module::Module;
+use pruning_core::graph::{Cut, ShrinkPlan};
+use pruning_core::{Bits, Mask, MaskSet, Report};
+
+/// What a cut keeps of the elements, in memory order.
+pub(crate) fn kept_elements(cut: &Cut) -> Bits {
+    let len: usize = cut.shape.iter().product();
+    let mut keep = vec![true; len];
+    for (&axis, positions) in &cut.keep {
+        let inner: usize = cut.shape[axis + 1..].iter().product();
+        let mut stays = vec![false; cut.shape[axis]];
+        positions.iter().for_each(|&p| stays[p] = true);
+        for (row, run) in keep.chunks_exact_mut(inner.max(1)).enumerate() {
+            if !stays[row % cut.shape[axis]] {
+                run.fill(false);
+            }
+        }
+    }
+    Bits::from_bools(&keep)
+}
+
+/// The layer that a cut is for, which must have its shape.
+pub(crate) fn layer_of<'a>(all: &'a [Layer], path: &str, cut: &Cut) -> Result<&'a Layer, ShrinkError> {
+    let found = all.iter().find(|l| names(l).any(|n| n == path));
+    match found.filter(|l| l.shape == cut.shape) {
+        Some(layer) => Ok(layer),
+        None => Err(ShrinkError::OtherModel {
+            path: path.to_string(),
+            expected: cut.shape.clone(),
+            found: found.map(|l| l.shape.clone()).unwrap_or_default(),
+        }),
+    }
+}
+
+/// Attaches the plan as masks, or tightens those that are attached: the model computes what the smaller one will, and can be
+/// trained on before its channels go.
+///
+/// Every weight of a removed unit is masked, on the side that makes it and on the side that reads it. Running statistics are
+/// left alone.
+///
+/// # Errors
+/// The plan is for another model, or a parameter carries another reparameterization.
+pub fn mask<M: Module>(plan: &ShrinkPlan, model: &mut M) -> Result<Report, ShrinkError> {
+    plan.check()?;
+    let all = layers(model);
+    let (mut fresh, mut update) = (Vec::new(), Vec::new());
+    for (path, cut) in &plan.parameters {
+        let layer = layer_of(&all, path, cut)?;
+        // Statistics of a channel whose scale and shift are zero do not matter.
+        if layer.buffer {
+            continue;
+        }
+        let mask = Mask::new(cut.shape.clone(), kept_elements(cut)).map_err(PruneError::from)?;
+        let list = if layer.keep.is_some() { &mut update } else { &mut fresh };
+        list.push((layer.path.clone(), mask));
+    }
+    let set = |masks: Vec<(String, Mask)>| MaskSet::new(masks).map_err(PruneError::from);
+    let mut masked = model.clone();
+    let mut attached = None;
+    if !update.is_empty() {
+        let mut both = Vec::new();
+        for (path, mask) in update {
+            let mut bits = mask.bits().clone();
+            if let Some(old) = crate::masks(model).get(&path) {
+                bits.intersect(old.bits());
+            }
+            both.push((path, Mask::new(mask.shape().to_vec(), bits).map_err(PruneError::from)?));
+        }
+        attached = Some(update_masks(&mut masked, &set(both)?)?);
+    }
+    if !fresh.is_empty() {
+        attached = Some(attach_masks(&mut masked, &set(fresh)?)?);
+    }
+    *model = masked;
+    Ok(attached.unwrap_or_default())
+}
