@@ -3,7 +3,7 @@
 use crate::Needs;
 use crate::layers::{Position, layers};
 use crate::snapshot::Snapshot;
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use std::any::Any;
@@ -127,7 +127,8 @@ impl Inputs {
 
     /// The flow of the network: the gradient of the summed `output` of a copy whose every parameter is replaced by its absolute value.
     ///
-    /// The closure feeds an input of ones, and needs no data (Tanaka et al. 2020, arXiv:2006.05467, section 6).
+    /// The closure feeds an input of ones, and needs no data (Tanaka et al. 2020, arXiv:2006.05467, section 6). Layers behave as
+    /// at inference: a batch norm takes its running statistics, since an input of ones has none of its own, and nothing drops out.
     ///
     /// # Errors
     /// A model that is not on an autodiff device, or an output without gradients.
@@ -341,5 +342,13 @@ impl ModuleMapper for Shift<'_> {
         });
         self.made.insert(id, Box::new(param.base()));
         param
+    }
+
+    fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
+        match self.by {
+            // The statistics of one example of ones would be those of a constant, which lets no flow through.
+            By::Absolute => flag.with_value(false),
+            By::Nothing | By::Along(..) => flag,
+        }
     }
 }

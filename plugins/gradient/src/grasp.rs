@@ -29,7 +29,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// # Compatible implementations
 /// The authors' code, which takes `-w (H g)` and removes the highest. There the product comes from second derivatives, here from
-/// a difference of gradients. Their temperature of 200 on the logits is part of the loss: divide in your closure.
+/// a difference of gradients; there `g` is that of the weights of linear layers and convolutions, here that of every parameter,
+/// biases and norms included. Their temperature of 200 on the logits is part of the loss: divide in your closure.
 ///
 /// # Errors
 /// An input is missing.

@@ -29,7 +29,8 @@ use serde::{Deserialize, Serialize};
 /// ```
 ///
 /// # Compatible implementations
-/// The authors' code: 100 rounds, exponential, over the whole model.
+/// The authors' code: 100 rounds, exponential, over the whole model. As there a batch norm takes its running statistics; there the
+/// running mean too is made positive, which at initialization, where it is zero, is the same.
 ///
 /// # Errors
 /// An input is missing.
