@@ -1,0 +1,190 @@
+//! Known answers for every criterion, from the formulas of the papers by torch: see `vectors/criteria.py`.
+//!
+//! The scores are read where a pruning ranks them, by an allocator that writes them down.
+
+use burn::module::Module;
+use burn::nn::LinearConfig;
+use burn::tensor::Device;
+use given::{Cnn, Given, Mlp};
+use pruning_burn::{
+    AllocationError, Allocator, Criterion, Inputs, LayerUnits, Plugin, Pruner, Recipe, register_allocator,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[path = "criteria/given.rs"]
+mod given;
+
+type Layers = BTreeMap<String, Vec<f64>>;
+
+thread_local! {
+    static SEEN: RefCell<Layers> = RefCell::default();
+}
+
+/// Writes the scores down, and keeps what comes first.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Recorder {}
+
+impl Plugin for Recorder {
+    const NAME: &'static str = "test.recorder";
+    const SUMMARY: &'static str = "Writes the scores down.";
+}
+
+impl Allocator for Recorder {
+    fn allocate(&self, layers: &[LayerUnits<'_>], keep: usize) -> Result<Vec<usize>, AllocationError> {
+        let scores = |layer: &LayerUnits<'_>| -> Vec<f64> {
+            let (layout, cols) = (layer.layout, layer.layout.cols());
+            // Elements come in the order of memory, and there is one for each place in the matrix.
+            let unit = |i: usize| if layer.units() == layout.len() { layout.flat(i / cols, i % cols) } else { i };
+            (0..layer.units()).map(|i| f64::from(layer.scores.score(unit(i)))).collect()
+        };
+        SEEN.set(layers.iter().map(|layer| (layer.path.to_string(), scores(layer))).collect());
+        let mut left = keep - layers.iter().map(|l| l.least).sum::<usize>();
+        let count = |layer: &LayerUnits<'_>| {
+            let more = left.min(layer.alive() - layer.least);
+            left -= more;
+            layer.least + more
+        };
+        Ok(layers.iter().map(count).collect())
+    }
+}
+
+register_allocator!(Recorder);
+
+/// The scores of a pruning.
+fn scores<M: Module>(model: &M, criterion: &Value, granularity: Value, include: &[&String], inputs: &Inputs) -> Layers {
+    let recipe = json!({
+        "criterion": criterion,
+        "granularity": granularity,
+        "allocator": Recorder::NAME,
+        "target": { "include": include },
+        "sparsity": 0.5,
+    });
+    let pruner = Recipe::from_value(recipe, &pruning_plugins::all()).map(Pruner::from).unwrap();
+    pruner.prune_with(&mut model.clone(), inputs).unwrap();
+    SEEN.take()
+}
+
+/// Scores of one criterion.
+#[derive(Deserialize)]
+struct Case {
+    model: String,
+    criterion: Value,
+    granularity: String,
+    scores: Layers,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Given(Given),
+    Case(Case),
+}
+
+fn lines() -> (Vec<Given>, Vec<Case>) {
+    let lines: Vec<Line> = serde_json::from_str(include_str!("../vectors/criteria.json")).unwrap();
+    let (mut given, mut cases) = (Vec::new(), Vec::new());
+    for line in lines {
+        match line {
+            Line::Given(model) => given.push(model),
+            Line::Case(case) => cases.push(case),
+        }
+    }
+    (given, cases)
+}
+
+/// Greatest deviation, as a part of the largest score of the layer, be it a unit's or an element's: signed scores of a unit may
+/// cancel, as those of movement do below a batch norm.
+fn tolerance(criterion: &str) -> f64 {
+    match criterion {
+        // A central difference stands for the Hessian product.
+        "grasp" => 2e-3,
+        _ => 1e-5,
+    }
+}
+
+fn compare<M: Module>(model: &M, case: &Case, elements: &Case, inputs: &Inputs) {
+    let granularity = match case.granularity.as_str() {
+        "input" => json!({ "kind": "channel", "axis": "input" }),
+        "block" => json!({ "kind": "block", "rows": 2, "cols": 3 }),
+        other => json!(other),
+    };
+    let include: Vec<_> = case.scores.keys().collect();
+    let found = scores(model, &case.criterion, granularity, &include, inputs);
+    let about = format!("{} {} {}", case.model, case.criterion, case.granularity);
+    assert!(found.keys().eq(case.scores.keys()), "{about}");
+    for (path, expected) in &case.scores {
+        let found = &found[path];
+        assert_eq!(found.len(), expected.len(), "{about} {path}");
+        let largest = expected.iter().chain(&elements.scores[path]).fold(0.0f64, |max, v| max.max(v.abs()));
+        for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+            let off = (found - expected).abs() / largest;
+            let allowed = tolerance(case.criterion["name"].as_str().unwrap());
+            assert!(off <= allowed, "{about} {path}: score {i} is {found}, expected {expected}, off by {off:e}");
+        }
+    }
+}
+
+pub(crate) fn every_criterion_is_its_formula(device: &Device) {
+    let device = device.clone().autodiff();
+    let (models, cases) = lines();
+    assert_eq!((models.len(), cases.len()), (3, 178));
+    for given in &models {
+        let cases = || {
+            let cases = cases.iter().filter(|case| case.model == given.model);
+            // The elements of a criterion come before its units.
+            cases.scan(None, |elements, case| {
+                *elements = if case.granularity == "element" { Some(case) } else { *elements };
+                elements.map(|elements| (case, elements))
+            })
+        };
+        assert!(cases().count() > 50, "{}", given.model);
+        if given.has_images() {
+            let (model, inputs) = Cnn::new(given, &device);
+            cases().for_each(|(case, elements)| compare(&model, case, elements, &inputs));
+        } else {
+            let (model, inputs) = Mlp::new(given, &device);
+            cases().for_each(|(case, elements)| compare(&model, case, elements, &inputs));
+        }
+    }
+    // A criterion without known answers is not done. Random scores have none: they have a test of their own.
+    let answered = cases.iter().map(|case| case.criterion["name"].as_str().unwrap());
+    let answered: BTreeSet<_> = answered.chain(["random"]).collect();
+    let plugins = pruning_plugins::all();
+    // A name with a dot is a test's own.
+    let names = plugins.of_kind::<dyn Criterion>().map(|entry| entry.name()).filter(|name| !name.contains('.'));
+    assert_eq!(answered, names.collect::<BTreeSet<_>>());
+}
+
+pub(crate) fn random_scores_are_uniform(device: &Device) {
+    let model = LinearConfig::new(256, 256).with_bias(false).init(device);
+    let drawn = |seed: u64| {
+        let criterion = json!({ "name": "random", "seed": seed });
+        let path = "weight".to_string();
+        scores(&model, &criterion, json!("element"), &[&path], &Inputs::new()).remove("weight").unwrap()
+    };
+    let all = [0, 1, u64::MAX].map(drawn);
+    assert_eq!(all[1], drawn(1));
+    let n = all[0].len() as f64;
+    let mean = |f: &mut dyn FnMut(usize) -> f64| (0..all[0].len()).map(f).sum::<f64>() / n;
+    // Five standard deviations of each figure over 65,536 independent draws.
+    let near = |found: f64, expected: f64, variance: f64| (found - expected).abs() < 5.0 * (variance / n).sqrt();
+    for (which, scores) in all.iter().enumerate() {
+        assert!(scores.iter().all(|s| (0.0..1.0).contains(s)));
+        assert!(near(mean(&mut |i| scores[i]), 1.0 / 2.0, 1.0 / 12.0), "mean of {which}");
+        assert!(near(mean(&mut |i| (scores[i] - 0.5).powi(2)), 1.0 / 12.0, 1.0 / 180.0), "variance of {which}");
+        for bin in 0..16 {
+            let share = mean(&mut |i| f64::from(u8::from((scores[i] * 16.0) as usize == bin)));
+            assert!(near(share, 1.0 / 16.0, 15.0 / 256.0), "share of bin {bin} of {which}");
+        }
+        // Neither with the next weight, nor with the same weight under another seed.
+        let other = &all[(which + 1) % all.len()];
+        for (of, lag) in [(scores, 1), (scores, 256), (other, 0)] {
+            let product = mean(&mut |i| (scores[i] - 0.5) * (of[(i + lag) % of.len()] - 0.5));
+            assert!(near(product, 0.0, 1.0 / 144.0), "correlation of {which}, {lag} apart");
+        }
+    }
+}
