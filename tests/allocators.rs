@@ -1,12 +1,16 @@
-//! Allocators against the formulas of their papers: see `vectors/densities.py`.
+//! Allocators against the formulas of their papers: see `vectors/densities.py` and `vectors/allocators.py`.
 
 use pruning_core::{
-    Allocator, Amount, Candidate, ChooseError, Granularity, MatrixLayout, Order, Reduction, Rounding, Rules, Sparsity,
-    choose,
+    Allocator, Amount, Bits, Candidate, ChooseError, Granularity, MatrixLayout, Order, Reduction, Rounding, Rules,
+    Sparsity, choose,
 };
 use pruning_plugins::all;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Allocators whose known answers are not counts of `vectors/allocators.json`: name here one that has a test of its own.
+const ELSEWHERE: [&str; 0] = [];
 
 #[derive(Deserialize)]
 struct Case {
@@ -20,9 +24,11 @@ struct Case {
 
 struct Layer {
     path: String,
+    kind: &'static str,
     shape: Vec<usize>,
     layout: MatrixLayout,
     scores: Vec<f32>,
+    alive: Option<Bits>,
 }
 
 impl Layer {
@@ -31,7 +37,8 @@ impl Layer {
         let layout = MatrixLayout::new(1, shape[0], shape[1] * kernel, kernel);
         // Distinct, and of no matter to the rules that look at shapes only.
         let scores = scores.cloned().unwrap_or_else(|| (0..len).map(|i| ((i * 7919) % 104_729) as f32 + 1.0).collect());
-        Self { path: format!("layer{place}.weight"), shape: shape.to_vec(), layout, scores }
+        let kind = if shape.len() > 2 { "Conv2d" } else { "Linear" };
+        Self { path: format!("layer{place}.weight"), kind, shape: shape.to_vec(), layout, scores, alive: None }
     }
 }
 
@@ -42,13 +49,13 @@ fn kept(name: &str, config: Value, layers: &[Layer], sparsity: f64) -> Result<Ve
         .enumerate()
         .map(|(place, layer)| Candidate {
             path: &layer.path,
-            kind: if layer.shape.len() > 2 { "Conv2d" } else { "Linear" },
+            kind: layer.kind,
             shape: &layer.shape,
             layout: layer.layout,
             place,
             scores: &layer.scores,
             order: Order::Value,
-            alive: None,
+            alive: layer.alive.as_ref(),
             granularity: Granularity::Element,
             reduction: Reduction::Sum,
             own: None,
@@ -82,6 +89,70 @@ fn densities_are_those_of_the_papers() {
             assert!((*count as f64 - exact).abs() <= 1.0, "{} {} {}: {counts:?}", case.kind, case.model, case.sparsity);
         }
     }
+}
+
+/// A model of `vectors/allocators.py`, or what an allocator keeps of it; nothing where its limits exclude the total.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Model { model: String, layers: Vec<Given> },
+    Counts { model: String, allocator: BTreeMap<String, Value>, sparsity: f64, kept: Option<Vec<usize>> },
+}
+
+#[derive(Deserialize)]
+struct Given {
+    path: String,
+    kind: String,
+    shape: Vec<usize>,
+    scores: Vec<f32>,
+    alive: Vec<u8>,
+}
+
+impl From<Given> for Layer {
+    fn from(given: Given) -> Self {
+        let layer = Self::new(0, &given.shape, Some(&given.scores));
+        assert_eq!(layer.kind, given.kind);
+        let alive: Vec<_> = given.alive.iter().map(|alive| *alive == 1).collect();
+        let pruned = alive.contains(&false);
+        Self { path: given.path, alive: pruned.then(|| Bits::from_bools(&alive)), ..layer }
+    }
+}
+
+#[test]
+fn every_allocator_keeps_what_its_formula_says() {
+    let lines: Vec<Line> = serde_json::from_str(include_str!("vectors/allocators.json")).unwrap();
+    let (mut models, mut names) = (BTreeMap::new(), BTreeSet::from(ELSEWHERE.map(String::from)));
+    let (mut counted, mut refused) = (0, 0);
+    for line in lines {
+        match line {
+            Line::Model { model, layers } => {
+                models.insert(model, layers.into_iter().map(Layer::from).collect::<Vec<_>>());
+            }
+            Line::Counts { model, allocator, sparsity, kept: expected } => {
+                let about = format!("{model} {allocator:?} {sparsity}");
+                let mut config = allocator;
+                let name = config.remove("name").unwrap();
+                let name = name.as_str().unwrap();
+                match (kept(name, json!(config), &models[&model], sparsity), expected) {
+                    (Ok(counts), Some(expected)) => {
+                        assert_eq!(counts, expected, "{about}");
+                        counted += 1;
+                    }
+                    (Err(error), None) => {
+                        assert!(error.to_string().starts_with("asked to keep"), "{about}: {error}");
+                        refused += 1;
+                    }
+                    (found, expected) => panic!("{about}: {found:?}, expected {expected:?}"),
+                }
+                names.insert(name.to_string());
+            }
+        }
+    }
+    assert_eq!((counted, refused), (287, 53));
+    // An allocator without known answers is not done. A name with a dot would be a test's own.
+    let plugins = all();
+    let registered = plugins.of_kind::<dyn Allocator>().map(|entry| entry.name()).filter(|name| !name.contains('.'));
+    assert_eq!(names, registered.map(String::from).collect::<BTreeSet<_>>());
 }
 
 fn residual() -> Vec<Layer> {
