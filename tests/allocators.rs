@@ -1,8 +1,8 @@
 //! Allocators against the formulas of their papers: see `vectors/densities.py` and `vectors/allocators.py`.
 
 use pruning_core::{
-    Allocator, Amount, Bits, Candidate, ChooseError, Granularity, MatrixLayout, Order, Reduction, Rounding, Rules,
-    Sparsity, choose,
+    Allocator, Amount, Bits, Candidate, ChooseError, Granularity, LayerUnits, MatrixLayout, Order, Reduction, Rounding,
+    Rules, Scores, Sparsity, allocate, choose,
 };
 use pruning_plugins::all;
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Allocators whose known answers are not counts of `vectors/allocators.json`: name here one that has a test of its own.
-const ELSEWHERE: [&str; 0] = [];
+const ELSEWHERE: [&str; 1] = ["budget"];
 
 #[derive(Deserialize)]
 struct Case {
@@ -59,6 +59,7 @@ fn kept(name: &str, config: Value, layers: &[Layer], sparsity: f64) -> Result<Ve
             granularity: Granularity::Element,
             reduction: Reduction::Sum,
             own: None,
+            uses: None,
         })
         .collect();
     let rules = Rules {
@@ -228,4 +229,45 @@ fn groups_have_one_sparsity_and_an_allocator_within() {
         let error = build(config);
         assert!(error.contains(part), "{part} in {error}");
     }
+}
+
+/// Units of one layer: their scores, the weights of one, and its multiply-accumulates.
+fn spent(of: &str, keep: f64) -> Result<Vec<usize>, String> {
+    let scores = [[80.0_f32, 60.0, 40.0, 20.0], [9.0, 7.0, 5.0, 3.0]];
+    let scores = scores.each_ref().map(|s| Scores::new(s, Order::Value).unwrap());
+    let layer = |i: usize, weights: usize, macs: Option<usize>| LayerUnits {
+        path: ["wide", "narrow"][i],
+        kind: "Conv2d",
+        shape: &[],
+        layout: MatrixLayout::row_major(4, weights),
+        place: i,
+        scores: &scores[i],
+        least: 1,
+        even: 1,
+        weights,
+        macs,
+    };
+    let layers = match of {
+        "params" => [layer(0, 10, None), layer(1, 2, None)],
+        "unknown" => [layer(0, 10, Some(10)), layer(1, 2, None)],
+        _ => [layer(0, 10, Some(10)), layer(1, 2, Some(200))],
+    };
+    let config = json!({ "of": if of == "params" { "params" } else { "macs" } });
+    let allocator = pruning_plugins::all().build::<dyn Allocator>("budget", config).unwrap();
+    let amount = Amount::OfTotal(Sparsity::new(1.0 - keep).unwrap());
+    allocate(&*allocator, &layers, amount, Rounding::HalfEven).map_err(|error| error.to_string())
+}
+
+/// Scores for each weight: 8, 6, 4, 2 of the wide layer and 4.5, 3.5, 2.5, 1.5 of the narrow one; 48 weights in all.
+#[test]
+fn a_budget_is_spent_where_a_score_buys_most() {
+    // 24 weights: the floors take 12, then 6 (10) leaves 2, then 4 does not fit and ends it.
+    assert_eq!(spent("params", 0.5).unwrap(), [2, 1]);
+    // 36: 12, then 6 (10), 4 (10) and 3.5 (2) and 2.5 (2), all of it.
+    assert_eq!(spent("params", 0.75).unwrap(), [3, 3]);
+    assert_eq!(spent("params", 1.0).unwrap(), [4, 4]);
+    // 840 multiply-accumulates, of which one narrow unit takes 200: its scores buy less than all of the wide ones.
+    assert_eq!(spent("macs", 0.5).unwrap(), [4, 1]);
+    assert!(spent("macs", 0.2).unwrap_err().starts_with("asked to keep"));
+    assert!(spent("unknown", 0.5).unwrap_err().starts_with("narrow: nothing says how many"));
 }

@@ -35,7 +35,7 @@ fn the_real_plugins_are_known_and_unknown_ones_are_suggested() {
     insta::assert_snapshot!(text, @r#"
     3 problems in the recipe:
       criterion: unknown criterion "magnitud", did you mean "magnitude"?; there are: bn_scale, fisher, fpgm, gradient, grasp, l2_relative, magnitude, movement, random, snip, synflow, taylor. A plugin of another crate must be linked: call its `register`
-      allocator: unknown allocator "globl", did you mean "global"?; there are: erdos_renyi, erk, fixed, global, grouped, lamp, uniform, uniform_plus. A plugin of another crate must be linked: call its `register`
+      allocator: unknown allocator "globl", did you mean "global"?; there are: budget, erdos_renyi, erk, fixed, global, grouped, lamp, uniform, uniform_plus. A plugin of another crate must be linked: call its `register`
       schedule.curve: unknown curve "cubc", did you mean "cubic"?; there are: cubic, exponential, linear. A plugin of another crate must be linked: call its `register`
     "#);
 }

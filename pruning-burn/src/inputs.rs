@@ -29,6 +29,8 @@ use std::collections::BTreeMap;
 pub struct Inputs {
     held: BTreeMap<&'static str, Values>,
     needs: Needs,
+    /// Multiply-accumulates that each weight of a parameter takes.
+    pub(crate) uses: BTreeMap<String, usize>,
 }
 
 type Values = BTreeMap<String, Tensor<1>>;
@@ -88,6 +90,10 @@ impl Inputs {
     /// One input of one parameter, if it is a parameter of the model that the input was collected from.
     pub(crate) fn get(&self, need: Needs, path: &str) -> Option<&Tensor<1>> {
         self.held.get(key(need))?.get(path)
+    }
+
+    pub(crate) fn uses(&self, path: &str) -> Option<usize> {
+        self.uses.get(path).copied()
     }
 
     pub(crate) fn put(&mut self, need: Needs, values: Values) {

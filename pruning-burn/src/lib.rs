@@ -70,7 +70,7 @@ pub use pruner::{Pruner, PrunerBuilder, Recipe};
 pub use pruning_core;
 pub use pruning_core::{
     AllocationError, Allocator, Amount, Axis, Bits, Budget, ChooseError, Curve, Entry, Event, Granularity,
-    Initialization, LayerReport, LayerUnits, Mask, MaskError, MaskSet, MatrixLayout, NormOrder, Order, Origin,
+    Initialization, LayerReport, LayerUnits, Mask, MaskError, MaskSet, MatrixLayout, Measure, NormOrder, Order, Origin,
     Override, Pattern, Plugin, Plugins, Problem, RecipeError, Reduction, Register, RegistryError, Report, Rounding,
     Rounds, Schedule, Scope, Scores, Skipped, Sparsity, Targets, register_allocator, register_curve,
 };

@@ -145,6 +145,7 @@ pub(crate) fn select<M: Module>(
             granularity: target.granularity,
             reduction,
             own: target.own.map(amounts.own),
+            uses: inputs.and_then(|inputs| inputs.uses(&all[target.layer].path)),
         })
         .collect();
     let rules = Rules {

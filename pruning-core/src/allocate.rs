@@ -14,7 +14,12 @@ pub trait Allocator: Debug + Send + Sync {
         Scope::Model
     }
 
-    /// Units that each layer keeps; `keep` in all.
+    /// What the budget is counted in.
+    fn measure(&self) -> Measure {
+        Measure::Units
+    }
+
+    /// Units that each layer keeps; what they measure is `keep` in all, or less by less than the next unit would add.
     ///
     /// # Errors
     /// [`AllocationError::Unreachable`] when limits of the allocator's own leave no way to that total.
@@ -32,6 +37,18 @@ pub enum Scope {
     Model,
     /// In each layer by itself; the total is the sum of [`LayerUnits::even`].
     Layer,
+}
+
+/// What a budget is counted in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Measure {
+    /// Units, whatever their size. The total is met exactly.
+    #[default]
+    Units,
+    /// Weights of the units.
+    Weights,
+    /// Multiply-accumulates of the units, where they are known.
+    Macs,
 }
 
 /// A layer as an allocator sees it.
@@ -53,6 +70,10 @@ pub struct LayerUnits<'a> {
     pub least: usize,
     /// What the layer keeps if it is pruned by the asked amount alone.
     pub even: usize,
+    /// Weights of one unit.
+    pub weights: usize,
+    /// Multiply-accumulates of one unit, if a trace says so.
+    pub macs: Option<usize>,
 }
 
 impl LayerUnits<'_> {
@@ -66,6 +87,16 @@ impl LayerUnits<'_> {
     #[must_use]
     pub fn alive(&self) -> usize {
         self.scores.alive()
+    }
+
+    /// What one unit measures; `None` where that is not known.
+    #[must_use]
+    pub fn cost(&self, measure: Measure) -> Option<usize> {
+        match measure {
+            Measure::Units => Some(1),
+            Measure::Weights => Some(self.weights),
+            Measure::Macs => self.macs,
+        }
     }
 }
 
@@ -98,6 +129,14 @@ pub enum AllocationError {
         /// Whether the lower limits are those of the recipe, not of the allocator.
         allow_empty_helps: bool,
     },
+    /// The budget is of multiply-accumulates, and nothing says how many a layer takes.
+    #[error(
+        "{path}: nothing says how many multiply-accumulates it takes: trace the model, and give `Inputs::with_trace`"
+    )]
+    NoCost {
+        /// The layer.
+        path: String,
+    },
     /// A pattern of the allocator's configuration matches none of the layers that share the budget.
     #[error("allocator: pattern {pattern:?} matches no layer that shares the budget; there are: {}", .paths.join(", "))]
     Unmatched {
@@ -126,24 +165,29 @@ pub enum AllocationError {
     },
 }
 
-/// The total to keep for `amount` over `layers`, whose `even` shares are computed by the same rule.
+/// The total to keep for `amount` over `layers`, whose `even` shares are computed by the same rule; `costs` of a unit each.
 fn total(
-    scope: Scope,
+    allocator: &dyn Allocator,
     layers: &[LayerUnits<'_>],
+    costs: &[usize],
     amount: Amount,
     rounding: Rounding,
 ) -> Result<usize, AllocationError> {
     // A count has no even shares: it is of the whole list.
-    if scope == Scope::Layer && !matches!(amount, Amount::Count(_)) {
-        return Ok(layers.iter().map(|l| l.even).sum());
+    if allocator.scope() == Scope::Layer && !matches!(amount, Amount::Count(_)) {
+        return Ok(sum(layers, costs, |l| l.even));
     }
-    let units = layers.iter().map(LayerUnits::units).sum();
-    let alive = layers.iter().map(LayerUnits::alive).sum();
+    let units = sum(layers, costs, |l| l.units());
+    let alive = sum(layers, costs, |l| l.alive());
     amount.keep(units, alive, rounding).ok_or_else(|| AllocationError::CountTooLarge {
         path: layers.iter().map(|l| l.path).collect::<Vec<_>>().join(", "),
         count: if let Amount::Count(count) = amount { count } else { 0 },
         alive,
     })
+}
+
+fn sum(layers: &[LayerUnits<'_>], costs: &[usize], units: fn(&LayerUnits<'_>) -> usize) -> usize {
+    layers.iter().zip(costs).map(|(l, cost)| units(l) * cost).sum()
 }
 
 /// Runs an allocator and checks its contract. `layers` must be sorted by path.
@@ -156,9 +200,12 @@ pub fn allocate(
     amount: Amount,
     rounding: Rounding,
 ) -> Result<Vec<usize>, AllocationError> {
-    let keep = total(allocator.scope(), layers, amount, rounding)?;
-    let least = layers.iter().map(|l| l.least).sum();
-    let most = layers.iter().map(LayerUnits::alive).sum();
+    let measure = allocator.measure();
+    let cost = |l: &LayerUnits<'_>| l.cost(measure).ok_or_else(|| AllocationError::NoCost { path: l.path.to_string() });
+    let costs = layers.iter().map(cost).collect::<Result<Vec<_>, _>>()?;
+    let keep = total(allocator, layers, &costs, amount, rounding)?;
+    let least = sum(layers, &costs, |l| l.least);
+    let most = sum(layers, &costs, |l| l.alive());
     if keep < least || keep > most {
         return Err(AllocationError::Unreachable { keep, least, most, allow_empty_helps: keep < least });
     }
@@ -170,8 +217,19 @@ pub fn allocate(
     if let Some((l, &count)) = layers.iter().zip(&counts).find(|(l, c)| !(l.least..=l.alive()).contains(c)) {
         return Err(broken(format!("{} keeps {count} units, outside {} to {}", l.path, l.least, l.alive())));
     }
-    let sum: usize = counts.iter().sum();
-    if sum == keep { Ok(counts) } else { Err(broken(format!("it keeps {sum} units instead of {keep}"))) }
+    let kept: usize = counts.iter().zip(&costs).map(|(count, cost)| count * cost).sum();
+    // Units are whole: what is left over is less than one that could still come back.
+    let room = layers.iter().zip(&counts).zip(&costs).filter(|((l, count), _)| **count < l.alive());
+    let spare = room.map(|(_, &cost)| cost).max().unwrap_or(1).max(1) - 1;
+    if kept <= keep && kept + spare >= keep {
+        return Ok(counts);
+    }
+    let what = match measure {
+        Measure::Units => "units",
+        Measure::Weights => "weights",
+        Measure::Macs => "multiply-accumulates",
+    };
+    Err(broken(format!("it keeps {kept} {what} instead of {keep}")))
 }
 
 #[cfg(test)]
@@ -200,6 +258,8 @@ mod tests {
             scores: &scores,
             least: 1,
             even: 2,
+            weights: 1,
+            macs: None,
         };
         let layers = [layer("a"), layer("b")];
         let half = Amount::OfTotal(Sparsity::new(0.5).unwrap());

@@ -31,6 +31,8 @@ pub struct Candidate<'a> {
     pub reduction: Reduction,
     /// An amount of its own, apart from the shared budget.
     pub own: Option<Amount>,
+    /// Multiply-accumulates that each of its weights takes, if a trace says so.
+    pub uses: Option<usize>,
 }
 
 /// What holds for all candidates.
@@ -138,6 +140,8 @@ pub fn choose(candidates: &[Candidate<'_>], rules: &Rules<'_>) -> Result<Vec<Cho
             chosen[*i] = Some(pick(c, scores, keep.max(least), asked(amount, scores)));
         } else {
             let even = keep.unwrap_or(0).max(least);
+            // Of blocks at ragged edges, the mean.
+            let weights = c.layout.len().div_ceil(scores.len().max(1));
             shared.push((
                 *i,
                 LayerUnits {
@@ -149,6 +153,8 @@ pub fn choose(candidates: &[Candidate<'_>], rules: &Rules<'_>) -> Result<Vec<Cho
                     scores,
                     least,
                     even,
+                    weights,
+                    macs: c.uses.map(|uses| weights * uses),
                 },
             ));
         }
@@ -260,6 +266,7 @@ mod tests {
             granularity: Granularity::Element,
             reduction: Reduction::norm(1.0).unwrap(),
             own: None,
+            uses: None,
         }
     }
 

@@ -46,7 +46,7 @@ mod select;
 mod sparsity;
 mod target;
 
-pub use allocate::{AllocationError, Allocator, LayerUnits, Scope, allocate};
+pub use allocate::{AllocationError, Allocator, LayerUnits, Measure, Scope, allocate};
 pub use bits::Bits;
 pub use choose::{Candidate, ChooseError, Chosen, Rules, choose};
 pub use curve::Curve;

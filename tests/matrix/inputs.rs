@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 use pruning_burn::{
-    Allocator, Criterion, CriterionError, InputError, Inputs, LayerView, Needs, Plugin, PruneError, masks,
+    Allocator, Criterion, CriterionError, InputError, Inputs, LayerReport, LayerView, Needs, Plugin, PruneError, masks,
     register_criterion,
 };
 use pruning_tests::models::{Cnn, Mlp, Tied, numbers};
@@ -266,6 +266,17 @@ pub(crate) fn every_combination_removes_what_is_asked(device: &Device) {
                 let kept: usize = report.layers.iter().map(|l| l.kept_units).sum();
                 let expected = match allocator.name() {
                     _ if pattern => units / 2,
+                    "budget" => {
+                        // Of weights, and units are whole.
+                        let each = |l: &LayerReport| l.weights.div_ceil(l.units);
+                        let of =
+                            |n: fn(&LayerReport) -> usize| report.layers.iter().map(|l| n(l) * each(l)).sum::<usize>();
+                        let largest = report.layers.iter().map(each).max().unwrap();
+                        let asked = of(|l| l.units) - removed(of(|l| l.units));
+                        let left = of(|l| l.kept_units);
+                        assert!(left <= asked && left + largest > asked, "{recipe}");
+                        kept
+                    }
                     "uniform" => report.layers.iter().map(|l| l.units - removed(l.units)).sum(),
                     _ => units - removed(units),
                 };
@@ -278,7 +289,7 @@ pub(crate) fn every_combination_removes_what_is_asked(device: &Device) {
             }
         }
     }
-    assert!(combinations >= 11 * (1 + 6 * 7), "{combinations}");
+    assert!(combinations >= 11 * (1 + 6 * 9), "{combinations}");
 }
 
 macro_rules! broken {

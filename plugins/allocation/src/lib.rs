@@ -1,5 +1,6 @@
 //! Allocators: how a budget is shared out over the layers.
 
+mod budget;
 mod erdos_renyi;
 mod erk;
 mod fixed;
@@ -10,6 +11,7 @@ mod proportion;
 mod uniform;
 mod uniform_plus;
 
+pub use budget::{Budget, Of};
 pub use erdos_renyi::ErdosRenyi;
 pub use erk::Erk;
 pub use fixed::Fixed;
@@ -23,6 +25,7 @@ use pruning_core::Plugins;
 
 /// Adds the plugins of this crate. Calling it also keeps the linker from dropping the crate.
 pub fn register(plugins: &mut Plugins) {
+    plugins.add::<Budget>();
     plugins.add::<ErdosRenyi>();
     plugins.add::<Erk>();
     plugins.add::<Fixed>();

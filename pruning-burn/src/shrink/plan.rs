@@ -52,6 +52,9 @@ struct Candidate<'a> {
     scores: Vec<f32>,
     alive: Option<Bits>,
     own: Option<Sparsity>,
+    /// Parameters and multiply-accumulates that one unit takes with it, if it goes alone.
+    weights: usize,
+    macs: usize,
 }
 
 impl Shrinker {
@@ -160,7 +163,11 @@ impl Shrinker {
                 .collect();
             let all_masked = here.len() == owner.members.len();
             let alive = if all_masked { alive_units(group, &here) } else { None };
-            Candidate { group, layer: owner.layer, scores, alive, own: owner.own }
+            let one: HashSet<u32> = group.units.first().map(|u| u.label).into_iter().collect();
+            let (whole, without) = (solved.totals(&HashSet::new()), solved.totals(&one));
+            let weights = (whole.parameters - without.parameters) as usize;
+            let macs = (whole.macs - without.macs) as usize;
+            Candidate { group, layer: owner.layer, scores, alive, own: owner.own, weights, macs }
         });
         Ok(candidates.collect())
     }
@@ -274,6 +281,8 @@ impl Chooser<'_> {
                     scores,
                     least,
                     even,
+                    weights: c.weights,
+                    macs: Some(c.macs),
                 },
             ));
         }

@@ -2,9 +2,11 @@
 
 use super::name::name;
 use super::{Analysis, Trace};
+use crate::Inputs;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use pruning_core::graph::Dim;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The cost of one operation.
@@ -55,6 +57,15 @@ impl fmt::Display for Costs {
     }
 }
 
+impl Inputs {
+    /// How many multiply-accumulates each layer takes, for allocators whose budget is of those.
+    #[must_use]
+    pub fn with_trace(mut self, trace: &Trace) -> Self {
+        self.uses = trace.uses();
+        self
+    }
+}
+
 impl Trace {
     /// What the pass costs.
     ///
@@ -68,6 +79,19 @@ impl Trace {
             parameters: parameters.map(|p| p.shape.iter().product::<usize>() as u64).sum(),
             activations: outputs.map(|t| t.shape.num_elements() as u64).sum(),
         }
+    }
+
+    /// For each weight that products use: multiply-accumulates for one of its elements.
+    fn uses(&self) -> BTreeMap<String, usize> {
+        let mut macs: BTreeMap<String, u64> = BTreeMap::new();
+        for product in self.products().into_iter().filter(|p| !p.weight.is_empty()) {
+            *macs.entry(product.weight).or_default() += product.macs;
+        }
+        let len = |path: &str| {
+            let param = self.params.iter().find(|p| p.paths.iter().any(|known| known == path));
+            param.map_or(1, |p| p.shape.iter().product::<usize>().max(1))
+        };
+        macs.into_iter().map(|(path, macs)| (path.clone(), macs as usize / len(&path))).collect()
     }
 
     fn products(&self) -> Vec<OperationCost> {

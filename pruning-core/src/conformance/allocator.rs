@@ -95,6 +95,9 @@ fn counts(
                 scores,
                 least,
                 even,
+                // Units of different sizes, for budgets that look at them.
+                weights: [1, 9, 4][place % 3],
+                macs: Some([100, 9, 36][place % 3]),
             }
         })
         .collect();
@@ -213,6 +216,7 @@ fn order_of_layers(check: &Check<dyn Allocator>, subject: &Subject<'_>) -> Resul
                     granularity: Granularity::Element,
                     reduction: Reduction::Sum,
                     own: None,
+                    uses: Some(made.shape[0]),
                 })
                 .collect();
             let reversed: Vec<_> = candidates.iter().rev().copied().collect();

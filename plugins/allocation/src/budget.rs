@@ -1,0 +1,96 @@
+use pruning_core::{AllocationError, Allocator, LayerUnits, Measure, Plugin};
+use serde::{Deserialize, Serialize};
+
+/// A budget of parameters or multiply-accumulates, spent where a score buys most.
+///
+/// Units are ranked over the whole model by their score divided by what they measure, `score / cost`, the greedy rule for
+/// knapsacks; the highest stay while the budget lasts. So a sparsity of 0.5 removes half of the parameters (or of the
+/// multiply-accumulates) of the layers that share the budget, whatever units they are removed in.
+///
+/// # Shapes
+/// One count for each layer. What they measure is at most the budget, and less than one unit below it.
+///
+/// # Config
+/// - `of`: `"params"` (the default) or `"macs"`. MACs need a trace: `Inputs::with_trace`, or a `Shrinker`, which has one.
+///
+/// ```
+/// # use pruning_core::{Allocator, Plugins};
+/// # let mut plugins = Plugins::empty();
+/// # pruning_allocation::register(&mut plugins);
+/// assert!(plugins.build::<dyn Allocator>("budget", serde_json::json!({ "of": "macs" })).is_ok());
+/// ```
+///
+/// # Errors
+/// MACs are asked for, and a layer's are not known.
+///
+/// # References
+/// George B. Dantzig, "Discrete-Variable Extremum Problems", Operations Research 5(2), 1957: the greedy rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Budget {
+    /// What is counted.
+    pub of: Of,
+}
+
+/// What a budget counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Of {
+    /// Weights.
+    #[default]
+    Params,
+    /// Multiply-accumulates.
+    Macs,
+}
+
+impl Budget {
+    /// A budget of multiply-accumulates.
+    #[must_use]
+    pub fn macs() -> Self {
+        Self { of: Of::Macs }
+    }
+}
+
+impl Plugin for Budget {
+    const NAME: &'static str = "budget";
+    const SUMMARY: &'static str = "A share of the parameters or multiply-accumulates, spent where a score buys most.";
+    const REFERENCES: &'static [&'static str] = &["Dantzig 1957, Operations Research 5(2)"];
+}
+
+impl Allocator for Budget {
+    fn measure(&self) -> Measure {
+        match self.of {
+            Of::Params => Measure::Weights,
+            Of::Macs => Measure::Macs,
+        }
+    }
+
+    fn allocate(&self, layers: &[LayerUnits<'_>], keep: usize) -> Result<Vec<usize>, AllocationError> {
+        let costs: Vec<usize> = layers.iter().map(|l| l.cost(self.measure()).unwrap_or(1)).collect();
+        let mut counts: Vec<usize> = layers.iter().map(|l| l.least).collect();
+        let mut left = keep.saturating_sub(counts.iter().zip(&costs).map(|(n, c)| n * c).sum());
+        // Of each layer its units beyond the floor, the best first.
+        let mut ranked: Vec<(f64, usize)> = Vec::new();
+        for (l, layer) in layers.iter().enumerate() {
+            let mut scores: Vec<f32> = layer.scores.alive_scores().collect();
+            scores.sort_by(|a, b| b.total_cmp(a));
+            let beyond = scores.into_iter().skip(layer.least);
+            // A unit that costs nothing always stays.
+            ranked.extend(beyond.map(|s| (f64::from(s) / costs[l] as f64, l)));
+        }
+        // Equal ones by the path of their layer.
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        for (_, l) in ranked {
+            // The first that does not fit ends it, so that less budget never keeps more of a layer.
+            if costs[l] > left {
+                break;
+            }
+            left -= costs[l];
+            counts[l] += 1;
+        }
+        Ok(counts)
+    }
+}
+
+pruning_core::register_allocator!(Budget);
