@@ -1,36 +1,96 @@
 //! Physical removal: what is left computes what the masked model computed.
 
-use burn::backend::Flex;
-use burn::module::Module;
-use burn::tensor::{Device, Distribution, Tensor};
-use pruning_burn::shrink::{self, Factor, Fields, Shrinker, verify};
-use pruning_burn::trace::{Rules, Scope, Trace, Values};
-use pruning_burn::{Plugins, Pruner};
-use pruning_tests::models::{Cnn, Mlp};
+#[path = "shrink/bad_input.rs"]
+mod bad_input;
+#[path = "shrink/models.rs"]
+mod models;
+#[path = "shrink/state.rs"]
+mod state;
 
-fn pruner(recipe: &str) -> Pruner {
+use burn::tensor::Device;
+use models::*;
+use pruning_burn::Pruner;
+use pruning_burn::shrink::{self, Fields, Shrinker, verify};
+use pruning_burn::trace::{Scope, Trace};
+use pruning_tests::values::{base, same_bits};
+
+pub(crate) fn pruner(recipe: &str) -> Pruner {
     Pruner::from_toml(recipe, &pruning_plugins::all()).unwrap()
 }
 
-#[test]
-fn a_small_network_shrinks() {
+/// By magnitude.
+pub(crate) fn channels(sparsity: f64, more: &str) -> Pruner {
+    pruner(&format!("criterion = \"magnitude\"\ngranularity = \"channel\"\nsparsity = {sparsity}\n{more}"))
+}
+
+/// Plans, masks, applies, verifies; returns how much is left of parameters and MACs.
+fn shrinks<M: Shrinks>(recipe: &Pruner) -> (f64, f64) {
     let device = Device::flex();
-    let mut model = Cnn::new(&device, 3);
-    let x = Tensor::<4>::random([2, 3, 8, 8], Distribution::Default, &device);
-    let forward = |m: &Cnn, s: &mut Scope| {
-        let x = s.input(&x);
-        s.output(m.forward(x));
-    };
+    let model = M::new(&device);
+    let forward = |m: &M, s: &mut Scope| m.forward(s, &device);
     let trace = Trace::record(&model, forward).unwrap();
-    println!("{}", trace.groups(Factor::Inner, &Rules::new()).unwrap());
-    let plan = Shrinker::new(&pruner("criterion = \"magnitude\"\ngranularity = \"channel\"\nsparsity = 0.5"))
-        .plan(&model, &trace)
-        .unwrap();
-    println!("{plan}");
+    let before = base(&model);
+    let plan = Shrinker::new(recipe).plan(&model, &trace).unwrap_or_else(|e| panic!("{e}"));
+    assert!(!plan.is_empty(), "{plan}");
     let mut masked = model.clone();
     shrink::mask(&plan, &mut masked).unwrap();
-    shrink::apply(&plan, &mut model, |_: &mut Cnn, _: &mut Fields| {}, forward).unwrap();
-    let difference = verify(&masked, &model, forward).unwrap();
-    assert!(difference.max_rel < 1e-5, "{difference:?}");
-    let _ = (Values::new(), Plugins::linked(), std::any::type_name::<Flex>(), Mlp::new(&device, 1).num_params());
+    let mut smaller = model.clone();
+    let set = |m: &mut M, f: &mut Fields| m.set(f);
+    shrink::apply(&plan, &mut smaller, set, forward).unwrap_or_else(|e| panic!("{e}\n{plan}"));
+    let difference = verify(&masked, &smaller, forward).unwrap();
+    assert!(difference.outputs > 0 && difference.max_rel < 1e-5, "{difference:?}\n{plan}");
+    // The masked model can be cut as well, and the first one is untouched.
+    shrink::apply(&plan, &mut masked, set, forward).unwrap();
+    assert!(same_bits(&base(&masked), &base(&smaller)));
+    assert!(same_bits(&base(&model), &before));
+    assert_eq!(trace.costs().macs(), plan.before.macs);
+    assert_eq!(trace.costs().parameters, plan.before.parameters);
+    let ratio = |a: u64, b: u64| a as f64 / b as f64;
+    (ratio(plan.after.parameters, plan.before.parameters), ratio(plan.after.macs, plan.before.macs))
+}
+
+macro_rules! models {
+    ($($name:ident: $model:ty;)+) => {$(
+        #[test]
+        fn $name() {
+            for sparsity in [0.2, 0.5, 0.8] {
+                let (parameters, macs) = shrinks::<$model>(&channels(sparsity, ""));
+                assert!(parameters < 1.0 && macs < 1.0, "{parameters} {macs}");
+            }
+        }
+    )+};
+}
+
+models! {
+    residual_channels_go_together: Residual;
+    concatenated_and_flattened_channels_keep_their_places: Dense;
+    grouped_depthwise_and_shuffled_channels_stay_in_step: Shuffle;
+    norms_over_groups_lose_whole_groups: Norms;
+    a_transposed_convolution_and_a_skip: UNet;
+    attention_on_tied_embeddings_loses_parts_of_heads: Encoder;
+    burns_encoder_loses_inner_channels: Stock;
+    recurrent_layers_lose_hidden_channels: Recurrent;
+    products_gates_and_rolls: Branches;
+}
+
+#[test]
+fn whole_heads_go_with_nothing_to_set() {
+    let heads = |sparsity| {
+        let recipe = "criterion = \"magnitude\"\ngranularity = { kind = \"head\", size = 3 }\n";
+        pruner(&format!(
+            "{recipe}sparsity = {sparsity}\n[target]\ninclude = [\"attention\"]\nexclude = [\"attention.out\"]"
+        ))
+    };
+    let (_, half) = shrinks::<Encoder>(&heads(0.5));
+    let (_, quarter) = shrinks::<Encoder>(&heads(0.25));
+    assert!(half < quarter && quarter < 1.0);
+}
+
+#[test]
+fn groups_print_what_goes_with_what() {
+    let device = Device::flex();
+    let model = Residual::new(&device);
+    let trace = Trace::record(&model, |m: &Residual, s: &mut Scope| m.forward(s, &device)).unwrap();
+    let groups = trace.groups(shrink::Factor::Inner, &pruning_burn::trace::Rules::new()).unwrap();
+    insta::assert_snapshot!(groups);
 }

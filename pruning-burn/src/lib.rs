@@ -49,6 +49,7 @@ mod inputs;
 mod layers;
 mod mask;
 mod needs;
+pub mod nn;
 mod pruner;
 mod select;
 mod session;

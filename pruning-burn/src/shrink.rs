@@ -39,6 +39,7 @@ mod mask;
 mod optimizer;
 mod plan;
 mod score;
+mod store;
 mod verify;
 
 pub use apply::apply;
@@ -49,4 +50,5 @@ pub use mask::mask;
 pub use optimizer::cut_optimizer;
 pub use plan::{RoundTo, Shrinker, Target};
 pub use pruning_core::graph::{Cut, Factor, FieldChange, GroupCut, PlanError, ShrinkPlan, Totals};
+pub use store::{load, save};
 pub use verify::{Difference, verify};

@@ -81,6 +81,21 @@ pub enum StoreError {
         /// What the record says.
         reason: String,
     },
+    /// The file holds a model, but no plan of a smaller one.
+    #[error("{file}: holds no plan of a smaller model; load it as a model")]
+    NoPlan {
+        /// The file.
+        file: String,
+    },
+    /// The plan in the file cannot be applied, or the model is not what the plan makes.
+    #[cfg(feature = "trace")]
+    #[error("{file}: {source}")]
+    Shrink {
+        /// The file.
+        file: String,
+        /// Why.
+        source: Box<crate::shrink::ShrinkError>,
+    },
     /// The masks cannot be attached.
     #[error("{file}: {source}")]
     Prune {

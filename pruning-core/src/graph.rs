@@ -18,7 +18,7 @@ mod solve;
 
 pub use labels::Label;
 use labels::Labels;
-pub use plan::{Cut, FieldChange, GroupCut, PlanError, ShrinkPlan, Totals};
+pub use plan::{Cut, FieldChange, GroupCut, PlanError, Product, ShrinkPlan, Totals};
 pub use solve::{Factor, Group, Groups, Member, Pinned, Unit};
 use std::sync::Arc;
 

@@ -73,8 +73,18 @@ pub(crate) fn confirm<M: Module>(
     if costs.parameters != plan.after.parameters {
         return Err(broken(format!("it has {} parameters instead of {}", costs.parameters, plan.after.parameters)));
     }
-    if costs.macs() != plan.after.macs {
-        return Err(broken(format!("it takes {} MACs instead of {}", costs.macs(), plan.after.macs)));
+    if costs.operations.len() != plan.products.len() {
+        return Err(broken(format!("{} products instead of {}", costs.operations.len(), plan.products.len())));
+    }
+    for (found, planned) in costs.operations.iter().zip(&plan.products) {
+        let outputs = found.output.iter().map(|&s| s as u64).product::<u64>();
+        if (found.macs, outputs) != (planned.macs, planned.outputs) {
+            let weight = if planned.weight.is_empty() { &found.operation } else { &planned.weight };
+            return Err(broken(format!(
+                "the product of {weight} has {outputs} results and {} MACs instead of {} and {}",
+                found.macs, planned.outputs, planned.macs
+            )));
+        }
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The channels of a model that belong together, with names: [`ChannelGroups`].
 
 use crate::trace::{Analysis, GroupError, Rules, Trace};
-use pruning_core::graph::{Dim, Factor, FieldChange, Group, Groups, Totals};
+use pruning_core::graph::{Dim, Factor, FieldChange, Group, Groups, Product, Totals};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
@@ -109,6 +109,27 @@ impl<'a> Solved<'a> {
         });
         let macs = self.analysis.contractions.iter().map(|c| c.dims.iter().map(left).product::<u64>());
         Totals { parameters: parameters.sum(), macs: macs.sum() }
+    }
+
+    /// The products that are left if these sets are removed.
+    pub(crate) fn products(&self, removed: &HashSet<u32>) -> Vec<Product> {
+        let left = |dim: &Dim| match dim {
+            Dim::Fixed(size) => *size as u64,
+            Dim::Free { labels, .. } => {
+                labels.iter().filter(|&&l| !removed.contains(&self.groups.set_of(l))).count() as u64
+            }
+        };
+        let trace = self.analysis.trace;
+        let products = self.analysis.contractions.iter().map(|c| {
+            let op = &trace.operations[c.operation];
+            let outputs = op.outputs().next().and_then(|t| self.analysis.dims.get(&t.id));
+            Product {
+                weight: self.analysis.weight_in(op).map(|p| trace.params[p].path().to_string()).unwrap_or_default(),
+                macs: c.dims.iter().map(left).product(),
+                outputs: outputs.map_or(0, |dims| dims.iter().map(left).product()),
+            }
+        });
+        products.collect()
     }
 
     /// Fields that change if these sets are removed.

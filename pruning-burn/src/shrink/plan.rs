@@ -501,5 +501,5 @@ fn plan_of(
     });
     let groups = groups.collect();
     let (before, after): (Totals, Totals) = (solved.totals(&HashSet::new()), solved.totals(removed));
-    Ok(ShrinkPlan::new(parameters, solved.fields(removed), groups, before, after)?)
+    Ok(ShrinkPlan::new(parameters, solved.fields(removed), groups, before, after, solved.products(removed))?)
 }

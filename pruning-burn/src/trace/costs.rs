@@ -99,7 +99,7 @@ impl Trace {
         let Ok(analysis) = Analysis::costing(self) else { return Vec::new() };
         let costs = analysis.contractions.iter().map(|c| {
             let op = &self.operations[c.operation];
-            let weight = op.inputs().find_map(|t| analysis.weight_of(t.id));
+            let weight = analysis.weight_in(op);
             OperationCost {
                 operation: name(op),
                 weight: weight.map(|p| self.params[p].path().to_string()).unwrap_or_default(),

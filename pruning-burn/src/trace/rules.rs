@@ -157,10 +157,12 @@ impl<'a> Analysis<'a> {
 
     /// Into how many heads the attention at `path` splits its queries.
     pub(crate) fn heads_of(&self, path: &str) -> Option<usize> {
-        let weight = if path.is_empty() { "q.weight".to_string() } else { format!("{path}.q.weight") };
-        let param = self.trace.params.iter().position(|p| p.paths.contains(&weight))?;
+        let queries = if path.is_empty() { "q.".to_string() } else { format!("{path}.q.") };
+        let from_queries = |id: TensorId| {
+            self.near.get(&id).is_some_and(|&p| self.trace.params[p].paths.iter().any(|p| p.starts_with(&queries)))
+        };
         self.trace.operations.iter().find_map(|op| match op {
-            OperationIr::BaseFloat(Base::Reshape(o)) if self.near.get(&o.out.id) == Some(&param) => {
+            OperationIr::BaseFloat(Base::Reshape(o)) if from_queries(o.out.id) => {
                 let shape = o.out.shape.as_slice();
                 (shape.len() == 4).then(|| shape[2])
             }
@@ -173,7 +175,7 @@ impl<'a> Analysis<'a> {
     }
 
     fn follow(&mut self, index: usize, op: &OperationIr, rules: &Rules) -> Result<(), GroupError> {
-        let near = op.inputs().find_map(|t| self.trace.param_of.get(&t.id).or_else(|| self.near.get(&t.id)).copied());
+        let near = self.weight_in(op).or_else(|| op.inputs().find_map(|t| self.near.get(&t.id)).copied());
         for out in op.outputs() {
             self.near.extend(near.map(|param| (out.id, param)));
         }
@@ -225,6 +227,11 @@ impl<'a> Analysis<'a> {
     /// The parameter that a tensor is, as it is or in another form.
     pub(crate) fn weight_of(&self, id: TensorId) -> Option<usize> {
         self.trace.param_of.get(&id).or_else(|| self.forms.get(&id)).copied()
+    }
+
+    /// The parameter that an operation multiplies with.
+    pub(crate) fn weight_in(&self, op: &OperationIr) -> Option<usize> {
+        op.inputs().find_map(|t| self.weight_of(t.id))
     }
 
     /// Axes of an operand.

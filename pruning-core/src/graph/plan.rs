@@ -25,6 +25,20 @@ pub struct ShrinkPlan {
     pub before: Totals,
     /// Cost of what is left.
     pub after: Totals,
+    /// Products of what is left, in the order of the forward pass, by which a later trace knows the plan again.
+    pub products: Vec<Product>,
+}
+
+/// A matrix product or convolution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Product {
+    /// Path of the weight; empty where there is none, as in attention.
+    pub weight: String,
+    /// Multiply-accumulates.
+    pub macs: u64,
+    /// Entries of the result.
+    pub outputs: u64,
 }
 
 /// What a parameter keeps.
@@ -137,8 +151,9 @@ impl ShrinkPlan {
         groups: Vec<GroupCut>,
         before: Totals,
         after: Totals,
+        products: Vec<Product>,
     ) -> Result<Self, PlanError> {
-        let plan = Self { version: VERSION, parameters, fields, groups, before, after };
+        let plan = Self { version: VERSION, parameters, fields, groups, before, after, products };
         plan.check()?;
         Ok(plan)
     }
@@ -241,7 +256,7 @@ mod tests {
     fn plan(keep: &[usize]) -> Result<ShrinkPlan, PlanError> {
         let cut = Cut { shape: vec![4, 3], aliases: Vec::new(), keep: [(0, keep.to_vec())].into() };
         let totals = Totals::default();
-        ShrinkPlan::new([("fc.weight".to_string(), cut)].into(), Vec::new(), Vec::new(), totals, totals)
+        ShrinkPlan::new([("fc.weight".to_string(), cut)].into(), Vec::new(), Vec::new(), totals, totals, Vec::new())
     }
 
     #[test]

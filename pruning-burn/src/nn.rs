@@ -1,0 +1,5 @@
+//! Layers that can lose channels where Burn's own cannot.
+
+mod attention;
+
+pub use attention::{AttentionInput, AttentionOutput, MultiHeadAttention};
