@@ -53,7 +53,8 @@ fn main() {
         sessions: iterative_schedule_keeps_its_promises, gradual_schedule_reaches_its_target,
             rewind_to_the_start_is_bit_exact, rewind_to_a_step_is_bit_exact, failed_steps_change_nothing,
             resumed_training_is_bit_identical;
-        inputs: scores_are_those_of_the_papers, synflow_conserves_flow, movement_sums_over_steps, collecting_changes_nothing,
+        inputs: scores_are_those_of_the_papers, synflow_conserves_flow, movement_sums_over_steps,
+            the_flow_takes_no_statistics_of_its_batch, collecting_changes_nothing,
             inputs_that_are_missing_or_cannot_be_are_errors, a_tied_parameter_has_one_gradient,
             every_combination_removes_what_is_asked, broken_criteria_are_errors_that_name_them;
         store: masked_models_load_into_fresh_ones, finished_models_load_in_plain_burn, files_that_do_not_fit_are_refused;

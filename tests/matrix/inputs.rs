@@ -108,6 +108,21 @@ pub(crate) fn synflow_conserves_flow(device: &Device) {
     check(&model, "\"synflow\"", &inputs, &(0..128).map(|i| w2[i] * hidden(i / 8)).collect::<Vec<_>>());
 }
 
+pub(crate) fn the_flow_takes_no_statistics_of_its_batch(device: &Device) {
+    let device = device.clone().autodiff();
+    let model = Cnn::new(&device, 2);
+    let mut validated = model.clone();
+    validated.norm.training = validated.norm.training.with_value(false);
+    let synflow = pruner("criterion = \"synflow\"\nallocator = \"global\"\nsparsity = 0.5");
+    let [training, validation] = [model, validated].map(|mut model| {
+        let ones = |m: &Cnn| m.forward(Tensor::ones([1, 3, 8, 8], &device));
+        let inputs = Inputs::new().with_flow(&model, ones).unwrap();
+        synflow.prune_with(&mut model, &inputs).unwrap();
+        masks(&model)
+    });
+    assert_eq!(training, validation);
+}
+
 pub(crate) fn movement_sums_over_steps(device: &Device) {
     let device = device.clone().autodiff();
     let (mut model, batches) = (Mlp::new(&device, 3), batches(&device));
