@@ -57,8 +57,16 @@ impl Criterion for Random {
         // FNV-1a of the path (http://www.isthe.com/chongo/tech/comp/fnv), so that every layer has a stream of its own.
         let hash = |h: u64, byte: u8| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         let start = layer.path().bytes().fold(0xcbf2_9ce4_8422_2325 ^ split_mix(self.seed), hash);
-        let scores = (0..(rows * cols) as u64).map(|i| unit(split_mix(start.wrapping_add(i)))).collect();
-        Ok(Tensor::from_data(TensorData::new::<f32, _>(scores, [rows, cols]), &layer.device()))
+        let score = |i: usize| unit(split_mix(start.wrapping_add(i as u64)));
+        let tensor = |scores, shape| Tensor::from_data(TensorData::new::<f32, _>(scores, shape), &layer.device());
+        // In the order of memory, which saves turning them by and by; the number of a score is its place in the matrix.
+        Ok(match layer.layout().inner() {
+            1 => {
+                let column = |col| (0..rows).map(move |row| score(row * cols + col));
+                tensor((0..cols).flat_map(column).collect(), [cols, rows]).transpose()
+            }
+            _ => tensor((0..rows * cols).map(score).collect(), [rows, cols]),
+        })
     }
 }
 

@@ -100,6 +100,11 @@ impl Round {
         let (call, result) = seconds(call);
         (Self { limit, call, extra: PEAK.load(Relaxed) - before }, result)
     }
+
+    /// The call in RL.
+    pub(crate) fn reads(&self) -> f64 {
+        self.call / self.limit
+    }
 }
 
 pub(crate) fn seconds<T>(f: impl FnOnce() -> T) -> (f64, T) {
@@ -182,7 +187,7 @@ pub(crate) fn print(options: &Options, threads: usize, rows: &[(&str, f64, usize
     for (name, bar, bytes, rounds) in rows {
         let limit = median(rounds.iter().map(|r| r.limit));
         let seconds = median(rounds.iter().map(|r| r.call));
-        let rl = median(rounds.iter().map(|r| r.call / r.limit));
+        let rl = median(rounds.iter().map(Round::reads));
         let extra = median(rounds.iter().map(|r| r.extra as f64)) / *bytes as f64;
         if options.json {
             println!(
