@@ -55,6 +55,7 @@ fn kept(name: &str, config: Value, layers: &[Layer], sparsity: f64) -> Result<Ve
             place,
             scores: &layer.scores,
             order: Order::Value,
+            factor: 1.0,
             alive: layer.alive.as_ref(),
             granularity: Granularity::Element,
             reduction: Reduction::Sum,

@@ -135,8 +135,8 @@ fn scores(
         inputs: Some(&inputs),
         needs: criterion.needs(),
     };
-    let scores = match criterion.score(&view) {
-        Ok(scores) => scores,
+    let (scores, factor) = match criterion.score(&view).and_then(|s| Ok((s, criterion.factor(&view)?))) {
+        Ok(scored) => scored,
         Err(CriterionError::Unsuited { .. }) => return Ok(Vec::new()),
         Err(error) => return fail("scores".to_string(), error.to_string()),
     };
@@ -146,7 +146,8 @@ fn scores(
     if scores.device() != *device {
         return fail(format!("scores on {device:?}"), format!("{:?}", scores.device()));
     }
-    Ok(scores.into_data().iter::<f32>().collect())
+    // As they rank.
+    Ok(scores.into_data().iter::<f32>().map(|score| score * factor as f32).collect())
 }
 
 /// The checks for criteria. The first device is the one that others are compared with.

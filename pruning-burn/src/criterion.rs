@@ -45,6 +45,15 @@ pub trait Criterion: Debug + Send + Sync {
     /// The layer is none that this criterion can score.
     fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError>;
 
+    /// What all scores of the layer are multiplied by, above 0 and finite. A criterion that does no more than scale layers hands over
+    /// the weights as they are, and saves a tensor as large.
+    ///
+    /// # Errors
+    /// As [`score`](Self::score).
+    fn factor(&self, _: &LayerView<'_>) -> Result<f64, CriterionError> {
+        Ok(1.0)
+    }
+
     /// How the scores rank. With [`Order::Absolute`] a criterion can hand over a tensor as it is, sign included.
     fn order(&self) -> Order {
         Order::Value
@@ -218,6 +227,12 @@ pub enum CriterionError {
         expected: usize,
         /// Elements of the input.
         found: usize,
+    },
+    /// The factor of a layer would rank nothing.
+    #[error("the criterion returned the factor {factor}, expected a number above 0")]
+    Factor {
+        /// The factor, as text.
+        factor: String,
     },
     /// The criterion panicked.
     #[error("the criterion panicked: {message}")]

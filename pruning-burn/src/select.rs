@@ -133,7 +133,7 @@ pub(crate) fn select<M: Module>(
     let reduction = recipe.reduction.unwrap_or_else(|| recipe.criterion.reduction());
     let order = recipe.criterion.order();
     let candidates: Vec<_> = (selection.targets.iter().zip(&scores).zip(&alive).enumerate())
-        .map(|(place, ((target, scores), alive))| Candidate {
+        .map(|(place, ((target, (scores, factor)), alive))| Candidate {
             place,
             path: &all[target.layer].path,
             kind: &all[target.layer].kind,
@@ -141,6 +141,7 @@ pub(crate) fn select<M: Module>(
             layout: all[target.layer].layout,
             scores: scores.as_slice(),
             order,
+            factor: *factor,
             alive: alive.as_ref(),
             granularity: target.granularity,
             reduction,
@@ -214,7 +215,7 @@ struct Scoring<'a> {
     alive: &'a [Option<Bits>],
     inputs: Option<&'a Inputs>,
     position: Position,
-    scores: Vec<Option<Tensor<2>>>,
+    scores: Vec<Option<(Tensor<2>, f32)>>,
     error: Option<PruneError>,
 }
 
@@ -224,7 +225,7 @@ impl Scoring<'_> {
         base: Tensor<D>,
         layer: &Layer,
         alive: Option<&Bits>,
-    ) -> Result<Tensor<2>, PruneError> {
+    ) -> Result<(Tensor<2>, f32), PruneError> {
         let base = base.without_autodiff();
         let base = match alive {
             None => base,
@@ -251,14 +252,20 @@ impl Scoring<'_> {
             needs: self.criterion.needs(),
         };
         // A plugin of someone else's: its panic is an error like any other, and the model stays as it is.
-        let scores = catch_unwind(AssertUnwindSafe(|| self.criterion.score(&view)));
-        let scores = scores.unwrap_or_else(|panic| Err(CriterionError::Panicked { message: message(&*panic) }));
-        let scores = scores.map_err(failed)?;
+        let scored =
+            catch_unwind(AssertUnwindSafe(|| Ok((self.criterion.score(&view)?, self.criterion.factor(&view)?))));
+        let scored = scored.unwrap_or_else(|panic| Err(CriterionError::Panicked { message: message(&*panic) }));
+        let (scores, factor) = scored.map_err(failed)?;
+        if !(factor > 0.0 && factor.is_finite()) {
+            return Err(failed(CriterionError::Factor { factor: factor.to_string() }));
+        }
         let found = scores.dims();
         if found != expected {
             return Err(failed(CriterionError::Shape { expected, found }));
         }
-        Ok(if scores.dtype() == DType::F32 { scores } else { scores.cast(DType::F32) })
+        let scores = if scores.dtype() == DType::F32 { scores } else { scores.cast(DType::F32) };
+        // Within the range of 32-bit floats: a layer beyond it keeps its own ranking at least.
+        Ok((scores, factor.clamp(f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX)) as f32))
     }
 }
 
@@ -298,7 +305,7 @@ pub(crate) fn score<M: Module>(
     selection: &Selection,
     alive: &[Option<Bits>],
     inputs: Option<&Inputs>,
-) -> Result<Vec<Numbers>, PruneError> {
+) -> Result<Vec<(Numbers, f32)>, PruneError> {
     let targets = selection.targets.iter().enumerate();
     let mut scoring = Scoring {
         criterion,
@@ -315,7 +322,8 @@ pub(crate) fn score<M: Module>(
         Some(error) => Err(error),
         None => {
             let layouts = selection.targets.iter().map(|t| all[t.layer].layout);
-            Ok(host::read(scoring.scores.into_iter().flatten().zip(layouts).collect()))
+            let (scores, factors): (Vec<_>, Vec<_>) = scoring.scores.into_iter().flatten().unzip();
+            Ok(host::read(scores.into_iter().zip(layouts).collect()).into_iter().zip(factors).collect())
         }
     }
 }

@@ -172,6 +172,7 @@ impl Loaded<'_> {
                 layout: layer.layout,
                 scores: &layer.weights,
                 order: Order::Absolute,
+                factor: 1.0,
                 alive: None,
                 granularity: self.case.granularity,
                 reduction: Reduction::Norm(NormOrder::L2),

@@ -23,6 +23,8 @@ pub struct Candidate<'a> {
     pub scores: &'a [f32],
     /// How these numbers rank.
     pub order: Order,
+    /// What all of them are multiplied by before layers are compared, above 0.
+    pub factor: f32,
     /// What is not pruned yet; `None` is all.
     pub alive: Option<&'a Bits>,
     /// What is removed together.
@@ -123,7 +125,8 @@ pub fn choose(candidates: &[Candidate<'_>], rules: &Rules<'_>) -> Result<Vec<Cho
     }
     let mut ranked = Vec::with_capacity(units.len());
     for (i, unit) in &units {
-        let scores = Scores::of_alive(&unit.scores, unit.order, unit.alive.as_deref());
+        // A reduction of scores times a factor is that factor times the reduction.
+        let scores = Scores::scaled(&unit.scores, unit.order, unit.alive.as_deref(), candidates[*i].factor);
         ranked.push((*i, scores.map_err(|source| non_finite(&candidates[*i], source))?));
     }
     // Allocators see layers by path, so that what each gets does not depend on the order of a model's fields.
@@ -262,6 +265,7 @@ mod tests {
             place: 0,
             scores,
             order: Order::Absolute,
+            factor: 1.0,
             alive: None,
             granularity: Granularity::Element,
             reduction: Reduction::norm(1.0).unwrap(),
@@ -291,6 +295,32 @@ mod tests {
         let kept: Vec<_> = chosen.iter().map(|c| c.keep.iter_ones().collect::<Vec<_>>()).collect();
         assert_eq!(kept, [vec![6, 7], vec![3, 7], vec![2, 3, 4, 5, 6, 7], vec![4, 5, 6, 7]]);
         assert_eq!(chosen.iter().map(|c| c.kept_units).collect::<Vec<_>>(), [2, 2, 6, 1]);
+    }
+
+    #[test]
+    fn a_factor_scales_a_layer_among_the_others() {
+        #[derive(Debug)]
+        struct Highest;
+
+        impl Allocator for Highest {
+            fn allocate(&self, layers: &[LayerUnits<'_>], keep: usize) -> Result<Vec<usize>, AllocationError> {
+                let bounds: Vec<_> = layers.iter().map(|l| (l.least, l.alive())).collect();
+                let scores: Vec<_> = layers.iter().map(|l| l.scores).collect();
+                Ok(crate::share_highest(&scores, &bounds, keep).unwrap())
+            }
+        }
+
+        let (a, b) = ([1.0, -2.0, 3.0, -4.0], [10.0, -20.0, 30.0, -40.0]);
+        for granularity in [Granularity::Element, Granularity::CHANNEL] {
+            for (factor, kept) in [(1.0, [1, 3]), (0.125, [2, 2]), (0.01, [3, 1])] {
+                let [a, b] = [candidate("a", &a), candidate("b", &b)].map(|c| Candidate { granularity, ..c });
+                let rules = Rules { allocator: Some(&Highest), ..rules(Amount::OfTotal(s(0.5))) };
+                let chosen = choose(&[a, Candidate { factor, ..b }], &rules).unwrap();
+                let units: Vec<_> = chosen.iter().map(|c| c.kept_units).collect();
+                let expected = if granularity == Granularity::CHANNEL { [1, 1] } else { kept };
+                assert_eq!(units, expected, "{granularity} {factor}");
+            }
+        }
     }
 
     #[test]

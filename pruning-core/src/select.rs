@@ -58,6 +58,8 @@ impl NonFinite {
 pub struct Scores<'a> {
     values: &'a [f32],
     order: Order,
+    // Of all scores: ranking multiplies by it on the way, which saves a scaled copy.
+    factor: f32,
     alive: Option<&'a Bits>,
     alive_len: usize,
     // Keys of some units that are alive, from all over the layer.
@@ -83,6 +85,16 @@ impl<'a> Scores<'a> {
     /// # Panics
     /// `alive` is not as long as `values`.
     pub fn of_alive(values: &'a [f32], order: Order, alive: Option<&'a Bits>) -> Result<Self, NonFinite> {
+        Self::scaled(values, order, alive, 1.0)
+    }
+
+    /// The same for scores that are `factor` times the values.
+    pub(crate) fn scaled(
+        values: &'a [f32],
+        order: Order,
+        alive: Option<&'a Bits>,
+        factor: f32,
+    ) -> Result<Self, NonFinite> {
         assert!(alive.is_none_or(|alive| alive.len() == values.len()), "one bit for each score");
         // The error falls with the square root of the sample: a small layer has 2,048 of them at least, a large one
         // more.
@@ -97,12 +109,12 @@ impl<'a> Scores<'a> {
                 let hash = ((b * 32 + i) as u32).wrapping_mul(0x9e37_79b9) >> 16;
                 let at = (hash as usize * stride) >> 16;
                 if alive.is_none_or(|alive| alive.get(b * block + i * stride + at)) {
-                    sample.push(rank_key(stratum[at], order));
+                    sample.push(rank_key(stratum[at] * factor, order));
                 }
             }
         }
         let alive_len = alive.map_or(values.len(), Bits::count_ones);
-        Ok(Self { values, order, alive, alive_len, sample, split: Mutex::new(None) })
+        Ok(Self { values, order, factor, alive, alive_len, sample, split: Mutex::new(None) })
     }
 
     /// Units in all.
@@ -133,8 +145,8 @@ impl<'a> Scores<'a> {
     #[must_use]
     pub fn score(&self, unit: usize) -> f32 {
         match self.order {
-            Order::Value => self.values[unit],
-            Order::Absolute => self.values[unit].abs(),
+            Order::Value => self.factor * self.values[unit],
+            Order::Absolute => self.factor * self.values[unit].abs(),
         }
     }
 

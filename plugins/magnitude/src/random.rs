@@ -62,8 +62,9 @@ impl Criterion for Random {
         // In the order of memory, which saves turning them by and by; the number of a score is its place in the matrix.
         Ok(match layer.layout().inner() {
             1 => {
-                let column = |col| (0..rows).map(move |row| score(row * cols + col));
-                tensor((0..cols).flat_map(column).collect(), [cols, rows]).transpose()
+                let mut scores = Vec::with_capacity(rows * cols);
+                (0..cols).for_each(|col| scores.extend((0..rows).map(|row| score(row * cols + col))));
+                tensor(scores, [cols, rows]).transpose()
             }
             _ => tensor((0..rows * cols).map(score).collect(), [rows, cols]),
         })

@@ -47,18 +47,16 @@ impl Plugin for L2Relative {
 
 impl Criterion for L2Relative {
     fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError> {
-        // In the order of memory: on the CPU a step along a column costs ten times as much as one along a row.
-        let turned = layer.layout().inner() == 1;
-        let turn = |matrix: Tensor<2>| if turned { matrix.transpose() } else { matrix };
-        let weight = turn(layer.weight());
-        let sum = sum_of_squares(&weight);
-        // Squares of very small or large weights leave the range of 32-bit floats; these are sure not to have.
-        let safe = sum.is_finite() && sum > 1e-30 * weight.shape().num_elements() as f64;
-        let scores = if safe { weight / sum.sqrt() } else { by_largest(weight) };
-        Ok(turn(scores))
+        Ok(layer.weight())
     }
 
-    // The sign is dropped when the scores are ranked, which saves a pass.
+    fn factor(&self, layer: &LayerView<'_>) -> Result<f64, CriterionError> {
+        // In the order of memory: on the CPU a step along a column costs ten times as much as one along a row.
+        let weight = if layer.layout().inner() == 1 { layer.weight().transpose() } else { layer.weight() };
+        let norm = norm(&weight);
+        Ok(if norm.is_finite() && norm > 0.0 { 1.0 / norm } else { 1.0 })
+    }
+
     fn order(&self) -> Order {
         Order::Absolute
     }
@@ -66,6 +64,21 @@ impl Criterion for L2Relative {
     fn reduction(&self) -> Reduction {
         Reduction::Norm(pruning_burn::NormOrder::L2)
     }
+}
+
+/// The Euclidean norm, also where squares leave the range of 32-bit floats.
+fn norm(weight: &Tensor<2>) -> f64 {
+    let sum = sum_of_squares(weight);
+    // Those are sure not to have.
+    if sum.is_finite() && sum > 1e-30 * weight.shape().num_elements() as f64 {
+        return sum.sqrt();
+    }
+    let largest = weight.clone().abs().max();
+    let scale = largest.clone().into_data().iter::<f64>().sum::<f64>();
+    if scale == 0.0 || !scale.is_finite() {
+        return scale;
+    }
+    scale * sum_of_squares(&(weight.clone() / largest.reshape([1, 1]).expand(weight.shape()))).sqrt()
 }
 
 /// By blocks of rows, whose squares stay in the cache of a CPU; one read from the device.
@@ -79,17 +92,6 @@ fn sum_of_squares(weight: &Tensor<2>) -> f64 {
         return 0.0;
     }
     Tensor::cat(sums, 0).into_data().iter::<f64>().sum()
-}
-
-/// `w / ||W||_2` with every weight divided by the largest first.
-fn by_largest(weight: Tensor<2>) -> Tensor<2> {
-    let shape = weight.shape();
-    let largest = weight.clone().abs().max().reshape([1, 1]);
-    let largest = largest.clone().mask_fill(largest.equal_scalar(0.0), 1.0);
-    let scaled = weight / largest.expand(shape.clone());
-    let norm = scaled.clone().square().sum().sqrt().reshape([1, 1]);
-    let norm = norm.clone().mask_fill(norm.equal_scalar(0.0), 1.0);
-    scaled / norm.expand(shape)
 }
 
 pruning_burn::register_criterion!(L2Relative);

@@ -212,6 +212,7 @@ fn order_of_layers(check: &Check<dyn Allocator>, subject: &Subject<'_>) -> Resul
                     place,
                     scores: &made.scores,
                     order: Order::Value,
+                    factor: 1.0,
                     alive: made.alive.as_ref(),
                     granularity: Granularity::Element,
                     reduction: Reduction::Sum,

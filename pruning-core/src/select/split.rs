@@ -115,9 +115,12 @@ impl Split {
 impl Scores<'_> {
     /// Splits the units by a window; its keys are listed as long as there is `room`, which shrinks.
     pub(super) fn split(&self, window: Window, room: &mut usize) -> Split {
+        let factor = self.factor;
         match self.order {
-            Order::Absolute => run(SplitBy { scores: self, window, room, key: |v| rank_key(v, Order::Absolute) }),
-            Order::Value => run(SplitBy { scores: self, window, room, key: |v| rank_key(v, Order::Value) }),
+            Order::Absolute => {
+                run(SplitBy { scores: self, window, room, key: |v| rank_key(v * factor, Order::Absolute) })
+            }
+            Order::Value => run(SplitBy { scores: self, window, room, key: |v| rank_key(v * factor, Order::Value) }),
         }
     }
 }
