@@ -143,7 +143,7 @@ impl Job<'_> {
                 let start = Instant::now();
                 let pruner = self.pruner(criterion, 1.0 - 1.0 / f64::from(compression))?;
                 let mut model = self.seeded(|device| Vgg16::new(narrower, device));
-                let report = prune(&pruner, &mut model, &inputs)?;
+                let report = prune(&pruner, &mut model, inputs)?;
                 let empty = report.layers.iter().filter(|layer| layer.kept == 0).count();
                 let smallest = report.layers.iter().map(|layer| layer.kept).min().unwrap_or(0);
                 let (sparsity, seconds) = (report.sparsity(), start.elapsed().as_secs_f64());
@@ -187,7 +187,7 @@ impl Job<'_> {
             let start = Instant::now();
             let mut model = self.seeded(Lenet300::new);
             if sparsity > 0.0 {
-                prune(&self.pruner(criterion, sparsity)?, &mut model, &inputs)?;
+                prune(&self.pruner(criterion, sparsity)?, &mut model, inputs)?;
             }
             model = self.trained(model);
             let error = model.error(&self.test, &self.device);
@@ -229,8 +229,12 @@ impl Job<'_> {
             "synflow" => ROUNDS,
             _ => 1,
         };
+        let seed = match criterion {
+            "random" => format!(", seed = {}", self.options.seed),
+            _ => String::new(),
+        };
         let text = format!(
-            "criterion = \"{criterion}\"\nallocator = \"global\"\nsparsity = {sparsity}\nallow_empty = true\n\
+            "criterion = {{ name = \"{criterion}\"{seed} }}\nallocator = \"global\"\nsparsity = {sparsity}\nallow_empty = true\n\
              schedule = {{ kind = \"iterative\", rounds = {rounds} }}"
         );
         Ok(Pruner::from_toml(&text, &pruning_plugins::all())?)
