@@ -54,6 +54,10 @@ fn shared(flat: &Tensor<1>) -> Option<Numbers> {
 }
 
 impl Numbers {
+    pub(crate) fn times(self, factor: f32) -> Self {
+        if factor == 1.0 { self } else { Self::Read(self.as_slice().iter().map(|v| v * factor).collect()) }
+    }
+
     pub(crate) fn as_slice(&self) -> &[f32] {
         match self {
             #[cfg(feature = "flex")]

@@ -445,7 +445,8 @@ fn scored<M: Module>(
     let scoring = Selection { targets: targets.collect(), skipped: Vec::new() };
     let masks = alive(all, &scoring);
     let scores = score(model, &recipe.criterion, all, &scoring, &masks, inputs)?;
-    Ok(wanted.into_iter().zip(scores).collect())
+    // Units of several layers add up, so each is brought to its scale first.
+    Ok(wanted.into_iter().zip(scores.into_iter().map(|(scores, factor)| scores.times(factor))).collect())
 }
 
 /// The trace must be of this model.
