@@ -177,6 +177,7 @@ impl Loaded<'_> {
                 granularity: self.case.granularity,
                 reduction: Reduction::Norm(NormOrder::L2),
                 own: None,
+                uses: None,
             })
             .collect();
         let weights: Vec<&[f32]> = self.layers.iter().map(|l| &l.weights[..]).collect();
