@@ -80,6 +80,9 @@ fn coordinates(split: &Split, entry: usize) -> impl Iterator<Item = Label> + '_ 
     })
 }
 
+/// Positions of a unit along one axis.
+type Part = (Member, Vec<usize>);
+
 struct Solver {
     labels: Labels,
     /// Splits with two free factors or more.
@@ -183,7 +186,7 @@ impl AxisGraph {
 
     fn collect(&self, mut labels: Labels) -> Groups {
         let mut unit_of: Vec<u32> = vec![u32::MAX; labels.len()];
-        let mut units: Vec<(Label, Vec<(Member, Vec<usize>)>)> = Vec::new();
+        let mut units: Vec<(Label, Vec<Part>)> = Vec::new();
         let mut pinned = Vec::new();
         for (param, dims) in self.params.iter().enumerate() {
             for (axis, dim) in dims.iter().enumerate() {
