@@ -4,6 +4,8 @@
 mod bad_input;
 #[path = "shrink/models.rs"]
 mod models;
+#[path = "shrink/random.rs"]
+mod random;
 #[path = "shrink/state.rs"]
 mod state;
 
