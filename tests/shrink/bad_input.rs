@@ -27,10 +27,7 @@ fn says<M: Shrinks>(pruner: &Pruner) -> String {
 #[test]
 fn an_output_layer_is_no_target() {
     let include = |path: &str| channels(0.5, &format!("[target]\ninclude = [\"{path}\"]"));
-    assert_eq!(
-        says::<Residual>(&include("head")),
-        "no channels can be removed: head.weight: an output of the model"
-    );
+    assert_eq!(says::<Residual>(&include("head")), "no channels can be removed: head.weight: an output of the model");
     let both = channels(0.5, "[target]\ninclude = [\"head\", \"inner\"]");
     assert_eq!(says::<Residual>(&both), "head.weight: its channels cannot be removed: an output of the model");
     let idle = channels(0.5, "[[override]]\ntarget = \"head\"\nsparsity = 0.5");

@@ -379,7 +379,10 @@ fn owners(
         owners.push(Owner { group: g, layer: t.layer, members, own: t.own });
     }
     if owners.is_empty() {
-        let why = solved.groups.pinned.iter().find(|p| target(solved.path(p.member.param)).is_some());
+        let why = solved.groups.pinned.iter().find(|p| {
+            let layer = target(solved.path(p.member.param)).map(|t| &all[t.layer]);
+            layer.is_some_and(|l| channel_axis(l, axis) == p.member.axis)
+        });
         let why = match why {
             Some(p) => format!("{}: {}", solved.path(p.member.param), p.why),
             None if head.is_some() => "no axis is split into heads".to_string(),
