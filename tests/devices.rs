@@ -1,7 +1,9 @@
 //! The rows of the matrix. The only file that names devices.
 
+use burn::module::Module;
 use burn::tensor::Device;
 use libtest_mimic::Trial;
+use pruning_burn::trace::{Trace, Values};
 
 /// The devices of `PRUNING_DEVICES`, a list such as `flex,ndarray,wgpu`; `flex` alone if it is not set.
 ///
@@ -27,6 +29,21 @@ fn by_name(name: &str) -> Device {
         "wgpu" => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
         _ => panic!("PRUNING_DEVICES names {name:?}, which is unknown or not built: --features {name}"),
     }
+}
+
+/// Replays a trace on whichever backend the model lives on.
+///
+/// # Panics
+/// It cannot be replayed.
+#[must_use]
+pub fn replay<M: Module>(trace: &Trace, model: &M, inputs: Values) -> Values {
+    let found = trace.replay::<burn::backend::Flex, M>(model, inputs.clone());
+    #[cfg(feature = "ndarray")]
+    #[allow(deprecated)]
+    let found = found.or_else(|_| trace.replay::<burn::backend::NdArray, M>(model, inputs.clone()));
+    #[cfg(feature = "wgpu")]
+    let found = found.or_else(|_| trace.replay::<burn::backend::Wgpu, M>(model, inputs));
+    found.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A property of the library that must hold on every device.
