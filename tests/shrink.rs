@@ -2,6 +2,8 @@
 
 #[path = "shrink/bad_input.rs"]
 mod bad_input;
+#[path = "shrink/fold.rs"]
+mod fold;
 #[path = "shrink/models.rs"]
 mod models;
 #[path = "shrink/random.rs"]

@@ -34,6 +34,7 @@
 mod apply;
 mod error;
 mod fields;
+mod fold;
 mod groups;
 mod mask;
 mod optimizer;
@@ -45,6 +46,7 @@ mod verify;
 pub use apply::apply;
 pub use error::ShrinkError;
 pub use fields::Fields;
+pub use fold::{Folded, fold};
 pub use groups::{AxisOf, ChannelGroup, ChannelGroups};
 pub use mask::mask;
 pub use optimizer::cut_optimizer;

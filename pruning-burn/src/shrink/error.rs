@@ -15,6 +15,9 @@ pub enum ShrinkError {
     /// The forward cannot be recorded.
     #[error(transparent)]
     Trace(#[from] TraceError),
+    /// The trace cannot be run on these inputs.
+    #[error(transparent)]
+    Replay(crate::trace::ReplayError),
     /// The recipe does not fit the model, or a score cannot be had.
     #[error(transparent)]
     Prune(#[from] PruneError),

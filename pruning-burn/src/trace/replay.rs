@@ -93,6 +93,14 @@ impl Values {
         }
     }
 
+    /// The numbers of a float tensor of any rank.
+    pub(crate) fn numbers(&self, index: usize) -> Result<Vec<f32>, ReplayError> {
+        let found = self.tensors.get(index).filter(|(_, _, dtype)| dtype.is_float());
+        let (tensor, _, _) = found.ok_or(ReplayError::Output { index })?;
+        // The rank is not looked at by what reads it.
+        Ok(Tensor::<1>::from_dispatch(tensor.clone()).into_data().iter::<f32>().collect())
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
