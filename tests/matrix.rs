@@ -59,7 +59,7 @@ fn main() {
             the_flow_takes_no_statistics_of_its_batch, collecting_changes_nothing,
             inputs_that_are_missing_or_cannot_be_are_errors, a_tied_parameter_has_one_gradient,
             every_combination_removes_what_is_asked, broken_criteria_are_errors_that_name_them;
-        shrink: replay_equals_forward, smaller_models_compute_what_masked_ones_did;
+        shrink: replay_equals_forward, what_is_handed_through_is_replayed, smaller_models_compute_what_masked_ones_did;
         store: masked_models_load_into_fresh_ones, finished_models_load_in_plain_burn, files_that_do_not_fit_are_refused;
     };
     let arguments = Arguments::from_args();

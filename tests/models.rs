@@ -195,17 +195,28 @@ pub fn numbers(len: usize, seed: u64) -> Vec<f32> {
 /// A module with every parameter set from `seed`: the same on every device. Statistics too, which are positive.
 #[must_use]
 pub fn filled<M: Module>(module: M, seed: u64) -> M {
-    struct Fill(u64);
+    struct Fill {
+        seed: u64,
+        names: Vec<String>,
+    }
 
     impl ModuleMapper for Fill {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.names.push(name.to_string());
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.names.pop();
+        }
+
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            self.0 += 1;
-            let seed = self.0;
+            self.seed += 1;
+            let (seed, statistic) = (self.seed, self.names.last().is_some_and(|name| name.starts_with("running_")));
             param.map(|old| {
                 let shape = old.shape();
                 let mut values = numbers(shape.num_elements(), seed);
-                // Buffers are no leaves that train; a variance must not be negative.
-                if !old.is_require_grad() {
+                // A variance must not be negative.
+                if statistic {
                     values.iter_mut().for_each(|v| *v = v.abs());
                 }
                 let new = Tensor::from_data(TensorData::new(values, shape), &old.device());
@@ -214,5 +225,5 @@ pub fn filled<M: Module>(module: M, seed: u64) -> M {
         }
     }
 
-    module.map(&mut Fill(seed.wrapping_mul(1000)))
+    module.map(&mut Fill { seed: seed.wrapping_mul(1000), names: Vec::new() })
 }

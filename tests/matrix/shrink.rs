@@ -79,6 +79,25 @@ pub(crate) fn replay_equals_forward(device: &Device) {
     assert!(found.get::<2, burn::tensor::Float>(10).is_err() && found.get::<3, burn::tensor::Float>(0).is_err());
 }
 
+/// An input that no one reads, and outputs that no operation makes.
+pub(crate) fn what_is_handed_through_is_replayed(device: &Device) {
+    let model = Cnn::new(device, 5);
+    let x = Tensor::<1>::from_floats([1.0, 2.0], device);
+    let trace = Trace::record(&model, |m: &Cnn, s: &mut Scope| {
+        let (_unused, read) = (s.input(&Tensor::<1>::from_floats([9.0], &x.device())), s.input(&x));
+        let constant = Tensor::<1>::from_floats([3.0, 4.0], s.device());
+        s.output(m.norm.gamma.val());
+        s.output(constant.clone());
+        s.output(read + constant);
+    })
+    .unwrap();
+    let inputs = Values::new().with(Tensor::<1>::from_floats([7.0], device)).with(x);
+    let found = replay(&trace, &model, inputs);
+    assert_eq!(numbers(found.get::<1, _>(0).unwrap()), numbers(model.norm.gamma.val()));
+    assert_eq!(numbers(found.get::<1, _>(1).unwrap()), [3.0, 4.0]);
+    assert_eq!(numbers(found.get::<1, _>(2).unwrap()), [4.0, 6.0]);
+}
+
 /// The same plan everywhere, and the smaller model computes what the masked one did.
 pub(crate) fn smaller_models_compute_what_masked_ones_did(device: &Device) {
     let x = Tensor::<4>::random([2, 3, 8, 8], Distribution::Default, device);

@@ -79,6 +79,8 @@ pub struct Trace {
     pub(crate) params: Vec<Traced>,
     /// Which parameter a tensor is.
     pub(crate) param_of: HashMap<TensorId, usize>,
+    /// Outputs that are parameters as they are.
+    pub(crate) given: Vec<TensorIr>,
     /// Values that are neither parameters nor inputs.
     pub(crate) constants: BTreeMap<TensorId, TensorData>,
     pub(crate) inputs: Vec<TensorIr>,
@@ -202,6 +204,9 @@ impl Trace {
             return Err(TraceError::Foreign { index });
         }
         let Params { params, of: param_of, .. } = params;
+        let outputs: Vec<TensorId> = outputs.into_iter().flatten().collect();
+        let made = captured.graph.operations.iter().flat_map(OperationIr::outputs);
+        let given = made.filter(|t| param_of.contains_key(&t.id) && outputs.contains(&t.id)).cloned().collect();
         let placed = |op: &OperationIr| op.outputs().any(|t| param_of.contains_key(&t.id));
         let operations: Vec<_> = (captured.graph.operations.into_iter())
             .filter(|op| !matches!(op, OperationIr::Init(_) | OperationIr::Drop(_)) && !placed(op))
@@ -216,9 +221,8 @@ impl Trace {
                 declared.push(TensorIr::uninit(id, shape, data.dtype()));
             }
         }
-        let outputs: Vec<TensorId> = outputs.into_iter().flatten().collect();
         constants.retain(|id, _| used.contains_key(id) || outputs.contains(id));
-        Ok(Self { operations, params, param_of, constants, inputs: declared, outputs })
+        Ok(Self { operations, params, param_of, given, constants, inputs: declared, outputs })
     }
 
     /// Paths of the parameters, each with all its names.

@@ -226,8 +226,10 @@ impl Trace {
 
     /// Every tensor of the trace.
     fn tensors(&self) -> HashMap<TensorId, TensorIr> {
-        let all = self.operations.iter().flat_map(burn_ir::OperationIr::nodes).chain(&self.inputs);
-        all.map(|t| (t.id, t.clone())).collect()
+        let constants =
+            self.constants.iter().map(|(id, data)| TensorIr::uninit(*id, data.shape().clone(), data.dtype()));
+        let all = self.operations.iter().flat_map(burn_ir::OperationIr::nodes).chain(&self.inputs).cloned();
+        constants.chain(self.given.iter().cloned()).chain(all).map(|t| (t.id, t)).collect()
     }
 
     fn weights<B: ReplayBackend, M: Module>(&self, model: &M) -> Result<Vec<(TensorId, HandleKind<B>)>, ReplayError> {
