@@ -84,6 +84,48 @@ macro_rules! register_allocator {
 }
 
 /// Registers a [`Curve`](crate::Curve): `register_curve!(MyCurve);` beside its definition.
+///
+/// ```
+/// # use pruning_core::{Curve, Plugin, Sparsity};
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Debug, Default, Serialize, Deserialize)]
+/// struct Steep {}
+///
+/// impl Plugin for Steep {
+///     const NAME: &'static str = "acme.steep";
+///     const SUMMARY: &'static str = "All of it in the last moment.";
+/// }
+///
+/// impl Curve for Steep {
+///     fn sparsity(&self, initial: Sparsity, target: Sparsity, progress: f64) -> f64 {
+///         initial.value() + (target.value() - initial.value()) * progress.powi(9)
+///     }
+/// }
+///
+/// pruning_core::register_curve!(Steep);
+/// ```
+///
+/// A name with other characters does not compile:
+///
+/// ```compile_fail,E0080
+/// # use pruning_core::{Curve, Plugin, Sparsity};
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Debug, Default, Serialize, Deserialize)]
+/// struct Steep {}
+///
+/// impl Plugin for Steep {
+///     const NAME: &'static str = "Acme Steep";
+///     const SUMMARY: &'static str = "All of it in the last moment.";
+/// }
+///
+/// impl Curve for Steep {
+///     fn sparsity(&self, initial: Sparsity, target: Sparsity, progress: f64) -> f64 {
+///         initial.value() + (target.value() - initial.value()) * progress.powi(9)
+///     }
+/// }
+///
+/// pruning_core::register_curve!(Steep);
+/// ```
 #[macro_export]
 macro_rules! register_curve {
     ($plugin:ty) => {

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 ///
 /// `sum_t -w_t g_t` over steps `t` of training, signed: weights that shrink have scores below zero and go first.
 ///
+/// For single weights and N:M. The loss does not change with the scale of a channel that a batch norm follows, so the signed
+/// scores of such a channel add up to almost nothing, and ranking whole channels by them is noise.
+///
 /// # Shapes
 /// The shape of the weight matrix.
 ///

@@ -5,7 +5,7 @@ use pruning_core::graph::FieldChange;
 
 /// The sizes that a module keeps outside of its parameters, and what they must become.
 ///
-/// A visitor cannot reach such fields, so the function given to [`ShrinkPlan::apply`](super::ShrinkPlan::apply) sets them:
+/// A visitor cannot reach such fields, so the function given to [`apply`](super::apply()) sets them:
 ///
 /// ```
 /// # use burn::nn::conv::Conv2d;
