@@ -32,12 +32,14 @@
 //! ```
 
 mod apply;
+mod choose;
 mod error;
 mod fields;
 mod fold;
 mod groups;
 mod mask;
 mod optimizer;
+mod owners;
 mod plan;
 mod score;
 mod store;

@@ -23,7 +23,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod arithmetic_rules;
 mod costs;
+mod layer_rules;
 mod name;
 mod record;
 mod replay;

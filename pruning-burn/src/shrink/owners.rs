@@ -1,0 +1,153 @@
+//! Which groups a recipe means: those whose units are the channels of its targets.
+
+use super::ShrinkError;
+use super::groups::Solved;
+use super::score::Scored;
+use crate::layers::{Layer, names};
+use crate::select::{Selection, Target as Pruned, alive, score};
+use crate::trace::Trace;
+use crate::{Inputs, Recipe};
+use burn::module::Module;
+use pruning_core::{Axis, Granularity, Sparsity};
+use std::collections::HashSet;
+
+/// A group, and the targets whose outputs (or inputs) its units are.
+pub(crate) struct Owner {
+    pub(crate) group: usize,
+    pub(crate) layer: usize,
+    pub(crate) members: Vec<(usize, usize)>,
+    pub(crate) own: Option<Sparsity>,
+}
+
+/// The axis of a weight that its output or input channels are.
+pub(crate) fn channel_axis(layer: &Layer, axis: Axis) -> usize {
+    let transposed = layer.kind.starts_with("ConvTranspose") || ["Linear", "Embedding"].contains(&layer.kind.as_str());
+    let output = usize::from(transposed && layer.shape.len() > 1);
+    if axis == Axis::Output || layer.shape.len() < 2 { output } else { 1 - output }
+}
+
+pub(crate) fn owners(
+    solved: &Solved<'_>,
+    all: &[Layer],
+    selection: &Selection,
+    axis: Axis,
+    head: Option<usize>,
+) -> Result<Vec<Owner>, ShrinkError> {
+    let target = |path: &str| selection.targets.iter().find(|t| all[t.layer].path == path);
+    let left_out = |path: &str| selection.skipped.iter().any(|s| s.path == path && s.why.starts_with("excluded"));
+    let mut owners = Vec::new();
+    for (g, group) in solved.groups.groups.iter().enumerate() {
+        if head.is_some() && !group.split {
+            continue;
+        }
+        let mut members = Vec::new();
+        let mut first: Option<&Pruned> = None;
+        let mut excluded = false;
+        for m in &group.members {
+            let path = solved.path(m.param);
+            let Some(layer) = all.iter().position(|l| l.path == path) else { continue };
+            let makes = channel_axis(&all[layer], axis) == m.axis;
+            excluded |= makes && left_out(path);
+            if let Some(t) = target(path).filter(|_| makes) {
+                members.push((m.param, m.axis));
+                first = first.or(Some(t));
+            }
+        }
+        let Some(t) = first.filter(|_| !excluded) else { continue };
+        if let Some(expected) = head {
+            let at = group.members.iter().position(|m| members.contains(&(m.param, m.axis))).unwrap_or(0);
+            let found = group.units[0].positions[at].len();
+            if found != expected {
+                return Err(ShrinkError::HeadSize { path: all[t.layer].path.clone(), expected, found });
+            }
+        }
+        owners.push(Owner { group: g, layer: t.layer, members, own: t.own });
+    }
+    if owners.is_empty() {
+        let why = solved.groups.pinned.iter().find(|p| {
+            let layer = target(solved.path(p.member.param)).map(|t| &all[t.layer]);
+            layer.is_some_and(|l| channel_axis(l, axis) == p.member.axis)
+        });
+        let why = match why {
+            Some(p) => format!("{}: {}", solved.path(p.member.param), p.why),
+            None if head.is_some() => "no axis is split into heads".to_string(),
+            None => "the forward uses none of the targets".to_string(),
+        };
+        return Err(ShrinkError::NothingToRemove { why });
+    }
+    // By the order of the model.
+    owners.sort_by_key(|o| o.layer);
+    Ok(owners)
+}
+
+/// A pattern that selects targets, none of which can lose a channel, is an error: it would do nothing without a word.
+pub(crate) fn check_named(
+    recipe: &Recipe,
+    solved: &Solved<'_>,
+    all: &[Layer],
+    selection: &Selection,
+    owners: &[Owner],
+    axis: Axis,
+) -> Result<(), ShrinkError> {
+    let owned: HashSet<&str> = owners.iter().flat_map(|o| o.members.iter().map(|m| solved.path(m.0))).collect();
+    let patterns = recipe.targets.include.iter().chain(recipe.overrides.iter().map(|o| &o.target));
+    for pattern in patterns.filter(|p| p.as_str() != "*") {
+        let matching = |t: &&Pruned| names(&all[t.layer]).any(|n| pattern.matches(n).is_some());
+        let found: Vec<_> = selection.targets.iter().filter(matching).map(|t| &all[t.layer]).collect();
+        let Some(first) = found.first().filter(|_| !found.iter().any(|l| owned.contains(l.path.as_str()))) else {
+            continue;
+        };
+        let wanted = channel_axis(first, axis);
+        let pinned =
+            solved.groups.pinned.iter().find(|p| solved.path(p.member.param) == first.path && p.member.axis == wanted);
+        let why = pinned.map_or("no group of channels is made by it alone".to_string(), |p| p.why.clone());
+        return Err(ShrinkError::Fixed { path: first.path.clone(), why });
+    }
+    Ok(())
+}
+
+/// Scores of every weight in the groups, read once.
+pub(crate) fn scored<M: Module>(
+    model: &M,
+    recipe: &Recipe,
+    solved: &Solved<'_>,
+    all: &[Layer],
+    selection: &Selection,
+    owners: &[Owner],
+    inputs: Option<&Inputs>,
+) -> Result<Scored, ShrinkError> {
+    let target = |layer: usize| selection.targets.iter().any(|t| t.layer == layer);
+    // A criterion for scales of norms, which were named, has nothing to say of weights.
+    let named = owners.iter().any(|o| !all[o.layer].by_default);
+    let mut wanted: Vec<usize> = Vec::new();
+    for owner in owners {
+        for m in &solved.groups.groups[owner.group].members {
+            let Some(layer) = all.iter().position(|l| l.path == solved.path(m.param)) else { continue };
+            if (target(layer) || (all[layer].by_default && !named)) && !wanted.contains(&layer) {
+                wanted.push(layer);
+            }
+        }
+    }
+    wanted.sort_unstable();
+    let targets = wanted.iter().map(|&layer| Pruned { layer, granularity: Granularity::Element, own: None });
+    let scoring = Selection { targets: targets.collect(), skipped: Vec::new() };
+    let masks = alive(all, &scoring);
+    let scores = score(model, &recipe.criterion, all, &scoring, &masks, inputs)?;
+    // Units of several layers add up, so each is brought to its scale first.
+    Ok(wanted.into_iter().zip(scores.into_iter().map(|(scores, factor)| scores.times(factor))).collect())
+}
+
+/// The trace must be of this model.
+pub(crate) fn fits(trace: &Trace, all: &[Layer]) -> Result<(), ShrinkError> {
+    for traced in trace.params.iter().filter(|p| p.float) {
+        let found = all.iter().find(|l| names(l).any(|n| n == traced.path())).map(|l| l.shape.clone());
+        if found.as_ref() != Some(&traced.shape) {
+            return Err(ShrinkError::OtherModel {
+                path: traced.path().to_string(),
+                expected: traced.shape.clone(),
+                found: found.unwrap_or_default(),
+            });
+        }
+    }
+    Ok(())
+}

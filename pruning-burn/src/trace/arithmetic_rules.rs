@@ -1,0 +1,195 @@
+//! Rules for operations that compute: entry by entry, along an axis, products.
+
+use super::rules::{Analysis, Contraction};
+use burn_ir::{ActivationOperationIr as Act, FloatOperationIr as Flt, NumericOperationIr as Num, TensorIr};
+use pruning_core::graph::Dim;
+
+/// When the result of two operands is zero at a removed position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Zero {
+    Both,
+    Either,
+    Left,
+    Never,
+}
+
+impl Analysis<'_> {
+    /// One result for one operand, entry by entry.
+    pub(crate) fn unary(&mut self, input: &TensorIr, out: &TensorIr, keeps_zero: bool) {
+        let dims = self.of(input).iter().map(|d| d.keeping_zero(keeps_zero)).collect();
+        self.set(out, dims);
+    }
+
+    pub(crate) fn binary(&mut self, lhs: &TensorIr, rhs: &TensorIr, out: &TensorIr, how: Zero, why: &str) {
+        let (a, b) = (self.of(lhs), self.of(rhs));
+        let dims = self.graph.broadcast(&a, &b, how != Zero::Both, why);
+        let lead = dims.len() - a.len();
+        let dims = dims.iter().enumerate().map(|(i, d)| match how {
+            Zero::Both | Zero::Either => d.clone(),
+            Zero::Left => d.keeping_zero(i >= lead && a[i - lead].is_free() && a[i - lead].is_zero()),
+            Zero::Never => d.keeping_zero(false),
+        });
+        let dims = dims.collect();
+        self.set(out, dims);
+    }
+
+    /// A result in which one axis has been summed up or searched through.
+    fn reduce(&mut self, input: &TensorIr, out: &TensorIr, axes: &[usize], sum: bool, why: &str) {
+        let mut dims = self.of(input);
+        for &axis in axes {
+            if !(sum && dims[axis].is_zero()) {
+                self.graph.pin(&dims[axis], why);
+            }
+            dims[axis] = Dim::Fixed(out.shape.as_slice().get(axis).copied().unwrap_or(1));
+        }
+        if out.shape.as_slice().len() == dims.len() {
+            self.set(out, dims);
+        } else {
+            self.set_fixed(out);
+        }
+    }
+
+    /// Every axis is summed up.
+    fn reduce_all(&mut self, input: &TensorIr, out: &TensorIr, sum: bool, why: &str) {
+        let dims = self.of(input);
+        dims.iter().filter(|d| !(sum && d.is_zero())).for_each(|d| self.graph.pin(d, why));
+        self.set_fixed(out);
+    }
+
+    pub(crate) fn numeric(&mut self, op: &Num) -> bool {
+        match op {
+            Num::Add(o) | Num::Sub(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Both, "added to an axis that stays"),
+            Num::Mul(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Either, "multiplied with an axis that stays"),
+            Num::Div(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Left, "divided by an axis that stays"),
+            Num::Rem(o) | Num::Powi(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Never, "element-wise"),
+            Num::Greater(o) | Num::GreaterEqual(o) | Num::Lower(o) | Num::LowerEqual(o) => {
+                self.binary(&o.lhs, &o.rhs, &o.out, Zero::Never, "compared with an axis that stays");
+            }
+            Num::MulScalar(o) | Num::DivScalar(o) | Num::RemScalar(o) => self.unary(&o.lhs, &o.out, true),
+            Num::AddScalar(o) | Num::SubScalar(o) => self.unary(&o.lhs, &o.out, o.rhs.elem::<f64>() == 0.0),
+            Num::PowiScalar(o) => self.unary(&o.lhs, &o.out, o.rhs.elem::<f64>() > 0.0),
+            Num::ClampMin(o) => self.unary(&o.lhs, &o.out, o.rhs.elem::<f64>() <= 0.0),
+            Num::ClampMax(o) => self.unary(&o.lhs, &o.out, o.rhs.elem::<f64>() >= 0.0),
+            Num::Clamp(o) => {
+                self.unary(&o.tensor, &o.out, o.min.elem::<f64>() <= 0.0 && o.max.elem::<f64>() >= 0.0);
+            }
+            Num::GreaterElem(o) | Num::GreaterEqualElem(o) | Num::LowerElem(o) | Num::LowerEqualElem(o) => {
+                self.unary(&o.lhs, &o.out, false);
+            }
+            Num::Abs(o) | Num::Neg(o) | Num::Sign(o) => self.unary(&o.input, &o.out, true),
+            Num::SumDim(o) => self.reduce(&o.input, &o.out, &[o.axis], true, "summed with entries that are not zero"),
+            Num::SumDims(o) => self.reduce(&o.input, &o.out, &o.axes, true, "summed with entries that are not zero"),
+            Num::Sum(o) => self.reduce_all(&o.input, &o.out, true, "summed with entries that are not zero"),
+            Num::MeanDim(o) => self.reduce(&o.input, &o.out, &[o.axis], false, "a mean is taken over it"),
+            Num::Mean(o) => self.reduce_all(&o.input, &o.out, false, "a mean is taken over it"),
+            Num::Max(o) | Num::Min(o) | Num::MaxAbs(o) | Num::Prod(o) => {
+                self.reduce_all(&o.input, &o.out, false, "reduced to one entry");
+            }
+            Num::MaxDim(o)
+            | Num::MinDim(o)
+            | Num::MaxAbsDim(o)
+            | Num::ProdDim(o)
+            | Num::ArgMax(o)
+            | Num::ArgMin(o)
+            | Num::TopK(o)
+            | Num::ArgTopK(o) => self.reduce(&o.input, &o.out, &[o.axis], false, "searched through"),
+            Num::MaxDimWithIndices(o) | Num::MinDimWithIndices(o) => {
+                self.reduce(&o.tensor, &o.out, &[o.dim], false, "searched through");
+                self.reduce(&o.tensor, &o.out_indices, &[o.dim], false, "searched through");
+            }
+            Num::CumSum(o) | Num::CumProd(o) | Num::CumMin(o) | Num::CumMax(o) => {
+                self.reduce(&o.input, &o.out, &[o.axis], false, "accumulated along");
+            }
+            Num::Sort(o) => self.reduce(&o.input, &o.out, &[o.dim], false, "sorted along"),
+            Num::Pad(o) => {
+                let padded: Vec<_> = (0..o.padding.len()).filter(|&i| o.padding[i] != (0, 0)).collect();
+                self.reduce(&o.input, &o.out, &padded, false, "padded");
+            }
+            Num::Full(o) => {
+                let zero = o.value.elem::<f64>() == 0.0;
+                self.create(&o.out, zero);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    pub(crate) fn float(&mut self, index: usize, op: &Flt) -> bool {
+        match op {
+            Flt::Matmul(o) => self.matmul(index, &o.lhs, &o.rhs, &o.out),
+            Flt::Erf(o)
+            | Flt::Sqrt(o)
+            | Flt::Sin(o)
+            | Flt::Sinh(o)
+            | Flt::Tan(o)
+            | Flt::Tanh(o)
+            | Flt::ArcSin(o)
+            | Flt::ArcTan(o)
+            | Flt::ArcSinh(o)
+            | Flt::ArcTanh(o)
+            | Flt::Round(o)
+            | Flt::Floor(o)
+            | Flt::Ceil(o)
+            | Flt::Trunc(o)
+            | Flt::Log1p(o) => self.unary(&o.input, &o.out, true),
+            Flt::Exp(o)
+            | Flt::Log(o)
+            | Flt::Cos(o)
+            | Flt::Cosh(o)
+            | Flt::ArcCos(o)
+            | Flt::ArcCosh(o)
+            | Flt::Recip(o)
+            | Flt::IsNan(o)
+            | Flt::IsInf(o) => self.unary(&o.input, &o.out, false),
+            Flt::PowfScalar(o) => self.unary(&o.lhs, &o.out, o.rhs.elem::<f64>() > 0.0),
+            Flt::IntoInt(o) => self.unary(&o.input, &o.out, true),
+            Flt::Powf(o) | Flt::ArcTan2(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Never, "element-wise"),
+            Flt::Hypot(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Both, "element-wise"),
+            Flt::Random(o) => self.create(&o.out, false),
+            _ => return false,
+        }
+        true
+    }
+
+    pub(crate) fn activation(&mut self, op: &Act) -> bool {
+        match op {
+            Act::Relu(o) | Act::Gelu(o) => self.unary(&o.input, &o.out, true),
+            Act::LeakyRelu(o) => self.unary(&o.lhs, &o.out, true),
+            Act::PRelu(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Left, "multiplied with an axis that stays"),
+            Act::Sigmoid(o) | Act::LogSigmoid(o) => self.unary(&o.input, &o.out, false),
+            Act::HardSigmoid(o) => self.unary(&o.tensor, &o.out, false),
+            Act::Softmax(o) | Act::LogSoftmax(o) | Act::Softmin(o) => {
+                let mut dims = self.of(&o.input);
+                self.graph.pin(&dims[o.axis], "normalised by a softmax");
+                dims = dims.iter().map(|d| d.keeping_zero(false)).collect();
+                dims[o.axis] = Dim::Fixed(dims[o.axis].len());
+                self.set(&o.out, dims);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Axes that agree in two tensors of which `a` or `b` is zero where an entry is removed.
+    pub(crate) fn contract(&mut self, a: &Dim, b: &Dim, why: &str) -> Dim {
+        let joined = self.graph.join(a, b, true, why);
+        if !joined.is_zero() {
+            self.graph.pin(&joined, "summed with entries that are not zero");
+        }
+        joined
+    }
+
+    fn matmul(&mut self, index: usize, lhs: &TensorIr, rhs: &TensorIr, out: &TensorIr) {
+        let (a, b) = (self.of(lhs), self.of(rhs));
+        let (m, k) = (a[a.len() - 2].clone(), a[a.len() - 1].clone());
+        let (l, n) = (b[b.len() - 2].clone(), b[b.len() - 1].clone());
+        let inner = self.contract(&k, &l, "multiplied with an axis that stays");
+        let mut dims =
+            self.graph.broadcast(&a[..a.len() - 2], &b[..b.len() - 2], true, "multiplied with an axis that stays");
+        dims.extend([m, n]);
+        let mut product = dims.clone();
+        product.push(inner);
+        self.contractions.push(Contraction { operation: index, dims: product });
+        self.set(out, dims);
+    }
+}
