@@ -2,4 +2,5 @@
 
 pub mod devices;
 pub mod models;
+pub mod shrinking;
 pub mod values;

@@ -14,43 +14,13 @@ mod state;
 use burn::tensor::Device;
 use models::*;
 use pruning_burn::Pruner;
-use pruning_burn::shrink::{self, Fields, Shrinker, verify};
+use pruning_burn::shrink;
 use pruning_burn::trace::{Scope, Trace};
-use pruning_tests::values::{base, same_bits};
+pub(crate) use pruning_tests::shrinking::{Shrinks, channels, pruner};
 
-pub(crate) fn pruner(recipe: &str) -> Pruner {
-    Pruner::from_toml(recipe, &pruning_plugins::all()).unwrap()
-}
-
-/// By magnitude.
-pub(crate) fn channels(sparsity: f64, more: &str) -> Pruner {
-    pruner(&format!("criterion = \"magnitude\"\ngranularity = \"channel\"\nsparsity = {sparsity}\n{more}"))
-}
-
-/// Plans, masks, applies, verifies; returns how much is left of parameters and MACs.
+/// As far apart as sums in another order are.
 fn shrinks<M: Shrinks>(recipe: &Pruner) -> (f64, f64) {
-    let device = Device::flex();
-    let model = M::new(&device);
-    let forward = |m: &M, s: &mut Scope| m.forward(s, &device);
-    let trace = Trace::record(&model, forward).unwrap();
-    let before = base(&model);
-    let plan = Shrinker::new(recipe).plan(&model, &trace).unwrap_or_else(|e| panic!("{e}"));
-    assert!(!plan.is_empty(), "{plan}");
-    let mut masked = model.clone();
-    shrink::mask(&plan, &mut masked).unwrap();
-    let mut smaller = model.clone();
-    let set = |m: &mut M, f: &mut Fields| m.set(f);
-    shrink::apply(&plan, &mut smaller, set, forward).unwrap_or_else(|e| panic!("{e}\n{plan}"));
-    let difference = verify(&masked, &smaller, forward).unwrap();
-    assert!(difference.outputs > 0 && difference.max_rel < 1e-5, "{difference:?}\n{plan}");
-    // The masked model can be cut as well, and the first one is untouched.
-    shrink::apply(&plan, &mut masked, set, forward).unwrap();
-    assert!(same_bits(&base(&masked), &base(&smaller)));
-    assert!(same_bits(&base(&model), &before));
-    assert_eq!(trace.costs().macs(), plan.before.macs);
-    assert_eq!(trace.costs().parameters, plan.before.parameters);
-    let ratio = |a: u64, b: u64| a as f64 / b as f64;
-    (ratio(plan.after.parameters, plan.before.parameters), ratio(plan.after.macs, plan.before.macs))
+    pruning_tests::shrinking::shrinks::<M>(recipe, 1e-5)
 }
 
 macro_rules! models {

@@ -14,13 +14,7 @@ use pruning_burn::nn::{AttentionInput, MultiHeadAttention};
 use pruning_burn::shrink::Fields;
 use pruning_burn::trace::Scope;
 use pruning_tests::models::filled;
-
-/// A network that can be shrunken.
-pub(crate) trait Shrinks: Module + 'static {
-    fn new(device: &Device) -> Self;
-    fn forward(&self, scope: &mut Scope, device: &Device);
-    fn set(&mut self, _: &mut Fields) {}
-}
+use pruning_tests::shrinking::Shrinks;
 
 fn picture(device: &Device, channels: usize) -> Tensor<4> {
     let numbers = pruning_tests::models::numbers(2 * channels * 64, 7);

@@ -1,0 +1,79 @@
+//! Networks of the literature: they shrink, replay, and cost what is published.
+
+#[path = "zoo/costs.rs"]
+mod costs;
+#[path = "zoo/joined.rs"]
+mod joined;
+#[path = "zoo/parts.rs"]
+mod parts;
+#[path = "zoo/plain.rs"]
+mod plain;
+#[path = "zoo/published.rs"]
+mod published;
+#[path = "zoo/residual.rs"]
+mod residual;
+#[path = "zoo/sequence.rs"]
+mod sequence;
+
+use burn::backend::Flex;
+use burn::tensor::Device;
+use parts::{Network, Port, ids, recorded};
+use pruning_tests::shrinking::{Shrinks, channels, shrinks};
+use pruning_tests::values::{base, same_bits};
+
+/// At two sparsities.
+fn is_shrunken<N: Shrinks>() {
+    let mut left = (1.0, 1.0);
+    for sparsity in [0.3, 0.6] {
+        let (parameters, macs) = shrinks::<N>(&channels(sparsity, ""), 1e-4);
+        assert!(parameters < left.0 && macs < left.1, "{parameters} and {macs} after {left:?}");
+        left = (parameters, macs);
+    }
+}
+
+/// The trace computes what the model does, and recording it changes nothing of the model.
+fn is_replayed<N: Network>() {
+    let device = Device::flex();
+    let (network, x) = (N::small(&device), N::example(&device));
+    let (weights, names, before) = (base(&network), ids(&network), network.infer(x.clone()).data());
+    let trace = recorded(&network, &x);
+    assert!(same_bits(&base(&network), &weights));
+    assert_eq!(ids(&network), names);
+    let y = trace.replay::<Flex, _>(&network, x.clone().values()).unwrap();
+    assert_eq!(y.len(), 1);
+    assert_eq!(N::Output::first(&y).data(), before);
+    assert_eq!(network.infer(x).data(), before);
+}
+
+macro_rules! zoo {
+    ($($name:ident: $network:ty;)+) => {$(
+        mod $name {
+            #[test]
+            fn shrinks() {
+                crate::is_shrunken::<$network>();
+            }
+
+            #[test]
+            fn replays() {
+                crate::is_replayed::<$network>();
+            }
+        }
+    )+};
+}
+
+zoo! {
+    lenet_5: crate::plain::LeNet;
+    vgg_16_bn: crate::plain::Vgg;
+    resnet_18: crate::residual::ResNet18;
+    resnet_50: crate::residual::ResNet50;
+    resnet_20: crate::residual::ResNet20;
+    resnet_56: crate::residual::ResNet56;
+    mobilenet: crate::residual::MobileNet;
+    densenet: crate::joined::DenseNet;
+    shufflenet: crate::joined::ShuffleNet;
+    unet: crate::joined::UNet;
+    vit: crate::sequence::Vit;
+    bert: crate::sequence::Bert;
+    lstm: crate::sequence::LstmClassifier;
+    gru: crate::sequence::GruClassifier;
+}
