@@ -1,7 +1,8 @@
-//! What the examples share: MNIST, the networks, training one, devices by name, and pictures.
+//! What the examples share: MNIST, the networks, training them, devices by name, and pictures.
 
 pub mod device;
 pub mod lenet;
 pub mod mnist;
 pub mod picture;
 pub mod vgg;
+pub mod training;
