@@ -5,4 +5,5 @@ pub mod lenet;
 pub mod mnist;
 pub mod picture;
 pub mod vgg;
+pub mod resnet;
 pub mod training;
