@@ -91,14 +91,22 @@ impl<'a> Solved<'a> {
         AxisOf { path: self.path(param).to_string(), axis, operations }
     }
 
+    /// Whether a label goes if these sets do: a look-up without hashing, since there are as many labels as channels of all
+    /// tensors together.
+    pub(crate) fn gone(&self, removed: &HashSet<u32>) -> impl Fn(u32) -> bool + '_ {
+        let last = removed.iter().max().map_or(0, |&l| l as usize + 1);
+        let mut marked = vec![false; last];
+        removed.iter().for_each(|&l| marked[l as usize] = true);
+        move |label| marked.get(self.groups.set_of(label) as usize).is_some_and(|&gone| gone)
+    }
+
     /// What is left if these sets are removed.
     pub(crate) fn totals(&self, removed: &HashSet<u32>) -> Totals {
+        let gone = self.gone(removed);
         let left = |dim: &Dim| match dim {
             Dim::Fixed(size) => *size as u64,
             Dim::Free { labels, .. } if removed.is_empty() => labels.len() as u64,
-            Dim::Free { labels, .. } => {
-                labels.iter().filter(|&&l| !removed.contains(&self.groups.set_of(l))).count() as u64
-            }
+            Dim::Free { labels, .. } => labels.iter().filter(|&&l| !gone(l)).count() as u64,
         };
         let trace = self.analysis.trace;
         let parameters = trace.params.iter().enumerate().filter(|(_, p)| p.float && !p.is_buffer()).map(|(i, p)| {
@@ -134,9 +142,10 @@ impl<'a> Solved<'a> {
 
     /// Fields that change if these sets are removed.
     pub(crate) fn fields(&self, removed: &HashSet<u32>) -> Vec<FieldChange> {
+        let gone = self.gone(removed);
         let left = |dim: &Dim| match dim {
             Dim::Fixed(size) => *size,
-            Dim::Free { labels, .. } => labels.iter().filter(|&&l| !removed.contains(&self.groups.set_of(l))).count(),
+            Dim::Free { labels, .. } => labels.iter().filter(|&&l| !gone(l)).count(),
         };
         let trace = self.analysis.trace;
         let mut fields = BTreeMap::new();

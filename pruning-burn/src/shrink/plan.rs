@@ -188,15 +188,15 @@ fn plan_of(
     removed: &HashSet<u32>,
 ) -> Result<ShrinkPlan, ShrinkError> {
     let trace = solved.analysis.trace;
+    let gone = solved.gone(removed);
     let mut parameters = BTreeMap::new();
     for (param, traced) in trace.params.iter().enumerate() {
         let Some(index) = solved.analysis.index[param] else { continue };
         let mut keep = BTreeMap::new();
         for (axis, dim) in solved.analysis.graph.dims(index).iter().enumerate() {
             let Dim::Free { labels, .. } = dim else { continue };
-            let gone = |l: &u32| removed.contains(&solved.groups.set_of(*l));
-            if labels.iter().any(gone) {
-                keep.insert(axis, (0..labels.len()).filter(|&p| !gone(&labels[p])).collect());
+            if labels.iter().any(|&l| gone(l)) {
+                keep.insert(axis, (0..labels.len()).filter(|&p| !gone(labels[p])).collect());
             }
         }
         if !keep.is_empty() {
