@@ -220,12 +220,17 @@ impl AxisGraph {
         let factors = self.factor_sets(&mut labels);
         let mut index: HashMap<Vec<Member>, usize> = HashMap::new();
         let mut groups: Vec<Group> = Vec::new();
+        let mut group = 0;
         for (label, parts) in units {
             let (members, positions): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-            let group = *index.entry(members.clone()).or_insert_with(|| {
-                groups.push(Group { members, units: Vec::new(), split: factors.contains(&label) });
-                groups.len() - 1
-            });
+            // Neighbors are of one group, nearly always.
+            if groups.get(group).is_none_or(|g| g.members != members) {
+                group = *index.entry(members).or_insert_with_key(|members| {
+                    let (members, split) = (members.clone(), factors.contains(&label));
+                    groups.push(Group { members, units: Vec::new(), split });
+                    groups.len() - 1
+                });
+            }
             groups[group].units.push(Unit { label, positions });
         }
         groups.sort_by(|a, b| a.members.cmp(&b.members));
