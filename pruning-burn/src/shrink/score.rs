@@ -39,15 +39,26 @@ impl Gather {
         if axis == 0 || inner == 0 {
             return;
         }
-        // Partial sums by position: a run of entries touches one accumulator, and units are looked up once.
+        // Partial sums by position, so that units are looked up once.
         let start = if largest { f64::NEG_INFINITY } else { 0.0 };
         let mut at = vec![start; axis];
-        for (row, run) in scores.chunks_exact(inner).enumerate() {
-            let here = &mut at[row % axis];
-            if largest {
-                *here = run.iter().fold(*here, |m, &s| m.max(self.element(s)));
-            } else {
-                *here += run.iter().map(|&s| self.element(s)).sum::<f64>();
+        let absolute = self.order == Order::Absolute;
+        match self.reduction {
+            _ if largest => {
+                for (row, run) in scores.chunks_exact(inner).enumerate() {
+                    let here = &mut at[row % axis];
+                    *here = run.iter().fold(*here, |m, &s| m.max(self.element(s)));
+                }
+            }
+            // The usual ones, with nothing left to decide for each element.
+            Reduction::Norm(p) if p.value() == 2.0 => sums(scores, &mut at, inner, |s| s * s),
+            Reduction::Norm(p) if p.value() == 1.0 => sums(scores, &mut at, inner, f64::abs),
+            Reduction::Sum | Reduction::Mean if absolute => sums(scores, &mut at, inner, f64::abs),
+            Reduction::Sum | Reduction::Mean => sums(scores, &mut at, inner, |s| s),
+            _ => {
+                for (row, run) in scores.chunks_exact(inner).enumerate() {
+                    at[row % axis] += run.iter().map(|&s| self.element(s)).sum::<f64>();
+                }
             }
         }
         let each = scores.len() / axis;
@@ -68,6 +79,27 @@ impl Gather {
         let limit = |score: f64| (score.clamp(f64::from(f32::MIN), f64::from(f32::MAX))) as f32;
         self.sums.into_iter().zip(self.counts).map(done).map(limit).collect()
     }
+}
+
+/// Adds up runs of `inner` entries, one after the other for each position of the axis and again from the first one.
+fn sums(scores: &[f32], at: &mut [f64], inner: usize, of: impl Fn(f64) -> f64 + Copy) {
+    for block in scores.chunks_exact(at.len() * inner) {
+        if inner == 1 {
+            at.iter_mut().zip(block).for_each(|(sum, &s)| *sum += of(f64::from(s)));
+        } else {
+            at.iter_mut().zip(block.chunks_exact(inner)).for_each(|(sum, run)| *sum += sum_of(run, of));
+        }
+    }
+}
+
+/// A sum in lanes, which need not wait for each other.
+fn sum_of(run: &[f32], of: impl Fn(f64) -> f64 + Copy) -> f64 {
+    let (chunks, rest) = run.as_chunks::<8>();
+    let mut lanes = [0.0; 8];
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, &s)| *lane += of(f64::from(s)));
+    }
+    lanes.iter().sum::<f64>() + rest.iter().map(|&s| of(f64::from(s))).sum::<f64>()
 }
 
 /// Scored parameters: index of the layer, and its element scores in memory order.
