@@ -112,8 +112,17 @@ fn only_masks_of(plan: &ShrinkPlan, all: &[Layer]) -> Result<(), ShrinkError> {
 pub(crate) fn sliced<const D: usize>(tensor: Tensor<D>, cut: &Cut) -> Tensor<D> {
     let device = tensor.device();
     cut.keep.iter().fold(tensor, |tensor, (&axis, keep)| {
-        let positions = keep.iter().map(|&p| p as i64).collect::<Vec<_>>();
-        tensor.select(axis, indices(positions, &device))
+        let positions = indices(keep.iter().map(|&p| p as i64).collect(), &device);
+        let mut shape = tensor.dims();
+        let (outer, size) = (shape[..axis].iter().product::<usize>(), shape[axis]);
+        let inner = shape[axis + 1..].iter().product::<usize>();
+        shape[axis] = keep.len();
+        // As matrices where that is possible, for which Burn's kernels copy rows and not entries.
+        match (outer, inner) {
+            (1, _) => tensor.reshape([size, inner]).select(0, positions).reshape(shape),
+            (_, 1) => tensor.reshape([outer, size]).select(1, positions).reshape(shape),
+            _ => tensor.select(axis, positions),
+        }
     })
 }
 
