@@ -4,6 +4,6 @@ pub mod device;
 pub mod lenet;
 pub mod mnist;
 pub mod picture;
-pub mod vgg;
 pub mod resnet;
 pub mod training;
+pub mod vgg;

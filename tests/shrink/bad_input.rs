@@ -1,11 +1,12 @@
 //! What cannot be shrunken, and what is said then.
 
-use crate::models::{Branches, Encoder, Norms, Residual, Shrinks, Shuffle, Stock};
+use crate::models::{Branches, Encoder, Norms, Residual, Shuffle, Stock};
 use crate::{channels, pruner};
 use burn::tensor::Device;
 use pruning_burn::shrink::{self, Fields, PlanError, RoundTo, ShrinkError, ShrinkPlan, Shrinker, Target};
 use pruning_burn::trace::{Scope, Trace};
 use pruning_burn::{Pruner, masks};
+use pruning_tests::shrinking::Shrinks;
 use pruning_tests::values::{base, same_bits};
 
 fn traced<M: Shrinks>() -> (M, Trace) {

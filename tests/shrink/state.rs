@@ -1,7 +1,7 @@
 //! Files, and optimizers that go on.
 
 use crate::channels;
-use crate::models::{Residual, Shrinks, Shuffle};
+use crate::models::{Residual, Shuffle};
 use burn::module::Module;
 use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig, momentum::MomentumConfig};
 use burn::tensor::{Device, Tensor};
@@ -9,6 +9,7 @@ use pruning_burn::StoreError;
 use pruning_burn::shrink::{self, Fields, ShrinkError, ShrinkPlan, Shrinker, cut_optimizer};
 use pruning_burn::trace::{Scope, Trace};
 use pruning_tests::models::Mlp;
+use pruning_tests::shrinking::Shrinks;
 use pruning_tests::values::{base, effective, same_bits};
 use std::path::{Path, PathBuf};
 
