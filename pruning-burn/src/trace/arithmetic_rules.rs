@@ -1,7 +1,7 @@
 //! Rules for operations that compute: entry by entry, along an axis, products.
 
 use super::rules::{Analysis, Contraction};
-use burn_ir::{ActivationOperationIr as Act, FloatOperationIr as Flt, NumericOperationIr as Num, TensorIr};
+use burn_ir::{ActivationOperationIr as Act, FloatOperationIr as Flt, NumericOperationIr as Num, PadModeIr, TensorIr};
 use pruning_core::graph::Dim;
 
 /// When the result of two operands is zero at a removed position.
@@ -104,6 +104,12 @@ impl Analysis<'_> {
             Num::Pad(o) => {
                 let padded: Vec<_> = (0..o.padding.len()).filter(|&i| o.padding[i] != (0, 0)).collect();
                 self.reduce(&o.input, &o.out, &padded, false, "padded");
+                // A channel of zeros gets other entries from a constant that is none.
+                if let PadModeIr::Constant(value) = &o.mode {
+                    let zero = value.elem::<f64>() == 0.0;
+                    let dims = self.of(&o.out).iter().map(|d| d.keeping_zero(zero)).collect();
+                    self.set(&o.out, dims);
+                }
             }
             Num::Full(o) => {
                 let zero = o.value.elem::<f64>() == 0.0;
