@@ -4,6 +4,7 @@ use burn::backend::Flex;
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::relu;
+use burn::tensor::ops::PadMode;
 use burn::tensor::{Bool, Device, Distribution, IndexingUpdateOp, Int, Tensor};
 use pruning_burn::shrink::{self, Factor, Fields, ShrinkError, Shrinker, verify};
 use pruning_burn::trace::{GroupError, ReplayError, Rule, Rules, Scope, Trace, TraceError, Values};
@@ -148,10 +149,14 @@ struct Scattering {
 }
 
 impl Scattering {
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    fn added(&self, x: Tensor<3>) -> Tensor<3> {
         let x = self.first.forward(x);
         let start = Tensor::<3, Int>::zeros(x.dims(), &x.device());
-        self.last.forward(x.clone().scatter(1, start, x, IndexingUpdateOp::Add))
+        x.clone().scatter(1, start, x, IndexingUpdateOp::Add)
+    }
+
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        self.last.forward(self.added(x))
     }
 }
 
@@ -188,11 +193,34 @@ fn an_operation_without_a_rule_needs_one() {
     assert_eq!(smaller.first.weight.dims(), [4, 5]);
     assert!(verify(&masked, &smaller, forward).unwrap().max_rel < 1e-6);
 
-    // Zeros that do not stay zeros would be summed up, and what is fixed stays.
-    for rule in [Rule::Elementwise { keeps_zero: false }, Rule::Fixed] {
-        let rules = Rules::new().with(operation.clone(), rule);
-        let error = Shrinker::new(&half).rules(rules).plan(&model, &trace).unwrap_err();
-        assert!(matches!(error, ShrinkError::NothingToRemove { .. }), "{error}");
+    let fixed = Rules::new().with(operation.clone(), Rule::Fixed);
+    let error = Shrinker::new(&half).rules(fixed).plan(&model, &trace).unwrap_err();
+    assert!(matches!(error, ShrinkError::NothingToRemove { .. }), "{error}");
+
+    // Where channels are summed up without a weight, they can go if they are zero.
+    let sum = Trace::record(&model, |m: &Scattering, s: &mut Scope| {
+        let y = m.added(s.input(&x));
+        s.output(y.sum_dim(2));
+    })
+    .unwrap();
+    for (keeps_zero, groups) in [(true, 1), (false, 0)] {
+        let rules = Rules::new().with(operation.clone(), Rule::Elementwise { keeps_zero });
+        assert_eq!(sum.groups(Factor::Inner, &rules).unwrap().groups.len(), groups);
+    }
+}
+
+#[test]
+fn channels_padded_with_a_number_are_not_zero() {
+    let device = Device::flex();
+    let model = LinearConfig::new(4, 6).init(&device);
+    let x = Tensor::<3>::random([2, 5, 4], Distribution::Default, &device);
+    for (value, groups) in [(0.0, 1), (1.0, 0)] {
+        let trace = Trace::record(&model, |m: &Linear, s: &mut Scope| {
+            let y = m.forward(s.input(&x)).pad([(1, 1), (0, 0)], PadMode::Constant(value));
+            s.output(y.sum_dim(2));
+        })
+        .unwrap();
+        assert_eq!(trace.groups(Factor::Inner, &Rules::new()).unwrap().groups.len(), groups, "{value}");
     }
 }
 
