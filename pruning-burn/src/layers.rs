@@ -113,7 +113,12 @@ impl Position {
 
     /// Whether this is a running statistic. Burn visits those as parameters, so they are told by their layer.
     pub(crate) fn at_buffer(&self) -> bool {
-        self.kind() == "BatchNorm" && self.names.last().is_some_and(|field| field.starts_with("running_"))
+        self.in_batch_norm() && self.names.last().is_some_and(|field| field.starts_with("running_"))
+    }
+
+    /// Whether this is a field of a batch norm.
+    pub(crate) fn in_batch_norm(&self) -> bool {
+        self.kind() == "BatchNorm"
     }
 
     /// The structs around this place, outermost first, and the path of each.

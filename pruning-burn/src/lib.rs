@@ -43,6 +43,7 @@ mod attach;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod criterion;
+pub mod distillation;
 mod error;
 mod host;
 mod inputs;
@@ -51,7 +52,9 @@ mod mask;
 mod needs;
 pub mod nn;
 mod pruner;
+mod recalibrate;
 mod select;
+pub mod sensitivity;
 mod session;
 #[cfg(feature = "trace")]
 pub mod shrink;
@@ -75,5 +78,6 @@ pub use pruning_core::{
     Override, Pattern, Plugin, Plugins, Problem, RecipeError, Reduction, Register, RegistryError, Report, Rounding,
     Rounds, Schedule, Scope, Scores, Skipped, Sparsity, Targets, register_allocator, register_curve,
 };
+pub use recalibrate::{RecalibrationError, recalibrate_batch_norm};
 pub use session::Session;
 pub use store::{StoreError, load, save};
