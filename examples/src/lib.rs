@@ -6,4 +6,5 @@ pub mod mnist;
 pub mod picture;
 pub mod resnet;
 pub mod training;
+pub mod sensitivity_picture;
 pub mod vgg;

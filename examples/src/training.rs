@@ -56,6 +56,24 @@ impl Training {
     #[expect(clippy::too_many_arguments, reason = "a loop body, called from every example that trains")]
     pub fn epoch<M: Classifier>(
         &self,
+        model: M,
+        optimizer: &mut ModuleOptimizer,
+        split: &Split,
+        at: (usize, usize),
+        random: &mut StdRng,
+        device: &Device,
+        tick: &dyn Fn(),
+    ) -> M {
+        let cross_entropy = CrossEntropyLossConfig::new().init(device);
+        let loss = |model: &M, images, labels| cross_entropy.forward(model.forward(images), labels);
+        self.epoch_by(model, optimizer, split, at, random, device, tick, &loss)
+    }
+
+    /// The same with a loss of one's own: of the model, images `[batch, 784]` and labels `[batch]`.
+    #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "a loop body, called from few places")]
+    pub fn epoch_by<M: Classifier>(
+        &self,
         mut model: M,
         optimizer: &mut ModuleOptimizer,
         split: &Split,
@@ -63,16 +81,16 @@ impl Training {
         random: &mut StdRng,
         device: &Device,
         tick: &dyn Fn(),
+        loss_of: &dyn Fn(&M, Tensor<2>, Tensor<1, Int>) -> Tensor<1>,
     ) -> M {
         let mut order: Vec<usize> = (0..split.len()).collect();
         order.shuffle(random);
         let batches = split.len().div_ceil(self.batch);
-        let loss_of = CrossEntropyLossConfig::new().init(device);
         for (i, indices) in order.chunks(self.batch).enumerate() {
             let (pixels, labels) = split.gather(indices);
             let images = Tensor::<2>::from_data(TensorData::new(pixels, [indices.len(), PIXELS]), device);
             let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [indices.len()]), device);
-            let loss = loss_of.forward(model.forward(images), labels);
+            let loss = loss_of(&model, images, labels);
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
             let progress = (epoch * batches + i) as f64 / (epochs * batches) as f64;
             let rate = self.rate * 0.5 * (1.0 + (PI * progress).cos());

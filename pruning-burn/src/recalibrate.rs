@@ -211,7 +211,7 @@ impl ModuleMapper for Set<'_> {
                 None => param,
                 Some(values) => param.map(|old| {
                     let values = values.iter().map(|&v| v as f32).collect();
-                    let plain = Tensor::from_data(
+                    let plain = Tensor::<D>::from_data(
                         burn::tensor::TensorData::new(values, old.shape()),
                         &old.device().without_autodiff(),
                     );
