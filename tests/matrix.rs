@@ -1,5 +1,7 @@
 //! Properties that hold on every device: one trial for each property on each device of `PRUNING_DEVICES`.
 
+#[path = "matrix/after.rs"]
+mod after;
 #[path = "matrix/criteria.rs"]
 mod criteria;
 #[path = "matrix/inputs.rs"]
@@ -60,6 +62,8 @@ fn main() {
             inputs_that_are_missing_or_cannot_be_are_errors, a_tied_parameter_has_one_gradient,
             every_combination_removes_what_is_asked, broken_criteria_are_errors_that_name_them;
         shrink: replay_equals_forward, what_is_handed_through_is_replayed, smaller_models_compute_what_masked_ones_did;
+        after: sensitivities_are_those_of_one_layer_pruned_alone, recalibrated_statistics_are_averages_over_batches,
+            distillation_is_that_of_torch;
         store: masked_models_load_into_fresh_ones, finished_models_load_in_plain_burn, files_that_do_not_fit_are_refused;
     };
     let arguments = Arguments::from_args();
