@@ -4,6 +4,10 @@
 mod after;
 #[path = "matrix/criteria.rs"]
 mod criteria;
+#[path = "matrix/dynamic.rs"]
+mod dynamic;
+#[path = "matrix/initialize.rs"]
+mod initialize;
 #[path = "matrix/inputs.rs"]
 mod inputs;
 #[path = "matrix/masks.rs"]
@@ -57,6 +61,11 @@ fn main() {
         sessions: iterative_schedule_keeps_its_promises, gradual_schedule_reaches_its_target,
             rewind_to_the_start_is_bit_exact, rewind_to_a_step_is_bit_exact, failed_steps_change_nothing,
             resumed_training_is_bit_identical;
+        initialize: keeping_and_rewinding_the_rate_leave_every_bit, rewinding_sets_the_rate_back_with_the_weights,
+            reinitializing_takes_new_weights_each_time, a_snapshot_in_a_file_is_bit_exact,
+            snapshots_that_are_gone_or_of_another_model_are_errors, random_masks_of_the_same_density_attach;
+        dynamic: updates_keep_every_count, gradient_growth_is_that_of_rigl, weights_come_back_without_velocity,
+            gradients_through_masks_grow_nothing, resumed_dynamic_training_is_bit_identical;
         inputs: scores_are_those_of_the_papers, synflow_conserves_flow, movement_sums_over_steps,
             the_flow_takes_no_statistics_of_its_batch, collecting_changes_nothing,
             inputs_that_are_missing_or_cannot_be_are_errors, a_tied_parameter_has_one_gradient,

@@ -176,3 +176,69 @@ fn the_recipe_of_the_main_example_reads() {
     let printed = pruner.recipe().to_toml();
     assert_eq!(Pruner::from_toml(&printed, &pruning_plugins::all()).unwrap().recipe().to_toml(), printed);
 }
+
+#[test]
+fn growing_is_checked_and_printed_with_its_defaults() {
+    let text = problems(
+        "sparsity = 0.5\ncriterion = \"magnitude\"\ngranularity = \"channel\"\n\
+         grow = { criterion = \"gradent\", fraction = 1.5, anneal = \"sine\", every = 0, evry = 3 }",
+    );
+    insta::assert_snapshot!(text, @r#"
+    7 problems in the recipe:
+      grow: single weights come back: it goes with granularity = "element" alone
+      grow.criterion: unknown criterion "gradent", did you mean "gradient"?; there are: bn_scale, fisher, fpgm, gradient, grasp, l2_relative, magnitude, movement, random, snip, synflow, taylor. A plugin of another crate must be linked: call its `register`
+      grow.fraction: 1.5: outside (0, 1], the fraction of the kept weights that is swapped
+      grow.anneal: unknown variant `sine`, expected `cosine` or `none`
+      grow.every: 0: at least 1 step lies between two updates
+      grow: needs `end`, the step before which all updates come
+      grow.evry: unknown key, did you mean "every"?; there are: anneal, criterion, end, every, fraction
+    "#);
+    for (grow, part) in [
+        ("{ fraction = 0.3, end = 900 }", "grow: criterion is missing; there are: bn_scale"),
+        ("{ criterion = \"random\", fraction = 0, end = 900 }", "grow.fraction: 0: outside (0, 1]"),
+        ("{ criterion = \"random\", fraction = -0.1, end = 900 }", "grow.fraction: -0.1: outside (0, 1]"),
+        ("{ criterion = \"random\", fraction = nan, end = 900 }", "grow.fraction"),
+        ("{ criterion = \"random\", end = 500 }", "grow.end: 500: updates follow the last pruning, at step 700"),
+        ("{ criterion = \"random\", end = 800 }", "grow.end: 800: no update is due: the first one is 100 steps after"),
+        ("\"random\"", "grow: needs `end`, the step before which all updates come"),
+        ("7", "grow: expected a table, not 7"),
+    ] {
+        let text = problems(&format!(
+            "sparsity = 0.5\ncriterion = \"magnitude\"\ngrow = {grow}\nschedule = {{ kind = \"one_shot\", at = 700 }}"
+        ));
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let recipe = "sparsity = 0.9\ncriterion = \"magnitude\"\ngrow = { criterion = \"gradient\", end = 7500 }";
+    let pruner = Pruner::from_toml(recipe, &pruning_plugins::all()).unwrap();
+    let printed = pruner.recipe().to_toml();
+    for part in ["[grow]\nanneal = \"cosine\"\nend = 7500\nevery = 100\nfraction = 0.3\n", "[grow.criterion]\n"] {
+        assert!(printed.contains(part), "{part} in {printed}");
+    }
+    assert_eq!(Pruner::from_toml(&printed, &pruning_plugins::all()).unwrap().recipe().to_toml(), printed);
+}
+
+#[test]
+fn initializations_are_checked_and_printed() {
+    for (given, printed) in [
+        ("\"keep\"", "initialization = \"keep\""),
+        ("\"rewind\"", "rewind = { step = 0 }"),
+        ("{ rewind = { step = 3 } }", "step = 3"),
+        ("\"rewind_rate\"", "rewind_rate"),
+        ("{ rewind_rate = { step = 4 } }", "step = 4"),
+        ("\"reinitialize\"", "initialization = \"reinitialize\""),
+    ] {
+        let recipe = format!(
+            "sparsity = 0.9\ncriterion = \"magnitude\"\ninitialization = {given}\n\
+             schedule = {{ kind = \"one_shot\", at = 9 }}"
+        );
+        let pruner = Pruner::from_toml(&recipe, &pruning_plugins::all()).unwrap();
+        let text = pruner.recipe().to_toml();
+        let compact = text.replace("[initialization.rewind]\nstep = 0", "rewind = { step = 0 }");
+        assert!(compact.contains(printed), "{printed} in {text}");
+        assert_eq!(Pruner::from_toml(&text, &pruning_plugins::all()).unwrap().recipe().to_toml(), text);
+    }
+    let text = problems("sparsity = 0.5\ncriterion = \"magnitude\"\ninitialization = { rewind_rate = { step = 3 } }");
+    assert!(text.contains("initialization: rewinds to step 3, after the first pruning at step 0"), "{text}");
+    let text = problems("sparsity = 0.5\ncriterion = \"magnitude\"\ninitialization = \"reset\"");
+    assert!(text.contains("expected \"keep\", \"rewind\", \"rewind_rate\", \"reinitialize\""), "{text}");
+}

@@ -5,6 +5,6 @@ pub mod lenet;
 pub mod mnist;
 pub mod picture;
 pub mod resnet;
-pub mod training;
 pub mod sensitivity_picture;
+pub mod training;
 pub mod vgg;

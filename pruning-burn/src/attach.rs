@@ -2,10 +2,12 @@
 
 use crate::layers::{Layer, Position, layers, names};
 use crate::mask::{FIELD, NAME};
+use crate::select::layer_report;
 use crate::{PruneError, PruningMask, host};
 use burn::module::{Module, ModuleMapper, Param, ParamId, Reparameterizer};
 use burn::tensor::{Bool, Tensor};
-use pruning_core::{Bits, LayerReport, Mask, MaskSet, Report};
+use pruning_core::{Bits, Granularity, Mask, MaskSet, Report};
+use std::any::Any;
 use std::collections::BTreeMap;
 
 struct Attach<'a> {
@@ -190,18 +192,7 @@ pub fn report<M: Module>(model: &M) -> Result<Report, PruneError> {
     report.parameters = parameters(&all);
     for (path, mask) in masks.iter() {
         let layer = &all[index_of(&all, path)?];
-        report.layers.push(LayerReport {
-            path: layer.path.clone(),
-            aliases: layer.aliases.clone(),
-            kind: layer.kind.clone(),
-            shape: layer.shape.clone(),
-            granularity: "element".to_string(),
-            weights: mask.len(),
-            kept: mask.kept(),
-            units: mask.len(),
-            kept_units: mask.kept(),
-            asked: 1.0 - mask.kept() as f64 / mask.len().max(1) as f64,
-        });
+        report.layers.push(layer_report(layer, Granularity::Element, mask.kept()));
     }
     Ok(report)
 }
@@ -229,16 +220,37 @@ pub fn finish<M: Module>(model: &mut M) -> Result<Report, PruneError> {
     let all = layers(model);
     foldable(&all)?;
     let report = report(model)?;
-    let pruned = all.iter().filter_map(|l| l.keep.clone().filter(|k| k.dims()[0] == l.layout.len()).map(|k| (l, k)));
-    let pruned = pruned.flat_map(|(l, k)| names(l).map(move |path| (path.clone(), k.clone()))).collect();
-    *model = model.clone().materialize().map(&mut Zero { position: Position::default(), keep: pruned });
+    *model = zeroed(model.clone().materialize(), pruned(&all));
     Ok(report)
 }
 
-/// A product with zero leaves the sign; this does not.
+/// What the masks keep, of every path of the parameters that carry one.
+fn pruned(all: &[Layer]) -> BTreeMap<String, Tensor<1, Bool>> {
+    let whole = |l: &&Layer| l.keep.as_ref().is_some_and(|keep| keep.dims()[0] == l.layout.len());
+    let named = |l: &Layer| names(l).filter_map(|path| Some((path.clone(), l.keep.clone()?))).collect::<Vec<_>>();
+    all.iter().filter(whole).flat_map(named).collect()
+}
+
+/// The module with plain zeros in the base of its parameters where `keep` is false. A product with zero leaves the sign; this
+/// does not.
+pub(crate) fn zeroed<M: Module>(model: M, keep: BTreeMap<String, Tensor<1, Bool>>) -> M {
+    model.map(&mut Zero { position: Position::default(), keep, made: BTreeMap::new() })
+}
+
+/// The network as it is, with every weight open to gradients: zeros in the base instead of masks. Ids, flags and running
+/// statistics are those of the model.
+pub(crate) fn opened<M: Module>(model: &M) -> M {
+    let all = layers(model);
+    let masked = all.iter().filter(|l| l.keep.is_some());
+    let open = masked.flat_map(names).map(|path| (path.clone(), None)).collect();
+    zeroed(model.clone(), pruned(&all)).map(&mut Update { position: Position::default(), keep: &open })
+}
+
 struct Zero {
     position: Position,
     keep: BTreeMap<String, Tensor<1, Bool>>,
+    /// Tensors of any rank by the id of their parameter: a tied parameter stays one leaf.
+    made: BTreeMap<ParamId, Box<dyn Any>>,
 }
 
 impl ModuleMapper for Zero {
@@ -251,14 +263,18 @@ impl ModuleMapper for Zero {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        match self.keep.get(&self.position.path()) {
-            None => param,
-            Some(keep) => param.map(|weight| {
+        let Some(keep) = self.keep.get(&self.position.path()) else { return param };
+        let id = param.id;
+        let made = self.made.get(&id).and_then(|made| made.downcast_ref::<Tensor<D>>()).cloned();
+        let param = param.map(|weight| {
+            made.unwrap_or_else(|| {
                 let pruned = host::settled(keep.clone()).bool_not().reshape(weight.shape());
                 let trained = weight.is_require_grad();
                 weight.detach().mask_fill(pruned, 0.0).detach().set_require_grad(trained)
-            }),
-        }
+            })
+        });
+        self.made.insert(id, Box::new(param.base()));
+        param
     }
 }
 

@@ -134,6 +134,7 @@ fn scores(
         weight,
         inputs: Some(&inputs),
         needs: criterion.needs(),
+        update: 0,
     };
     let (scores, factor) = match criterion.score(&view).and_then(|s| Ok((s, criterion.factor(&view)?))) {
         Ok(scored) => scored,
@@ -201,6 +202,7 @@ fn honest(at: Subjected<'_>, devices: &[Device]) -> Result<(), Failure> {
                 weight: to_matrix(flat, &layout),
                 inputs: Some(&inputs),
                 needs: criterion.needs(),
+                update: 0,
             };
             if criterion.score(&view).is_ok() {
                 let case = format!("{} on {device:?}, all inputs but {need}", case.about);

@@ -87,6 +87,7 @@ pub struct LayerView<'a> {
     pub(crate) weight: Tensor<2>,
     pub(crate) inputs: Option<&'a Inputs>,
     pub(crate) needs: Needs,
+    pub(crate) update: usize,
 }
 
 impl LayerView<'_> {
@@ -181,6 +182,13 @@ impl LayerView<'_> {
                 Err(CriterionError::InputLength { input: need, expected: self.layout.len(), found: values.dims()[0] })
             }
         }
+    }
+
+    /// Number of the update of dynamic sparse training, from 1; 0 in a pruning. A criterion that draws its scores draws others
+    /// in each update.
+    #[must_use]
+    pub fn update(&self) -> usize {
+        self.update
     }
 
     /// Where the layer lives.

@@ -120,6 +120,58 @@ pub enum PruneError {
         /// All that it needs.
         needs: Needs,
     },
+    /// Pruned weights would all have the same score.
+    #[error(
+        "criterion {criterion} grows weights by: {needs}, which pruned weights need too: collect it by `Inputs::with_dense_gradients`"
+    )]
+    MaskedInputs {
+        /// Name of the criterion.
+        criterion: String,
+        /// What was collected through the masks, or is zero for pruned weights in any case.
+        needs: Needs,
+    },
+    /// The parameters have the names of the session's, and are others.
+    #[error(
+        "{path}: is a parameter of another model than the one that the session was started on: its id differs. Give the session its own \
+             model, or load both from one file"
+    )]
+    AnotherModel {
+        /// A parameter.
+        path: String,
+    },
+    /// Nothing was kept of the step to rewind to.
+    #[error("there is no snapshot of step {step} to rewind to: the session did not pass it")]
+    NoSnapshot {
+        /// The step.
+        step: usize,
+    },
+    /// The snapshot cannot be written or read.
+    #[error("{file}: the snapshot to rewind to: {reason}")]
+    Snapshot {
+        /// The file.
+        file: String,
+        /// What the store says.
+        reason: String,
+    },
+    /// Earlier or new weights are those of another model.
+    #[error(
+        "{path}: the weights to go on from are those of another model: the parameter is missing there, or here, or longer"
+    )]
+    OtherModel {
+        /// A parameter that only one of them has, or that has another length.
+        path: String,
+    },
+    /// New weights are due, and none were given.
+    #[error(
+        "initialization = \"reinitialize\" needs new weights for each pruning: hand them to `Session::start_from` before the step"
+    )]
+    NoFreshWeights,
+    /// The state of an optimizer cannot be read or written.
+    #[error("the state of the optimizer: {reason}")]
+    Optimizer {
+        /// What the store says.
+        reason: String,
+    },
     /// No masks could be chosen.
     #[error(transparent)]
     Choose(#[from] ChooseError),

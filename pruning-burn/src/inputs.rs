@@ -1,6 +1,7 @@
 //! Inputs of criteria, collected on copies of the model: [`Inputs`].
 
 use crate::Needs;
+use crate::attach::opened;
 use crate::layers::{Position, layers};
 use crate::snapshot::Snapshot;
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
@@ -29,6 +30,8 @@ use std::collections::BTreeMap;
 pub struct Inputs {
     held: BTreeMap<&'static str, Values>,
     needs: Needs,
+    /// Those that pruned weights have too.
+    pub(crate) dense: Needs,
     /// Multiply-accumulates that each weight of a parameter takes.
     pub(crate) uses: BTreeMap<String, usize>,
 }
@@ -66,6 +69,9 @@ pub enum InputError {
     #[error("no parameter has a gradient: does the closure use the model that it is given?")]
     NoGradient,
 }
+
+/// What a pass of gradients collects.
+const GRADIENTS: Needs = Needs::GRADIENT.or(Needs::SQUARED_GRADIENT).or(Needs::HESSIAN_GRADIENT);
 
 fn key(need: Needs) -> &'static str {
     Needs::each()
@@ -117,10 +123,38 @@ impl Inputs {
         batches: &[B],
         loss: impl Fn(&M, &B) -> Tensor<1>,
     ) -> Result<Self, InputError> {
-        let copy = copy(model)?;
-        let (gradient, squared) = averages(&copy, batches, &loss, needs.contains(Needs::SQUARED_GRADIENT))?;
+        self.dense = self.dense.without(needs);
+        self.collect(&copy(model)?, needs, batches, loss)?;
+        Ok(self)
+    }
+
+    /// The same with gradients of pruned weights: those of the loss of the pruned network, as if the weights were there and
+    /// zero. Growing by a gradient (RigL) ranks by them.
+    ///
+    /// # Errors
+    /// As [`with_gradients`](Self::with_gradients).
+    pub fn with_dense_gradients<M: Module, B>(
+        mut self,
+        model: &M,
+        needs: Needs,
+        batches: &[B],
+        loss: impl Fn(&M, &B) -> Tensor<1>,
+    ) -> Result<Self, InputError> {
+        self.collect(&opened(&copy(model)?), needs, batches, loss)?;
+        self.dense = self.dense | needs.both(GRADIENTS);
+        Ok(self)
+    }
+
+    fn collect<M: Module, B>(
+        &mut self,
+        copy: &M,
+        needs: Needs,
+        batches: &[B],
+        loss: impl Fn(&M, &B) -> Tensor<1>,
+    ) -> Result<(), InputError> {
+        let (gradient, squared) = averages(copy, batches, &loss, needs.contains(Needs::SQUARED_GRADIENT))?;
         if needs.contains(Needs::HESSIAN_GRADIENT) {
-            self.put(Needs::HESSIAN_GRADIENT, hessian_product(&copy, &gradient, batches, &loss)?);
+            self.put(Needs::HESSIAN_GRADIENT, hessian_product(copy, &gradient, batches, &loss)?);
         }
         if needs.contains(Needs::SQUARED_GRADIENT) {
             self.put(Needs::SQUARED_GRADIENT, squared);
@@ -128,7 +162,7 @@ impl Inputs {
         if needs.contains(Needs::GRADIENT) {
             self.put(Needs::GRADIENT, gradient);
         }
-        Ok(self)
+        Ok(())
     }
 
     /// The flow of the network: the gradient of the summed `output` of a copy whose every parameter is replaced by its absolute value.

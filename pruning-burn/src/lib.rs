@@ -45,10 +45,12 @@ pub mod conformance;
 mod criterion;
 pub mod distillation;
 mod error;
+mod grow;
 mod host;
 mod inputs;
 mod layers;
 mod mask;
+mod moments;
 mod needs;
 pub mod nn;
 mod pruner;
@@ -68,15 +70,17 @@ pub use criterion::{Criterion, CriterionError, LayerView};
 pub use error::PruneError;
 pub use inputs::{InputError, Inputs};
 pub use mask::PruningMask;
+pub use moments::mask_optimizer;
 pub use needs::Needs;
 pub use pruner::{Pruner, PrunerBuilder, Recipe};
 #[doc(hidden)]
 pub use pruning_core;
 pub use pruning_core::{
-    AllocationError, Allocator, Amount, Axis, Bits, Budget, ChooseError, Curve, Entry, Event, Granularity,
-    Initialization, LayerReport, LayerUnits, Mask, MaskError, MaskSet, MatrixLayout, Measure, NormOrder, Order, Origin,
-    Override, Pattern, Plugin, Plugins, Problem, RecipeError, Reduction, Register, RegistryError, Report, Rounding,
-    Rounds, Schedule, Scope, Scores, Skipped, Sparsity, Targets, register_allocator, register_curve,
+    AllocationError, Allocator, Amount, Anneal, Axis, Bits, Budget, ChooseError, Curve, Entry, Event, Granularity,
+    Grow, Initialization, LayerReport, LayerUnits, Mask, MaskError, MaskSet, MatrixLayout, Measure, NormOrder, Order,
+    Origin, Override, Pattern, Plugin, Plugins, Problem, RecipeError, Reduction, Register, RegistryError, Report,
+    Rounding, Rounds, Schedule, Scope, Scores, Skipped, Sparsity, Targets, Update, random_masks, register_allocator,
+    register_curve,
 };
 pub use recalibrate::{RecalibrationError, recalibrate_batch_norm};
 pub use session::Session;

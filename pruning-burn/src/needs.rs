@@ -44,6 +44,19 @@ impl Needs {
         Self::NAMES.into_iter().map(|(need, _)| need)
     }
 
+    pub(crate) const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// These, but for those of `other`.
+    pub(crate) fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether all of `other` is among these.
     #[must_use]
     pub fn contains(self, other: Self) -> bool {

@@ -129,7 +129,7 @@ pub(crate) fn select<M: Module>(
 ) -> Result<(Vec<(usize, Bits)>, Report), PruneError> {
     needed(recipe, inputs)?;
     let alive = alive(all, selection);
-    let scores = score(module, &recipe.criterion, all, selection, &alive, inputs)?;
+    let scores = score(module, &recipe.criterion, all, selection, &alive, inputs, 0)?;
     let reduction = recipe.reduction.unwrap_or_else(|| recipe.criterion.reduction());
     let order = recipe.criterion.order();
     let candidates: Vec<_> = (selection.targets.iter().zip(&scores).zip(&alive).enumerate())
@@ -157,27 +157,44 @@ pub(crate) fn select<M: Module>(
     };
     let chosen = choose(&candidates, &rules)?;
     drop(candidates);
-    let mut report = Report::default();
-    report.parameters = parameters(all);
-    report.skipped = selection.skipped.clone();
+    let mut report = empty_report(all, selection);
     let mut masks = Vec::with_capacity(chosen.len());
     for (target, chosen) in selection.targets.iter().zip(chosen) {
         let layer = &all[target.layer];
         report.layers.push(LayerReport {
-            path: layer.path.clone(),
-            aliases: layer.aliases.clone(),
-            kind: layer.kind.clone(),
-            shape: layer.shape.clone(),
-            granularity: target.granularity.to_string(),
-            weights: layer.layout.len(),
-            kept: chosen.keep.count_ones(),
             units: chosen.units,
             kept_units: chosen.kept_units,
             asked: chosen.asked,
+            ..layer_report(layer, target.granularity, chosen.keep.count_ones())
         });
         masks.push((target.layer, chosen.keep));
     }
     Ok((masks, report))
+}
+
+/// What is known before the masks are.
+pub(crate) fn empty_report(all: &[Layer], selection: &Selection) -> Report {
+    let mut report = Report::default();
+    report.parameters = parameters(all);
+    report.skipped = selection.skipped.clone();
+    report
+}
+
+/// Of a layer whose elements are its units.
+pub(crate) fn layer_report(layer: &Layer, granularity: Granularity, kept: usize) -> LayerReport {
+    let weights = layer.layout.len();
+    LayerReport {
+        path: layer.path.clone(),
+        aliases: layer.aliases.clone(),
+        kind: layer.kind.clone(),
+        shape: layer.shape.clone(),
+        granularity: granularity.to_string(),
+        weights,
+        kept,
+        units: weights,
+        kept_units: kept,
+        asked: 1.0 - kept as f64 / weights.max(1) as f64,
+    }
 }
 
 /// Checks that all is there that the criterion looks at.
@@ -214,6 +231,7 @@ struct Scoring<'a> {
     wanted: BTreeMap<&'a str, (usize, usize)>,
     alive: &'a [Option<Bits>],
     inputs: Option<&'a Inputs>,
+    update: usize,
     position: Position,
     scores: Vec<Option<(Tensor<2>, f32)>>,
     error: Option<PruneError>,
@@ -250,6 +268,7 @@ impl Scoring<'_> {
             weight,
             inputs: self.inputs,
             needs: self.criterion.needs(),
+            update: self.update,
         };
         // A plugin of someone else's: its panic is an error like any other, and the model stays as it is.
         let scored =
@@ -297,7 +316,7 @@ impl ModuleVisitor for Scoring<'_> {
     }
 }
 
-/// Element scores of the targets, in the memory order of their parameters.
+/// Element scores of the targets, in the memory order of their parameters; `update` is 0 in a pruning.
 pub(crate) fn score<M: Module>(
     module: &M,
     criterion: &Configured<dyn Criterion>,
@@ -305,6 +324,7 @@ pub(crate) fn score<M: Module>(
     selection: &Selection,
     alive: &[Option<Bits>],
     inputs: Option<&Inputs>,
+    update: usize,
 ) -> Result<Vec<(Numbers, f32)>, PruneError> {
     let targets = selection.targets.iter().enumerate();
     let mut scoring = Scoring {
@@ -313,6 +333,7 @@ pub(crate) fn score<M: Module>(
         wanted: targets.map(|(place, t)| (all[t.layer].path.as_str(), (t.layer, place))).collect(),
         alive,
         inputs,
+        update,
         position: Position::default(),
         scores: selection.targets.iter().map(|_| None).collect(),
         error: None,

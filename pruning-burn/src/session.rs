@@ -1,12 +1,17 @@
 //! Pruning while training goes on: [`Session`].
 
+mod advance;
+
 use crate::attach::put;
 use crate::layers::{Layer, layers};
-use crate::select::{Amounts, Selection, select};
-use crate::snapshot::Snapshot;
-use crate::{Inputs, PruneError, Pruner};
-use burn::module::Module;
-use pruning_core::{Amount, Bits, Budget, Event, Initialization, Report, Sparsity};
+use crate::select::Selection;
+use crate::snapshot::{Kept, Snapshot};
+use crate::{Inputs, Needs, PruneError, Pruner, moments};
+use burn::module::{Module, ParamId};
+use burn::optim::ModuleOptimizer;
+use pruning_core::{Bits, Event, Initialization, Report, Sparsity, Update};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// A pruning schedule under way on one model.
 ///
@@ -29,13 +34,56 @@ use pruning_core::{Amount, Bits, Budget, Event, Initialization, Report, Sparsity
 /// finish(&mut model)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// With `grow` in the recipe, pruned weights come back in the updates that follow the last pruning:
+///
+/// ```
+/// # use burn::{nn::{Linear, LinearConfig}, optim::AdamConfig, tensor::{Device, Tensor}};
+/// # use {pruning_allocation as _, pruning_magnitude as _};
+/// # use pruning_burn::{Inputs, Needs, Plugins, Pruner};
+/// # let mut plugins = Plugins::linked();
+/// let recipe = r#"
+///     sparsity = 0.9
+///     criterion = "magnitude"
+///     grow = { criterion = "random", fraction = 0.3, every = 10, end = 75 }
+/// "#;
+/// let pruner = Pruner::from_toml(recipe, &plugins)?;
+/// # let device = Device::flex().autodiff();
+/// # let mut model = LinearConfig::new(20, 10).init(&device);
+/// # let mut optimizer = AdamConfig::new().init();
+/// # let batch = Tensor::<2>::ones([4, 20], &device);
+/// # let loss = |model: &Linear, batch: &Tensor<2>| model.forward(batch.clone()).square().mean();
+/// let mut session = pruner.attach(&mut model)?;
+/// # for _ in 0..80 {
+/// // For growing by "gradient": gradients of pruned weights too, at the steps that look at them.
+/// let inputs = match session.needs() {
+///     Needs::WEIGHT => Inputs::new(),
+///     needs => Inputs::new().with_dense_gradients(&model, needs, &[batch.clone()], loss)?,
+/// };
+/// if session.step_with(&mut model, &inputs)?.is_some() {
+///     // No velocity from the time before a weight was pruned.
+///     optimizer = session.mask_optimizer(&model, &optimizer)?;
+/// }
+/// // train for a step
+/// # }
+/// # assert_eq!(pruning_burn::masks(&model).get("weight").unwrap().kept(), 20);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Session {
     pub(crate) pruner: Pruner,
     /// The number of the next call.
     pub(crate) step: usize,
     pub(crate) targets: Vec<String>,
-    pub(crate) snapshot: Option<Snapshot>,
+    /// The ids of the targets, in their order.
+    pub(crate) ids: Vec<ParamId>,
+    pub(crate) snapshot: Option<Kept>,
+    /// Where a snapshot goes that is not kept in memory.
+    pub(crate) snapshot_file: Option<PathBuf>,
+    /// New weights for the next pruning.
+    pub(crate) fresh: Option<Snapshot>,
+    /// What the last step brought back.
+    pub(crate) grown: BTreeMap<String, Bits>,
 }
 
 impl Session {
@@ -47,16 +95,54 @@ impl Session {
         }
         let open = selection.targets.iter().map(|t| (t.layer, Bits::ones(all[t.layer].layout.len()))).collect();
         let snapshot = match pruner.recipe().initialization {
-            Initialization::Rewind { step: 0 } => Some(Snapshot::of(model)),
+            Initialization::Rewind { step: 0 } => Some(Kept::Memory(Snapshot::of(model))),
             _ => None,
         };
         *model = put(model, &all, open);
-        Ok(Self { pruner: pruner.clone(), step: 0, targets: targets(&selection, &all), snapshot })
+        let targets = targets(&selection, &all);
+        let ids = selection.targets.iter().map(|t| all[t.layer].id).collect();
+        let (grown, pruner) = (BTreeMap::new(), pruner.clone());
+        Ok(Self { pruner, step: 0, targets, ids, snapshot, snapshot_file: None, fresh: None, grown })
     }
 
-    /// Counts one step, and prunes if one is due. Nothing but a few comparisons otherwise.
+    /// The same session, which keeps its snapshot in a file instead of in memory: for models that do not fit twice.
     ///
-    /// With `initialization = "rewind"` a pruning also sets every parameter back; start a new optimizer then, since the
+    /// The file must stay until the last pruning; a saved session names it, and does not hold it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn with_snapshot_file(mut self, file: impl AsRef<Path>) -> Result<Self, PruneError> {
+        let file = file.as_ref();
+        if let Some(Kept::Memory(snapshot)) = self.snapshot {
+            self.snapshot = Some(Kept::new(snapshot, Some(file))?);
+        }
+        self.snapshot_file = Some(file.to_path_buf());
+        Ok(self)
+    }
+
+    /// Hands over new weights for the next pruning of a recipe with `initialization = "reinitialize"`, each time anew: those of a
+    /// model that is built as the first one was, with another seed. Burn does not keep how a parameter was drawn.
+    ///
+    /// ```
+    /// # use burn::{nn::LinearConfig, tensor::Device};
+    /// # use pruning_burn::{Plugins, Pruner};
+    /// # use {pruning_allocation as _, pruning_magnitude as _};
+    /// let recipe = "sparsity = 0.9\ncriterion = \"magnitude\"\ninitialization = \"reinitialize\"";
+    /// let device = Device::flex();
+    /// let mut model = LinearConfig::new(20, 10).init(&device);
+    /// let mut session = Pruner::from_toml(recipe, &Plugins::linked())?.attach(&mut model)?;
+    /// // train
+    /// session.start_from(&LinearConfig::new(20, 10).init(&device));
+    /// session.step(&mut model)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start_from<M: Module>(&mut self, fresh: &M) {
+        self.fresh = Some(Snapshot::of(fresh));
+    }
+
+    /// Counts one step, and prunes or updates if it is due. Nothing but a few comparisons otherwise.
+    ///
+    /// With `initialization = "rewind"` or `"reinitialize"` a pruning also sets every parameter back; start a new optimizer then, since the
     /// moments of the old one belong to other weights. Running statistics stay as they are.
     ///
     /// # Errors
@@ -66,8 +152,7 @@ impl Session {
         self.advance(model, None)
     }
 
-    /// The same for a criterion that looks at more than the weights. Inputs are used if a pruning is [`due`](Self::due), so only
-    /// then are they worth collecting.
+    /// The same for criteria that look at more than the weights. [`needs`](Self::needs) says what of, at the next step.
     ///
     /// # Errors
     /// As [`step`](Self::step); an input that the criterion needs is missing.
@@ -75,49 +160,7 @@ impl Session {
         self.advance(model, Some(inputs))
     }
 
-    fn advance<M: Module>(&mut self, model: &mut M, inputs: Option<&Inputs>) -> Result<Option<Report>, PruneError> {
-        let recipe = self.pruner.recipe();
-        if recipe.initialization == (Initialization::Rewind { step: self.step }) && self.snapshot.is_none() {
-            self.snapshot = Some(Snapshot::of(model));
-        }
-        let report = match self.due() {
-            None => None,
-            Some(event) => Some(self.prune(model, &event, inputs)?),
-        };
-        self.step += 1;
-        Ok(report)
-    }
-
-    fn prune<M: Module>(&self, model: &mut M, event: &Event, inputs: Option<&Inputs>) -> Result<Report, PruneError> {
-        let recipe = self.pruner.recipe();
-        let all = layers(model);
-        let selection = Selection::new(recipe, &all)?;
-        let now = targets(&selection, &all);
-        let differs = |a: &[String], b: &[String]| a.iter().find(|path| !b.contains(path)).cloned();
-        if let Some(path) = differs(&now, &self.targets).or_else(|| differs(&self.targets, &now)) {
-            return Err(PruneError::TargetsChanged { path });
-        }
-        if let Some(target) = selection.targets.iter().find(|t| all[t.layer].keep.is_none()) {
-            return Err(PruneError::NotAttached { path: all[target.layer].path.clone() });
-        }
-        let own = |target| recipe.schedule.own_amount(event, target);
-        let shared = match recipe.budget {
-            Budget::Sparsity(sparsity) => recipe.schedule.amount(event, sparsity),
-            Budget::Count(count) => Amount::Count(count),
-        };
-        let amounts = Amounts { shared, own: &own };
-        let (masks, mut report) = select(model, recipe, &all, &selection, &amounts, inputs)?;
-        let mut pruned = put(model, &all, masks);
-        if let Some(snapshot) = &self.snapshot {
-            pruned = snapshot.restore(pruned);
-        }
-        *model = pruned;
-        report.step = Some(event.step);
-        report.round = Some((event.round, event.rounds));
-        Ok(report)
-    }
-
-    fn sparsity(&self) -> Sparsity {
+    pub(crate) fn sparsity(&self) -> Sparsity {
         self.pruner.recipe().sparsity().unwrap_or(Sparsity::ZERO)
     }
 
@@ -127,10 +170,62 @@ impl Session {
         self.pruner.recipe().schedule.due(self.step, self.sparsity())
     }
 
-    /// Whether every pruning of the schedule has happened.
+    /// The update of dynamic sparse training that the next [`step`](Self::step) will do, if one is due.
+    #[must_use]
+    pub fn due_update(&self) -> Option<Update> {
+        let recipe = self.pruner.recipe();
+        recipe.grow.as_ref()?.due(self.step, recipe.schedule.last(self.sparsity()))
+    }
+
+    /// What the next [`step`](Self::step) looks at besides the weights; [`Needs::WEIGHT`] if nothing is due.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        match (self.due(), self.due_update(), &self.pruner.recipe().grow) {
+            (Some(_), ..) => self.pruner.needs(),
+            (None, Some(_), Some(grow)) => self.pruner.needs() | grow.criterion.needs(),
+            _ => Needs::WEIGHT,
+        }
+    }
+
+    /// The optimizer with moments of zero for pruned weights, as by [`mask_optimizer`](crate::mask_optimizer), and for those that
+    /// the last step brought back: call it after each step that returns a report.
+    ///
+    /// # Errors
+    /// The state of the optimizer cannot be read.
+    pub fn mask_optimizer<M: Module>(
+        &self,
+        model: &M,
+        optimizer: &ModuleOptimizer,
+    ) -> Result<ModuleOptimizer, PruneError> {
+        moments::clear(model, optimizer, &self.grown)
+    }
+
+    /// The step that the schedule of the learning rate is asked for, in the training that follows the last [`step`](Self::step).
+    ///
+    /// It runs on with `initialization = "keep"`; otherwise each pruning sets it back: to the step of the weights with
+    /// `"rewind"`, to the one that is named with `"rewind_rate"`, to 0 with `"reinitialize"` (Renda et al. 2020,
+    /// arXiv:2003.02389, section 2).
+    #[must_use]
+    pub fn learning_rate_step(&self) -> usize {
+        let recipe = self.pruner.recipe();
+        let now = self.step.saturating_sub(1);
+        let back = match recipe.initialization {
+            Initialization::Keep => return now,
+            Initialization::Rewind { step } | Initialization::RewindRate { step } => step,
+            Initialization::Reinitialize => 0,
+        };
+        match recipe.schedule.latest(now, self.sparsity()).filter(|_| self.step > 0) {
+            Some(pruned) => back + (now - pruned),
+            None => now,
+        }
+    }
+
+    /// Whether every pruning and update has happened.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.step > self.pruner.recipe().schedule.last(self.sparsity())
+        let recipe = self.pruner.recipe();
+        let last = recipe.schedule.last(self.sparsity());
+        self.step > recipe.grow.as_ref().and_then(|grow| grow.last(last)).unwrap_or(last)
     }
 
     /// Steps counted so far.

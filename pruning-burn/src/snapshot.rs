@@ -1,9 +1,12 @@
-//! All parameters of a module at one time: to rewind to, to compute with, to tell from another module's.
+//! All parameters of a module at one time, to rewind to and to compute with: [`Snapshot`] in memory, [`Kept`] there or on disk.
 
+use crate::PruneError;
 use crate::layers::{Position, layers};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::{Bool, Bytes, Tensor, TensorData};
+use burn_pack::{Reader, Writer};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// Every float parameter by its path; running statistics are left out, since training keeps track of them anew.
 #[derive(Clone, Debug, Default)]
@@ -19,9 +22,93 @@ impl Snapshot {
     }
 
     /// The module with these values: the same ids, masks and training flags.
-    pub(crate) fn restore<M: Module>(&self, module: M) -> M {
-        module.map(&mut Restore { position: Position::default(), values: &self.values })
+    pub(crate) fn restore<M: Module>(&self, module: M) -> Result<M, PruneError> {
+        fit(&module, self.values.iter().map(|(path, value)| (path.as_str(), value.dims()[0])).collect())?;
+        restore(module, |path| self.values.get(path).cloned().map(Ok))
     }
+
+    /// The tensors of a file, each under `prefix` and its path, read from the device when the writer comes to it.
+    pub(crate) fn pack(&self, prefix: &str) -> Vec<burn_pack::Tensor> {
+        let pack = |(path, value): (&String, &Tensor<1>)| {
+            let value = value.clone();
+            let (dtype, len) = (value.dtype(), value.dims()[0]);
+            let bytes = move || -> Result<Bytes, burn_pack::Error> { Ok(value.clone().into_data().into_parts().0) };
+            burn_pack::Tensor::deferred(format!("{prefix}{path}"), dtype, [len], None, len * dtype.size(), bytes)
+        };
+        self.values.iter().map(pack).collect()
+    }
+}
+
+/// A snapshot that a session keeps.
+#[derive(Clone, Debug)]
+pub(crate) enum Kept {
+    Memory(Snapshot),
+    File(PathBuf),
+}
+
+impl Kept {
+    pub(crate) fn new(snapshot: Snapshot, file: Option<&Path>) -> Result<Self, PruneError> {
+        let Some(file) = file else { return Ok(Self::Memory(snapshot)) };
+        let writer = Writer::new(snapshot.pack("")).auto_extension(false);
+        writer.write_to_file(file).map_err(|error| failed(file, &error))?;
+        Ok(Self::File(file.to_path_buf()))
+    }
+
+    pub(crate) fn restore<M: Module>(&self, module: M) -> Result<M, PruneError> {
+        match self {
+            Self::Memory(snapshot) => snapshot.restore(module),
+            Self::File(file) => {
+                let tensors = open(file)?;
+                fit(&module, tensors.iter().map(|(p, t)| (p.as_str(), t.shape.num_elements())).collect())?;
+                let value = |path: &str| tensors.get(path).map(|tensor| read(tensor).map_err(|e| failed(file, &e)));
+                restore(module, value)
+            }
+        }
+    }
+
+    /// That the snapshot is there and belongs to a module.
+    pub(crate) fn check<M: Module>(&self, module: &M) -> Result<(), PruneError> {
+        let lengths: BTreeMap<String, usize> = match self {
+            Self::Memory(snapshot) => snapshot.values.iter().map(|(path, v)| (path.clone(), v.dims()[0])).collect(),
+            Self::File(file) => open(file)?.into_iter().map(|(path, t)| (path, t.shape.num_elements())).collect(),
+        };
+        fit(module, lengths.iter().map(|(path, len)| (path.as_str(), *len)).collect())
+    }
+}
+
+fn failed(file: &Path, reason: &dyn std::fmt::Display) -> PruneError {
+    PruneError::Snapshot { file: file.display().to_string(), reason: reason.to_string() }
+}
+
+/// The tensors of a file; their data stay there until they are asked for.
+fn open(file: &Path) -> Result<BTreeMap<String, burn_pack::Tensor>, PruneError> {
+    let tensors = Reader::from_file_exact(file).and_then(Reader::into_tensors).map_err(|e| failed(file, &e))?;
+    Ok(tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect())
+}
+
+fn read(tensor: &burn_pack::Tensor) -> Result<Tensor<1>, String> {
+    let bytes = tensor.to_bytes().map_err(|error| error.to_string())?;
+    let data = TensorData::try_from_bytes(bytes, tensor.shape.clone(), tensor.dtype).map_err(|e| format!("{e:?}"))?;
+    Ok(Tensor::from_data(data, &Default::default()))
+}
+
+/// That a module has these parameters, of these lengths, and no others.
+fn fit<M: Module>(module: &M, lengths: BTreeMap<&str, usize>) -> Result<(), PruneError> {
+    let mut sizes = Sizes::default();
+    module.visit(&mut sizes);
+    let theirs = lengths.keys().find(|path| !sizes.lengths.contains_key(**path)).map(ToString::to_string);
+    let ours =
+        sizes.lengths.iter().find(|(path, len)| lengths.get(path.as_str()) != Some(*len)).map(|(p, _)| p.clone());
+    theirs.or(ours).map_or(Ok(()), |path| Err(PruneError::OtherModel { path }))
+}
+
+fn restore<M: Module>(
+    module: M,
+    value: impl Fn(&str) -> Option<Result<Tensor<1>, PruneError>>,
+) -> Result<M, PruneError> {
+    let mut restore = Restore { position: Position::default(), value: &value, error: None };
+    let module = module.map(&mut restore);
+    restore.error.map_or(Ok(module), Err)
 }
 
 #[derive(Default)]
@@ -48,12 +135,35 @@ impl ModuleVisitor for Take {
     }
 }
 
-struct Restore<'a> {
+#[derive(Default)]
+struct Sizes {
     position: Position,
-    values: &'a BTreeMap<String, Tensor<1>>,
+    lengths: BTreeMap<String, usize>,
 }
 
-impl ModuleMapper for Restore<'_> {
+impl ModuleVisitor for Sizes {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if !self.position.at_buffer() {
+            self.lengths.insert(self.position.path(), param.lazy_shape().num_elements());
+        }
+    }
+}
+
+struct Restore<'a, F> {
+    position: Position,
+    value: &'a F,
+    error: Option<PruneError>,
+}
+
+impl<F: Fn(&str) -> Option<Result<Tensor<1>, PruneError>>> ModuleMapper for Restore<'_, F> {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.position.enter(name, container);
     }
@@ -63,10 +173,17 @@ impl ModuleMapper for Restore<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        match self.values.get(&self.position.path()).filter(|_| !self.position.at_buffer()) {
+        if self.position.at_buffer() || self.error.is_some() {
+            return param;
+        }
+        match (self.value)(&self.position.path()) {
             None => param,
-            Some(value) => param.map(|old| {
-                let value = value.clone().to_device(&old.device().without_autodiff()).reshape(old.shape());
+            Some(Err(error)) => {
+                self.error = Some(error);
+                param
+            }
+            Some(Ok(value)) => param.map(|old| {
+                let value = value.to_device(&old.device().without_autodiff()).reshape(old.shape());
                 if old.is_autodiff() {
                     Tensor::from_inner(value).set_require_grad(old.is_require_grad())
                 } else {

@@ -1,5 +1,7 @@
 //! Masked models on disk, and sessions with them.
 
+mod state;
+
 use crate::attach::{paths, put};
 use crate::layers::layers;
 use crate::mask::{FIELD, NAME};
@@ -7,11 +9,9 @@ use crate::snapshot::Snapshot;
 use crate::{PruneError, Pruner, Session};
 use burn::module::Module;
 use burn::store::ModuleRecord;
-use burn::tensor::{Device, Tensor, TensorData};
 use burn_pack::{Reader, Writer};
 use pruning_core::Bits;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use state::{State, pack, resume, unpack};
 use std::path::Path;
 
 const METADATA: &str = "pruning.session";
@@ -106,15 +106,6 @@ pub enum StoreError {
     },
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct State {
-    recipe: Value,
-    step: usize,
-    targets: Vec<String>,
-    snapshot: bool,
-}
-
 /// Saves a model with its masks, as a burnpack file: written beside its final name, then renamed, so that no half file is left.
 ///
 /// A finished model can as well be saved by Burn's own `save_file`.
@@ -151,35 +142,12 @@ impl Pruner {
     /// The file is damaged, holds no session or one of another recipe, or does not fit the module.
     pub fn load<M: Module>(&self, model: &mut M, file: impl AsRef<Path>) -> Result<Session, StoreError> {
         let file = file.as_ref();
-        let (loaded, state, mut snapshot) = read(model, file)?;
+        let (loaded, state, snapshot) = read(model, file)?;
         let name = || file.display().to_string();
         let state = state.ok_or_else(|| StoreError::NoSession { file: name() })?;
-        let recipe = self.recipe().to_value();
-        if recipe != state.recipe {
-            let object = |v: &Value| v.as_object().cloned().unwrap_or_default();
-            let (ours, theirs) = (object(&recipe), object(&state.recipe));
-            let mut keys: Vec<_> =
-                ours.keys().chain(theirs.keys()).filter(|k| ours.get(*k) != theirs.get(*k)).cloned().collect();
-            keys.sort();
-            keys.dedup();
-            return Err(StoreError::OtherRecipe { file: name(), keys });
-        }
-        let expected = Snapshot::of(&loaded).values;
-        let fits = |(path, value): (&String, &Tensor<1>)| expected.get(path).is_some_and(|p| p.dims() == value.dims());
-        if let Some((path, _)) = snapshot.values.iter().find(|(path, value)| !fits((path, value))) {
-            return Err(StoreError::Snapshot { file: name(), path: path.clone() });
-        }
-        // On the devices of the parameters, where it was taken.
-        for (path, value) in &mut snapshot.values {
-            *value = value.clone().to_device(&expected[path].device());
-        }
+        let session = resume(self, &loaded, state, snapshot, &name)?;
         *model = loaded;
-        Ok(Session {
-            pruner: self.clone(),
-            step: state.step,
-            targets: state.targets,
-            snapshot: state.snapshot.then_some(snapshot),
-        })
+        Ok(session)
     }
 }
 
@@ -188,22 +156,14 @@ fn write<M: Module>(model: &M, session: Option<&Session>, file: &Path) -> Result
     let record = model.clone().into_record().into_bytes().map_err(|error| failed(error.to_string()))?;
     let record = Reader::from_bytes(record).and_then(Reader::into_tensors);
     let mut tensors = record.map_err(|error| failed(error.to_string()))?;
-    let snapshot = session.and_then(|s| s.snapshot.as_ref());
-    for (path, value) in snapshot.iter().flat_map(|s| &s.values) {
-        let (bytes, shape, dtype) = value.clone().into_data().into_parts();
-        tensors.push(burn_pack::Tensor::new(format!("{SNAPSHOT}{path}"), dtype, shape, None, bytes));
-    }
-    let mut writer = Writer::new(tensors).auto_extension(false);
+    let mut state = None;
     if let Some(session) = session {
-        let state = State {
-            recipe: session.pruner.recipe().to_value(),
-            step: session.step,
-            targets: session.targets.clone(),
-            snapshot: snapshot.is_some(),
-        };
-        let state = serde_json::to_string(&state).map_err(|error| failed(error.to_string()))?;
-        writer = writer.with_metadata(METADATA, &state);
+        let (text, snapshot) = pack(session).map_err(&failed)?;
+        tensors.extend(snapshot);
+        state = Some(text);
     }
+    let writer = Writer::new(tensors).auto_extension(false);
+    let writer = state.iter().fold(writer, |writer, state| writer.with_metadata(METADATA, state));
     writer.write_to_file(file).map_err(|error| failed(error.to_string()))
 }
 
@@ -223,10 +183,7 @@ fn read<M: Module>(model: &M, file: &Path) -> Result<(M, Option<State>, Snapshot
     for tensor in tensors {
         if let Some(path) = tensor.name.strip_prefix(SNAPSHOT) {
             let path = path.to_string();
-            let (_, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| damaged(error.to_string()))?;
-            let data =
-                TensorData::try_from_bytes(bytes, shape, dtype).map_err(|error| damaged(format!("{error:?}")))?;
-            snapshot.values.insert(path, Tensor::from_data(data, &host_device(model)));
+            snapshot.values.insert(path, unpack(tensor, model).map_err(&damaged)?);
         } else {
             if let Some(path) = tensor.name.strip_suffix(&format!(".{NAME}.{FIELD}")) {
                 masks.push((path.to_string(), tensor.shape.num_elements()));
@@ -265,9 +222,4 @@ fn read<M: Module>(model: &M, file: &Path) -> Result<(M, Option<State>, Snapshot
         .try_load_record(record)
         .map_err(|error| StoreError::Misfit { file: name(), reason: error.to_string() })?;
     Ok((loaded, state, snapshot))
-}
-
-/// Any device of the model, for tensors that move on from there.
-fn host_device<M: Module>(model: &M) -> Device {
-    model.devices().into_iter().next().unwrap_or_default().without_autodiff()
 }

@@ -171,6 +171,12 @@ impl Bits {
         }
     }
 
+    /// The bits that are not set.
+    #[must_use]
+    pub fn complement(&self) -> Self {
+        Self::from_words(self.words.iter().map(|word| !word).collect(), self.len)
+    }
+
     /// Indices of the set bits, ascending.
     pub fn iter_ones(&self) -> impl Iterator<Item = usize> + '_ {
         self.words.iter().enumerate().flat_map(|(w, &word)| ones(word).map(move |bit| w * 64 + bit))

@@ -2,27 +2,43 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The weights that training goes on from.
+/// The weights that training goes on from, and where its schedule of the learning rate does.
 ///
-/// In a recipe: `"keep"`, `"rewind"` (to the start), or `{ rewind = { step = 100 } }`.
+/// In a recipe: `"keep"`, `"rewind"` (to the start), `{ rewind = { step = 100 } }`, `"rewind_rate"` (to the start),
+/// `{ rewind_rate = { step = 100 } }`, `"reinitialize"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Form", into = "Form")]
 pub enum Initialization {
-    /// Those it has.
+    /// Those it has; the learning rate goes on too.
     #[default]
     Keep,
-    /// Those it had at an earlier step (Frankle et al. 2020, "Linear Mode Connectivity and the Lottery Ticket Hypothesis").
+    /// Those it had at an earlier step, with the learning rate of that step (Frankle et al. 2020, "Linear Mode Connectivity and
+    /// the Lottery Ticket Hypothesis").
     Rewind {
         /// The step; 0 is the state when the masks were attached.
         step: usize,
     },
+    /// Those it has, with the learning rate of an earlier step (Renda et al. 2020, "Comparing Rewinding and Fine-tuning in
+    /// Neural Network Pruning", arXiv:2003.02389).
+    RewindRate {
+        /// The step.
+        step: usize,
+    },
+    /// New ones, drawn as the first ones were, with the learning rate of the start: the control of the lottery ticket hypothesis
+    /// (Frankle & Carbin 2019, arXiv:1803.03635, section 2).
+    Reinitialize,
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected \"keep\", \"rewind\" or { rewind = { step = N } }")]
+#[serde(
+    untagged,
+    expecting = "expected \"keep\", \"rewind\", \"rewind_rate\", \"reinitialize\", { rewind = { step = N } } or \
+                               { rewind_rate = { step = N } }"
+)]
 enum Form {
     Word(Word),
-    Table { rewind: Step },
+    Weights { rewind: Step },
+    Rate { rewind_rate: Step },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -30,6 +46,8 @@ enum Form {
 enum Word {
     Keep,
     Rewind,
+    RewindRate,
+    Reinitialize,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -43,7 +61,10 @@ impl From<Form> for Initialization {
         match form {
             Form::Word(Word::Keep) => Self::Keep,
             Form::Word(Word::Rewind) => Self::Rewind { step: 0 },
-            Form::Table { rewind: Step { step } } => Self::Rewind { step },
+            Form::Word(Word::RewindRate) => Self::RewindRate { step: 0 },
+            Form::Word(Word::Reinitialize) => Self::Reinitialize,
+            Form::Weights { rewind: Step { step } } => Self::Rewind { step },
+            Form::Rate { rewind_rate: Step { step } } => Self::RewindRate { step },
         }
     }
 }
@@ -52,7 +73,9 @@ impl From<Initialization> for Form {
     fn from(initialization: Initialization) -> Self {
         match initialization {
             Initialization::Keep => Self::Word(Word::Keep),
-            Initialization::Rewind { step } => Self::Table { rewind: Step { step } },
+            Initialization::Rewind { step } => Self::Weights { rewind: Step { step } },
+            Initialization::RewindRate { step } => Self::Rate { rewind_rate: Step { step } },
+            Initialization::Reinitialize => Self::Word(Word::Reinitialize),
         }
     }
 }

@@ -28,10 +28,12 @@ mod choose;
 mod compare;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod control;
 mod curve;
 mod fields;
 mod granularity;
 pub mod graph;
+mod grow;
 mod initialize;
 mod layout;
 mod mask;
@@ -49,9 +51,11 @@ mod target;
 pub use allocate::{AllocationError, Allocator, LayerUnits, Measure, Scope, allocate};
 pub use bits::Bits;
 pub use choose::{Candidate, ChooseError, Chosen, Rules, choose};
+pub use control::random_masks;
 pub use curve::Curve;
 pub use fields::Problem;
 pub use granularity::{Axis, Granularity, GranularityError};
+pub use grow::{Anneal, Grow, Update, swap};
 pub use initialize::Initialization;
 #[doc(hidden)]
 pub use inventory;

@@ -4,8 +4,8 @@ mod read;
 
 use crate::fields::Problem;
 use crate::{
-    Allocator, Configured, Granularity, Initialization, Pattern, PluginKind, Plugins, Reduction, Rounding, Rounds,
-    Schedule, Sparsity, Targets,
+    Allocator, Configured, Granularity, Grow, Initialization, Pattern, PluginKind, Plugins, Reduction, Rounding,
+    Rounds, Schedule, Sparsity, Targets,
 };
 use serde_json::{Map, Value, json};
 
@@ -19,8 +19,11 @@ use serde_json::{Map, Value, json};
 /// allocator = "global"                    # default "uniform"
 /// granularity = "element"                 # "channel", "2:4", { kind = "block", rows = 1, cols = 4 }
 /// rounding = "half_even"                  # "floor", "ceil"
-/// initialization = "keep"                 # "rewind", { rewind = { step = 100 } }
+/// initialization = "keep"                 # "rewind", { rewind = { step = 100 } }, "rewind_rate", "reinitialize"
 /// allow_empty = false
+///
+/// # Dynamic sparse training; without this table, what is pruned stays pruned.
+/// grow = { criterion = "gradient", fraction = 0.3, anneal = "cosine", every = 100, end = 7500 }
 ///
 /// [schedule]
 /// kind = "iterative"                      # "one_shot" (default), "gradual"
@@ -52,6 +55,8 @@ pub struct Recipe<K: ?Sized> {
     pub schedule: Schedule,
     /// From which weights training goes on.
     pub initialization: Initialization,
+    /// Whether and how pruned weights come back.
+    pub grow: Option<Grow<K>>,
     /// Whether a layer may lose all its units.
     pub allow_empty: bool,
     /// Which parameters.
@@ -72,6 +77,7 @@ impl<K: ?Sized> Clone for Recipe<K> {
             rounding: self.rounding,
             schedule: self.schedule.clone(),
             initialization: self.initialization,
+            grow: self.grow.clone(),
             allow_empty: self.allow_empty,
             targets: self.targets.clone(),
             overrides: self.overrides.clone(),
@@ -195,6 +201,15 @@ impl<K: ?Sized> Recipe<K> {
         put("rounding", json!(self.rounding));
         put("allow_empty", json!(self.allow_empty));
         put("initialization", json!(self.initialization));
+        if let Some(grow) = &self.grow {
+            put(
+                "grow",
+                json!({
+                    "criterion": configured(&grow.criterion), "fraction": grow.fraction, "anneal": grow.anneal,
+                    "every": grow.every, "end": grow.end,
+                }),
+            );
+        }
         put("schedule", self.schedule.to_value());
         put("target", json!(self.targets));
         if !self.overrides.is_empty() {

@@ -12,6 +12,9 @@ pub struct Report {
     pub step: Option<usize>,
     /// Round of the schedule, from 1, and how many there are.
     pub round: Option<(usize, usize)>,
+    /// Weights that an update of dynamic sparse training dropped, and as many that it grew; nothing for a pruning.
+    #[serde(default)]
+    pub grown: Option<usize>,
     /// Float parameters of the whole model, targets or not; buffers such as running statistics do not count.
     pub parameters: usize,
     /// The layers that are pruned, in the order of the model.
@@ -118,6 +121,9 @@ impl fmt::Display for Report {
         if let (Some(step), Some((round, rounds))) = (self.step, self.round) {
             writeln!(f, "round {round} of {rounds}, step {step}")?;
         }
+        if let (Some(step), Some(grown)) = (self.step, self.grown) {
+            writeln!(f, "update, step {step}: {} weights dropped, as many grown", thousands(grown))?;
+        }
         writeln!(f, "{table}")?;
         write!(
             f,
@@ -172,6 +178,7 @@ mod tests {
         let report = Report {
             step: Some(3),
             round: Some((1, 2)),
+            grown: None,
             parameters: 12_000,
             layers: vec![layer("a.weight", 10_000, 1000), layer("b.weight", 1000, 100)],
             skipped: vec![Skipped { path: "c.weight".into(), why: "excluded by \"c\"".into() }],

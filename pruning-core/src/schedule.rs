@@ -109,6 +109,18 @@ impl Schedule {
         }
     }
 
+    /// Step of the latest pruning up to `step` on the way to `target`.
+    #[must_use]
+    pub fn latest(&self, step: usize, target: Sparsity) -> Option<usize> {
+        let since = step.checked_sub(self.first())?;
+        Some(match *self {
+            Self::OneShot { at } => at,
+            Self::Gradual { end, .. } if step >= end => end,
+            Self::Gradual { begin, every, .. } => begin + since / every * every,
+            Self::Iterative { begin, every, .. } => begin + every * (since / every).min(self.rounds(target) - 1),
+        })
+    }
+
     /// The pruning due at `step` on the way to `target`; a few integer operations.
     #[must_use]
     pub fn due(&self, step: usize, target: Sparsity) -> Option<Event> {
@@ -186,6 +198,8 @@ mod tests {
         let schedule = Schedule::Iterative { begin: 3, every: 5, rounds: Rounds::ToTarget(3) };
         assert_eq!(steps(&schedule, s(0.9)), [(3, 1), (8, 2), (13, 3)]);
         assert_eq!(schedule.last(s(0.9)), 13);
+        let latest: Vec<_> = [2, 3, 7, 8, 12, 13, 14, 99].map(|step| schedule.latest(step, s(0.9))).into();
+        assert_eq!(latest, [None, Some(3), Some(3), Some(8), Some(8), Some(13), Some(13), Some(13)]);
         assert_eq!(steps(&Schedule::OneShot { at: 7 }, s(0.5)), [(7, 1)]);
     }
 

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 /// Random scores from a seed: the baseline every other criterion has to beat.
 ///
 /// Drawn uniformly from `[0, 1)` on the host from the seed and the parameter's path, so a mask is the same on every device,
-/// and one layer's does not depend on the others. Pruning again with one seed draws the same scores.
+/// and one layer's does not depend on the others. Pruning again with one seed draws the same scores; each update of dynamic
+/// sparse training (SET) draws others.
 ///
 /// # Shapes
 /// The shape of the weight matrix.
@@ -57,6 +58,7 @@ impl Criterion for Random {
         // FNV-1a of the path (http://www.isthe.com/chongo/tech/comp/fnv), so that every layer has a stream of its own.
         let hash = |h: u64, byte: u8| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         let start = layer.path().bytes().fold(0xcbf2_9ce4_8422_2325 ^ split_mix(self.seed), hash);
+        let start = if layer.update() == 0 { start } else { split_mix(start ^ split_mix(layer.update() as u64)) };
         let score = |i: usize| unit(split_mix(start.wrapping_add(i as u64)));
         let tensor = |scores, shape| Tensor::from_data(TensorData::new::<f32, _>(scores, shape), &layer.device());
         // In the order of memory, which saves turning them by and by; the number of a score is its place in the matrix.

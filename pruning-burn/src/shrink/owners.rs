@@ -132,7 +132,7 @@ pub(crate) fn scored<M: Module>(
     let targets = wanted.iter().map(|&layer| Pruned { layer, granularity: Granularity::Element, own: None });
     let scoring = Selection { targets: targets.collect(), skipped: Vec::new() };
     let masks = alive(all, &scoring);
-    let scores = score(model, &recipe.criterion, all, &scoring, &masks, inputs)?;
+    let scores = score(model, &recipe.criterion, all, &scoring, &masks, inputs, 0)?;
     // Units of several layers add up, so each is brought to its scale first.
     Ok(wanted.into_iter().zip(scores.into_iter().map(|(scores, factor)| scores.times(factor))).collect())
 }

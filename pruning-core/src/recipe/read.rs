@@ -1,5 +1,7 @@
 //! Reading the tables of a recipe.
 
+mod dynamic;
+
 use super::{Budget, Override, Recipe};
 use crate::fields::{Fields, Problem};
 use crate::{
@@ -37,6 +39,8 @@ pub(super) fn read<K: PluginKind + ?Sized>(
     let schedule_wrong = top.problems().len() > before;
     let targets = targets(&mut top);
     let overrides = overrides(&mut top, granularity.unwrap_or_default());
+    let element = |g: Option<Granularity>| g.is_none_or(|g| g == Granularity::Element);
+    let elementwise = element(granularity) && overrides.iter().all(|o| element(o.granularity));
 
     let pattern = granularity.and_then(|g| g.pattern_sparsity());
     let rounds = schedule.as_ref().and_then(|s| s.target(None));
@@ -73,7 +77,13 @@ pub(super) fn read<K: PluginKind + ?Sized>(
             None
         }
     };
-    if let (Some(schedule), Initialization::Rewind { step }) = (&schedule, initialization)
+    let pruned = schedule.as_ref().map(|s| match budget {
+        Some(Budget::Sparsity(target)) => s.last(target),
+        _ => s.first(),
+    });
+    let grow = dynamic::grow(&mut top, pruned, elementwise, plugins);
+    if let (Some(schedule), Initialization::Rewind { step } | Initialization::RewindRate { step }) =
+        (&schedule, initialization)
         && schedule.first() < step
     {
         let first = schedule.first();
@@ -89,6 +99,7 @@ pub(super) fn read<K: PluginKind + ?Sized>(
         rounding,
         schedule: schedule?,
         initialization,
+        grow,
         allow_empty,
         targets,
         overrides,

@@ -1,0 +1,80 @@
+//! One update of dynamic sparse training: [`update`].
+
+use crate::attach::{put, zeroed};
+use crate::host;
+use crate::layers::{Layer, names};
+use crate::select::{Selection, alive, empty_report, layer_report, needed, score};
+use crate::{Inputs, Needs, PruneError, Recipe};
+use burn::module::Module;
+use pruning_core::{Bits, ChooseError, Grow, Report, Update, swap};
+use std::collections::BTreeMap;
+
+/// A model after an update.
+pub(crate) struct Updated<M> {
+    pub(crate) model: M,
+    pub(crate) report: Report,
+    /// The weights that came back, of each layer by its path.
+    pub(crate) grown: BTreeMap<String, Bits>,
+}
+
+/// Drops the weights of each target that matter least, and grows as many others, which start at zero. The module is only read.
+///
+/// What is dropped and grown in one update keeps its value: it never was inactive, which is how the authors of RigL have it
+/// (`reinit_when_same=False` in google-research/rigl).
+pub(crate) fn update<M: Module>(
+    model: &M,
+    recipe: &Recipe,
+    grow: &Grow<dyn crate::Criterion>,
+    (all, selection): (&[Layer], &Selection),
+    update: &Update,
+    inputs: Option<&Inputs>,
+) -> Result<Updated<M>, PruneError> {
+    needed(recipe, inputs)?;
+    open(grow, inputs)?;
+    let alive = alive(all, selection);
+    let dropping = score(model, &recipe.criterion, all, selection, &alive, inputs, update.number)?;
+    let growing = score(model, &grow.criterion, all, selection, &alive, inputs, update.number)?;
+    let orders = (recipe.criterion.order(), grow.criterion.order());
+    let (mut masks, mut zeros, mut grown) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+    let mut report = empty_report(all, selection);
+    for (place, target) in selection.targets.iter().enumerate() {
+        let layer = &all[target.layer];
+        let before = alive[place].clone().unwrap_or_else(|| Bits::ones(layer.layout.len()));
+        let count = recipe.rounding.count(update.fraction, before.count_ones());
+        let (drop, grow) = (dropping[place].0.as_slice(), growing[place].0.as_slice());
+        let keep = swap(&before, count, (drop, orders.0), (grow, orders.1))
+            .map_err(|source| ChooseError::NonFinite { path: layer.path.clone(), source })?;
+        let mut new = before.complement();
+        new.intersect(&keep);
+        if new.count_ones() > 0 {
+            let stay = host::keep_on(&new.complement(), &layer_device(layer));
+            zeros.extend(names(layer).map(|path| (path.clone(), stay.clone())));
+        }
+        report.grown = Some(report.grown.unwrap_or(0) + new.count_ones());
+        report.layers.push(layer_report(layer, target.granularity, keep.count_ones()));
+        grown.insert(layer.path.clone(), new);
+        masks.push((target.layer, keep));
+    }
+    report.step = Some(update.step);
+    Ok(Updated { model: zeroed(put(model, all, masks), zeros), report, grown })
+}
+
+/// Where the mask of a layer is, and so its parameter.
+fn layer_device(layer: &Layer) -> burn::tensor::Device {
+    layer.keep.as_ref().map(|keep| keep.device().without_autodiff()).unwrap_or_default()
+}
+
+/// Checks that pruned weights have scores of their own.
+fn open(grow: &Grow<dyn crate::Criterion>, inputs: Option<&Inputs>) -> Result<(), PruneError> {
+    let criterion = || grow.criterion.name().to_string();
+    let needs = grow.criterion.needs();
+    if needs == Needs::WEIGHT {
+        return Ok(());
+    }
+    let inputs = inputs.filter(|inputs| inputs.holds(needs));
+    let inputs = inputs.ok_or_else(|| PruneError::MissingInputs { criterion: criterion(), needs })?;
+    match needs.without(inputs.dense).without(Needs::INITIAL_WEIGHT) {
+        Needs::WEIGHT => Ok(()),
+        needs => Err(PruneError::MaskedInputs { criterion: criterion(), needs }),
+    }
+}

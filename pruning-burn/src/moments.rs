@@ -1,0 +1,77 @@
+//! The state of an optimizer under masks: [`mask_optimizer`].
+
+use crate::layers::layers;
+use crate::{PruneError, host};
+use burn::module::Module;
+use burn::optim::ModuleOptimizer;
+use burn::tensor::Bytes;
+use burn_pack::{Reader, Writer};
+use pruning_core::Bits;
+use std::collections::BTreeMap;
+
+/// The optimizer with moments of zero where the masks of the model prune, so that no stale velocity is left when a weight comes
+/// back.
+///
+/// Works for every optimizer whose state is of the shape of the weights, such as SGD with momentum, Adam and AdamW; other state,
+/// such as the number of steps, stays. Pruned weights are zero without this too.
+///
+/// ```
+/// # use burn::{nn::LinearConfig, optim::AdamConfig, tensor::Device};
+/// # use pruning_burn::{Plugins, Pruner, mask_optimizer};
+/// # use {pruning_allocation as _, pruning_magnitude as _};
+/// # let mut model = LinearConfig::new(20, 10).init(&Device::flex().autodiff());
+/// let pruner = Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?;
+/// let optimizer = AdamConfig::new().init();
+/// // train
+/// pruner.prune(&mut model)?;
+/// let optimizer = mask_optimizer(&model, &optimizer)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// The state cannot be read.
+pub fn mask_optimizer<M: Module>(model: &M, optimizer: &ModuleOptimizer) -> Result<ModuleOptimizer, PruneError> {
+    clear(model, optimizer, &BTreeMap::new())
+}
+
+/// The same, with moments of zero for the weights of `grown` too, by the path of their layer.
+pub(crate) fn clear<M: Module>(
+    model: &M,
+    optimizer: &ModuleOptimizer,
+    grown: &BTreeMap<String, Bits>,
+) -> Result<ModuleOptimizer, PruneError> {
+    let (masked, keep): (Vec<_>, Vec<_>) = layers(model)
+        .into_iter()
+        .filter_map(|mut l| l.keep.take().filter(|keep| keep.dims()[0] == l.layout.len()).map(|keep| (l, keep)))
+        .unzip();
+    let mut stay = BTreeMap::new();
+    for (layer, mut bits) in masked.into_iter().zip(host::bits(&keep)) {
+        if let Some(grown) = grown.get(&layer.path).filter(|grown| grown.len() == bits.len()) {
+            bits.intersect(&grown.complement());
+        }
+        stay.insert(layer.id.val().to_string(), (layer.shape, bits));
+    }
+    let failed = |error: &dyn std::fmt::Display| PruneError::Optimizer { reason: error.to_string() };
+    let bytes = optimizer.into_bytes().map_err(|e| failed(&e))?;
+    let reader = Reader::from_bytes(bytes).map_err(|e| failed(&e))?;
+    let (metadata, scalars) = (reader.metadata().clone(), reader.scalars().clone());
+    let mut tensors = Vec::new();
+    for tensor in reader.into_tensors().map_err(|e| failed(&e))? {
+        let id = tensor.name.split('.').next().unwrap_or_default();
+        match stay.get(id).filter(|(shape, _)| tensor.shape.as_slice() == shape) {
+            None => tensors.push(tensor),
+            Some((_, bits)) => {
+                let (name, dtype, shape, param, bytes) = tensor.into_parts().map_err(|e| failed(&e))?;
+                let mut bytes = bytes.to_vec();
+                // Zero is all zero bits in every type of numbers.
+                let size = bytes.len() / bits.len().max(1);
+                bits.complement().iter_ones().for_each(|i| bytes[i * size..(i + 1) * size].fill(0));
+                tensors.push(burn_pack::Tensor::new(name, dtype, shape, param, Bytes::from_bytes_vec(bytes)));
+            }
+        }
+    }
+    let writer = metadata.iter().fold(Writer::new(tensors), |w, (key, value)| w.with_metadata(key, value));
+    let writer = scalars.into_iter().fold(writer, |w, (key, value)| w.with_scalar(&key, value));
+    let bytes = writer.into_bytes().map_err(|e| failed(&e))?;
+    optimizer.clone().from_bytes(bytes).map_err(|e| failed(&e))
+}
