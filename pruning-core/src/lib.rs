@@ -45,6 +45,7 @@ mod registry;
 mod report;
 mod schedule;
 mod select;
+pub mod sparse;
 mod sparsity;
 mod target;
 

@@ -1,0 +1,62 @@
+//! The formats, and what each one takes.
+
+use super::packed::row_words;
+use serde::{Deserialize, Serialize};
+
+/// A format of sparse matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Format {
+    /// Every element.
+    Dense,
+    /// Coordinates of each entry.
+    Coo,
+    /// Compressed sparse rows, indices of 16 bits.
+    Csr16,
+    /// Compressed sparse rows, indices of 32 bits.
+    Csr32,
+    /// A bit for each element.
+    Bitmap,
+    /// N:M with packed positions.
+    Packed {
+        /// Kept of each group.
+        n: usize,
+        /// Length of a group.
+        m: usize,
+    },
+    /// Block-sparse rows.
+    Blocks {
+        /// Rows of a block.
+        height: usize,
+        /// Columns of a block.
+        width: usize,
+    },
+}
+
+impl Format {
+    /// Bytes that the arrays of a matrix `[rows, cols]` take in this format.
+    ///
+    /// `stored` is what is stored of it: for [`Blocks`](Self::Blocks) the blocks that are not all zero, else the elements that are
+    /// not zero; dense and N:M take the same whatever it is. `element` is the bytes of a value ([`Element::BYTES`](super::Element)).
+    /// What is too much for 64 bits is `u64::MAX`.
+    #[must_use]
+    pub fn bytes(self, rows: usize, cols: usize, stored: usize, element: usize) -> u64 {
+        let [n_rows, n_cols, stored, element] = [rows, cols, stored, element].map(|v| v as u128);
+        let bytes = match self {
+            Self::Dense => n_rows * n_cols * element,
+            Self::Coo => stored * (8 + element),
+            Self::Csr16 => stored * (2 + element) + 4 * (n_rows + 1),
+            Self::Csr32 => stored * (4 + element) + 4 * (n_rows + 1),
+            Self::Bitmap => stored * element + 2 * n_rows * n_cols.div_ceil(16),
+            Self::Packed { n, m } if m > 0 => {
+                n_rows * ((cols / m * n) as u128 * element + 4 * row_words(cols, n, m) as u128)
+            }
+            Self::Blocks { height, width } if height > 0 => {
+                stored * (4 + (height * width) as u128 * element) + 4 * ((rows / height) as u128 + 1)
+            }
+            Self::Packed { .. } | Self::Blocks { .. } => u128::MAX,
+        };
+        bytes.try_into().unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,208 @@
+//! N:M packed: of every `m` columns, `n` values and their positions.
+
+use super::element::Values;
+use super::error::{check_len, check_shape};
+use super::{Dense, Element, SparseError};
+use serde::{Deserialize, Serialize};
+
+/// A matrix with at most `n` values in every `m` consecutive columns of a row: `n` values for each group, and as many positions of
+/// `ceil(log2 m)` bits. A row's positions fill 32-bit words, first group in the lowest bits.
+///
+/// A group with fewer values is filled up with zeros at its lowest free positions. With values of `s` bytes it takes
+/// `s n (cols / m) + 4 ceil(n (cols / m) ceil(log2 m) / 32)` bytes a row, whatever is zero: for wide matrices, less than dense
+/// **iff `n (8 s + ceil(log2 m)) < 8 s m`**. 2:4 takes 0.53 of dense in single precision and 0.56 in half; 1:4, 0.27 and 0.28; 4:8,
+/// 0.55 and 0.59.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Parts<T>", bound = "T: Element")]
+pub struct Packed<T: Element> {
+    rows: usize,
+    cols: usize,
+    n: usize,
+    m: usize,
+    positions: Vec<u32>,
+    values: Values<T>,
+}
+
+#[derive(Deserialize)]
+#[serde(bound = "T: Element")]
+struct Parts<T: Element> {
+    rows: usize,
+    cols: usize,
+    n: usize,
+    m: usize,
+    positions: Vec<u32>,
+    values: Values<T>,
+}
+
+impl<T: Element> TryFrom<Parts<T>> for Packed<T> {
+    type Error = SparseError;
+
+    fn try_from(parts: Parts<T>) -> Result<Self, SparseError> {
+        Self::new(parts.rows, parts.cols, (parts.n, parts.m), parts.positions, parts.values.0)
+    }
+}
+
+/// An error unless the pattern is one and its groups fill the rows.
+pub(crate) fn check_pattern(cols: usize, n: usize, m: usize) -> Result<(), SparseError> {
+    if !(2..=64).contains(&m) || n == 0 || n > m {
+        return Err(SparseError::Pattern { n, m });
+    }
+    if cols.is_multiple_of(m) {
+        Ok(())
+    } else {
+        Err(SparseError::DoesNotDivide { what: "columns", part: m, whole: cols })
+    }
+}
+
+/// Bits of a position in a group of `m`.
+pub(crate) fn position_bits(m: usize) -> usize {
+    m.next_power_of_two().trailing_zeros() as usize
+}
+
+/// Words that the positions of a row take.
+pub(crate) fn row_words(cols: usize, n: usize, m: usize) -> usize {
+    (cols / m * n * position_bits(m)).div_ceil(32)
+}
+
+/// The position at `slot` of a row.
+fn read(words: &[u32], slot: usize, bits: usize) -> usize {
+    let at = slot * bits;
+    let low = u64::from(words[at / 32]);
+    let high = words.get(at / 32 + 1).map_or(0, |&w| u64::from(w));
+    ((high << 32 | low) >> (at % 32)) as usize & ((1 << bits) - 1)
+}
+
+/// Writes a position into bits that are zero.
+fn write(words: &mut [u32], slot: usize, bits: usize, position: usize) {
+    let at = slot * bits;
+    let both = (position as u64) << (at % 32);
+    words[at / 32] |= both as u32;
+    if both >> 32 != 0 {
+        words[at / 32 + 1] |= (both >> 32) as u32;
+    }
+}
+
+impl<T: Element> Packed<T> {
+    /// A matrix from its values, `n` for each group, and their positions, ascending within each group.
+    ///
+    /// # Errors
+    /// `n:m` is no pattern of the columns, the arrays do not fit, a position is outside its group, out of order or there twice, or
+    /// a bit past the last position of a row is set.
+    pub fn new(
+        rows: usize,
+        cols: usize,
+        (n, m): (usize, usize),
+        positions: Vec<u32>,
+        values: Vec<T>,
+    ) -> Result<Self, SparseError> {
+        check_shape(rows, cols)?;
+        check_pattern(cols, n, m)?;
+        let (slots, width, bits) = (cols / m * n, row_words(cols, n, m), position_bits(m));
+        check_len("values", rows * slots, values.len())?;
+        check_len("words of positions", rows * width, positions.len())?;
+        for row in 0..rows {
+            let words = &positions[row * width..][..width];
+            for slot in 0..slots {
+                let (entry, position) = (row * slots + slot, read(words, slot, bits));
+                let col = slot / n * m + position;
+                if position >= m {
+                    return Err(SparseError::OutOfRange { what: "position", entry, index: position, len: m });
+                }
+                if slot % n > 0 {
+                    match read(words, slot - 1, bits) {
+                        last if last == position => return Err(SparseError::Duplicate { entry, row, col }),
+                        last if last > position => return Err(SparseError::Unsorted { entry, row, col }),
+                        _ => {}
+                    }
+                }
+            }
+            let used = slots * bits % 32;
+            if used > 0 && words[width - 1] >> used != 0 {
+                return Err(SparseError::StrayBits { row });
+            }
+        }
+        Ok(Self { rows, cols, n, m, positions, values: Values(values) })
+    }
+
+    /// The groups of a matrix.
+    ///
+    /// # Errors
+    /// `n:m` is no pattern of the columns, or a group has more than `n` values.
+    pub fn from_dense(dense: &Dense<T>, (n, m): (usize, usize)) -> Result<Self, SparseError> {
+        let (rows, cols) = (dense.rows(), dense.cols());
+        check_pattern(cols, n, m)?;
+        let (slots, width, bits) = (cols / m * n, row_words(cols, n, m), position_bits(m));
+        let mut positions = vec![0; rows * width];
+        let mut values = Vec::with_capacity(rows * slots);
+        for row in 0..rows {
+            let words = &mut positions[row * width..][..width];
+            for (group, elements) in dense.row(row).chunks_exact(m).enumerate() {
+                let nonzeros = elements.iter().filter(|v| !v.is_zero()).count();
+                if nonzeros > n {
+                    return Err(SparseError::Group { row, group, nonzeros, n, m });
+                }
+                let (mut slot, mut free) = (group * n, n - nonzeros);
+                for (position, &value) in elements.iter().enumerate() {
+                    let fill = value.is_zero() && free > 0;
+                    if fill || !value.is_zero() {
+                        free -= usize::from(fill);
+                        write(words, slot, bits, position);
+                        values.push(value);
+                        slot += 1;
+                    }
+                }
+            }
+        }
+        Ok(Self { rows, cols, n, m, positions, values: Values(values) })
+    }
+
+    /// Output units.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Fan-in.
+    #[must_use]
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// `(n, m)`: kept of each group, and its length.
+    #[must_use]
+    pub fn pattern(&self) -> (usize, usize) {
+        (self.n, self.m)
+    }
+
+    /// The packed positions, each row in whole words.
+    #[must_use]
+    pub fn positions(&self) -> &[u32] {
+        &self.positions
+    }
+
+    /// The values, `n` for each group, zeros among them where a group has fewer.
+    #[must_use]
+    pub fn values(&self) -> &[T] {
+        &self.values.0
+    }
+
+    /// Calls `f(row, column, value)` for what is not zero, row after row.
+    pub fn for_each(&self, mut f: impl FnMut(usize, usize, T)) {
+        let (slots, width) = (self.cols / self.m * self.n, row_words(self.cols, self.n, self.m));
+        let bits = position_bits(self.m);
+        for row in 0..self.rows {
+            let words = &self.positions[row * width..][..width];
+            for slot in 0..slots {
+                let value = self.values.0[row * slots + slot];
+                if !value.is_zero() {
+                    f(row, slot / self.n * self.m + read(words, slot, bits), value);
+                }
+            }
+        }
+    }
+
+    /// Bytes of the arrays.
+    pub(crate) fn bytes(&self) -> usize {
+        self.values.0.len() * T::BYTES + 4 * self.positions.len()
+    }
+}
