@@ -15,11 +15,12 @@ pub(crate) trait Pass {
 
 /// Runs a pass at the highest level there is.
 pub(crate) fn run<P: Pass>(pass: P) -> P::Output {
-    match Arch::new() {
-        #[cfg(target_arch = "x86_64")]
-        Arch::V3(simd) => simd.vectorize(At { pass, compare: simd }),
-        arch => arch.dispatch(At { pass, compare: Portable }),
+    // AVX-512 has this level too, and nothing that is faster here.
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = V3::try_new() {
+        return simd.vectorize(At { pass, compare: simd });
     }
+    Arch::new().dispatch(At { pass, compare: Portable })
 }
 
 struct At<P, C> {

@@ -31,10 +31,17 @@ mod choose;
 mod coo;
 mod csr;
 mod dense;
+mod dot;
 mod element;
 mod error;
 mod format;
+mod level;
+mod output;
 mod packed;
+mod panels;
+mod plan;
+#[cfg(test)]
+mod plan_tests;
 #[cfg(test)]
 mod tests;
 
@@ -47,7 +54,11 @@ pub use dense::Dense;
 pub use element::Element;
 pub use error::SparseError;
 pub use format::Format;
+#[doc(hidden)]
+pub use level::Level;
+pub use output::Activation;
 pub use packed::Packed;
+pub use plan::Plan;
 
 use serde::{Deserialize, Serialize};
 

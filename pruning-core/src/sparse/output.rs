@@ -1,0 +1,62 @@
+//! Where results go: rows of the batch, written in pieces that do not overlap.
+
+use std::marker::PhantomData;
+
+/// What follows a product.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Activation {
+    /// Nothing.
+    #[default]
+    None,
+    /// `max(y, 0)`; a NaN stays one.
+    Relu,
+}
+
+impl Activation {
+    /// The value after it.
+    #[inline(always)]
+    pub(crate) fn apply(self, value: f32) -> f32 {
+        // Not `max`, which would hide a NaN.
+        if self == Self::Relu && value < 0.0 { 0.0 } else { value }
+    }
+}
+
+/// `Y [batch, rows]`, shared between threads that write different rows of the weights: different columns of `Y`.
+#[derive(Clone, Copy)]
+pub(crate) struct Output<'a> {
+    y: *mut f32,
+    batch: usize,
+    rows: usize,
+    life: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: the pointer stands for an exclusive borrow of a slice of floats, and `write` demands that threads write to different
+// places.
+unsafe impl Send for Output<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Output<'_> {}
+
+impl<'a> Output<'a> {
+    /// Over a whole `Y`.
+    pub(crate) fn new(y: &'a mut [f32], batch: usize, rows: usize) -> Self {
+        assert_eq!(y.len(), batch * rows);
+        Self { y: y.as_mut_ptr(), batch, rows, life: PhantomData }
+    }
+
+    /// How many rows `Y` has.
+    pub(crate) fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// The part of one row of `Y` that belongs to `len` rows of the weights.
+    ///
+    /// # Safety
+    /// No other part that overlaps is alive, in any thread.
+    #[inline(always)]
+    pub(crate) unsafe fn part(&self, sample: usize, first: usize, len: usize) -> &'a mut [f32] {
+        assert!(sample < self.batch && len <= self.rows && first <= self.rows - len);
+        // SAFETY: it is inside the slice by the line above; that nothing else has it is the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.y.add(sample * self.rows + first), len) }
+    }
+}

@@ -1,0 +1,149 @@
+//! A product with one matrix, prepared once.
+
+use super::dot::Rows;
+use super::error::{check_len, check_most};
+use super::level::Level;
+use super::output::{Activation, Output};
+use super::panels::Panels;
+use super::{Element, Sparse, SparseError};
+
+/// Batches below this go sample by sample; from here on, in tiles.
+const TILED: usize = 4;
+
+/// `Y = X W^T` for one sparse `W`, prepared for batches up to a size: weights in the order in which they are used, and all the
+/// memory that a call needs.
+///
+/// Weights of half precision are widened; sums are in single precision. Zeros of `W` are skipped, so that a column of `X` that no
+/// weight of a row uses adds nothing to it, even if it is infinite or NaN.
+///
+/// With the feature `rayon`, a call works on the rows in parallel, in the current thread pool. Results do not depend on the number
+/// of threads. They do depend, within rounding, on the instruction set and on the batch the plan was made for.
+///
+/// ```
+/// use pruning_core::sparse::{Activation, Dense, Format, Plan, Sparse};
+/// let weights = Dense::new(2, 3, vec![0.0f32, 2.0, 0.0, 1.0, 0.0, -1.0])?;
+/// let mut plan = Plan::new(&Sparse::from_dense(&weights, Format::Csr16)?, 2)?;
+/// let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+/// let mut y = [0.0; 4];
+/// plan.run(&x, 2, Some(&[0.5, 0.0]), Activation::Relu, &mut y)?;
+/// assert_eq!(y, [4.5, 0.0, 10.5, 0.0]);
+/// # Ok::<(), pruning_core::sparse::SparseError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Plan {
+    rows: usize,
+    cols: usize,
+    batch: usize,
+    level: Level,
+    form: Form,
+    /// Inputs as the kernel wants them, with room to begin at a cache line.
+    inputs: Vec<f32>,
+    sums: Vec<f32>,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    Rows(Rows),
+    Panels(Panels),
+}
+
+impl Plan {
+    /// Prepares a product with a matrix for batches of up to `batch` samples.
+    ///
+    /// # Errors
+    /// The matrix has more entries than 32 bits can count.
+    pub fn new<T: Element>(matrix: &Sparse<T>, batch: usize) -> Result<Self, SparseError> {
+        let best = Level::available().first().copied().unwrap_or(Level::Scalar);
+        Self::with_level(matrix, batch, best)
+    }
+
+    /// As [`new`](Self::new), with the instruction set given.
+    #[doc(hidden)]
+    pub fn with_level<T: Element>(matrix: &Sparse<T>, batch: usize, level: Level) -> Result<Self, SparseError> {
+        let level = level.check()?;
+        let (form, inputs, sums) = if batch < TILED {
+            let rows = Rows::new(matrix, level)?;
+            let inputs = rows.scratch(batch);
+            (Form::Rows(rows), inputs, 0)
+        } else {
+            let lanes = match batch {
+                0..=8 => 8,
+                9..=16 => 16,
+                _ => 32,
+            };
+            let panels = Panels::new(matrix, lanes)?;
+            let (inputs, sums) = panels.scratch(batch);
+            (Form::Panels(panels), inputs, sums)
+        };
+        let (inputs, sums) = (vec![0.0; inputs + LINE], vec![0.0; sums + LINE]);
+        Ok(Self { rows: matrix.rows(), cols: matrix.cols(), batch, level, form, inputs, sums })
+    }
+
+    /// Output units.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Fan-in.
+    #[must_use]
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The most samples of a call.
+    #[must_use]
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Bytes of the prepared weights and of the memory that calls work in.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let weights = match &self.form {
+            Form::Rows(rows) => rows.bytes(),
+            Form::Panels(panels) => panels.bytes(),
+        };
+        weights + 4 * (self.inputs.len() + self.sums.len())
+    }
+
+    /// `y = activation(x W^T + bias)`, without allocating.
+    ///
+    /// # Shapes
+    /// `x` `[batch, cols]`, `bias` `[rows]`, `y` `[batch, rows]`, row after row.
+    ///
+    /// # Errors
+    /// A slice has another length, or the batch is larger than planned.
+    pub fn run(
+        &mut self,
+        x: &[f32],
+        batch: usize,
+        bias: Option<&[f32]>,
+        activation: Activation,
+        y: &mut [f32],
+    ) -> Result<(), SparseError> {
+        check_most("batch", self.batch, batch)?;
+        check_len("inputs", batch.saturating_mul(self.cols), x.len())?;
+        check_len("outputs", batch.saturating_mul(self.rows), y.len())?;
+        check_len("biases", self.rows, bias.map_or(self.rows, <[f32]>::len))?;
+        let y = Output::new(y, batch, self.rows);
+        match &self.form {
+            Form::Rows(rows) => rows.run(self.level, x, bias, activation, aligned(&mut self.inputs), y),
+            Form::Panels(panels) => {
+                let scratch = (aligned(&mut self.inputs), aligned(&mut self.sums));
+                panels.run(self.level, x, bias, activation, scratch, y);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Floats of a cache line.
+const LINE: usize = 16;
+
+/// From the first cache line on.
+fn aligned(scratch: &mut [f32]) -> &mut [f32] {
+    let skip = scratch.as_ptr().align_offset(4 * LINE).min(LINE);
+    let len = scratch.len() - LINE;
+    &mut scratch[skip..][..len]
+}
