@@ -3,7 +3,7 @@
 use crate::mnist::{CLASSES, PIXELS};
 use crate::training::Classifier;
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
+use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
@@ -24,6 +24,16 @@ impl Lenet300 {
             fc2: LinearConfig::new(300, 100).init(device),
             fc3: LinearConfig::new(100, CLASSES).init(device),
         }
+    }
+
+    /// Drawn as Glorot & Bengio 2010 do, which Frankle & Carbin 2019 start from.
+    #[must_use]
+    pub fn glorot(device: &Device) -> Self {
+        let layer = |from, to| {
+            let init = Initializer::XavierNormal { gain: 1.0 };
+            LinearConfig::new(from, to).with_initializer(init).init(device)
+        };
+        Self { fc1: layer(PIXELS, 300), fc2: layer(300, 100), fc3: layer(100, CLASSES) }
     }
 }
 

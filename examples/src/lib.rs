@@ -1,4 +1,4 @@
-//! What the examples share: MNIST, the networks, training them, devices by name, and pictures.
+//! What the examples share: MNIST, the networks, training one, devices by name, pictures, and published experiments.
 
 pub mod device;
 pub mod lenet;
@@ -7,4 +7,5 @@ pub mod picture;
 pub mod resnet;
 pub mod sensitivity_picture;
 pub mod training;
+pub mod reproduce;
 pub mod vgg;

@@ -1,0 +1,41 @@
+//! Magnitude by its L1 and L2 norm, and chance. Of single weights both norms are the absolute value; of channels they differ (Li et al.
+//! 2017, section 3, prunes by L1 and finds L2 no better).
+
+use super::lab::{Failed, RETRAIN, Run, pruner};
+use pruning_burn::masks;
+use serde_json::json;
+use std::time::Instant;
+
+pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
+    let random = format!("{{ name = \"random\", seed = {} }}", run.seed);
+    let l1 = "{ name = \"magnitude\", p = 1 }";
+    let l2 = "{ name = \"magnitude\", p = 2 }";
+    // The classes are no channels that can go.
+    let settings = [
+        ("element 0.95", "sparsity = 0.95\nallocator = \"global\""),
+        ("channel 0.50", "sparsity = 0.5\ngranularity = \"channel\"\ntarget = { exclude = [\"fc3\"] }"),
+        ("channel 0.75", "sparsity = 0.75\ngranularity = \"channel\"\ntarget = { exclude = [\"fc3\"] }"),
+    ];
+    let settings = if run.lab.quick { &settings[..1] } else { &settings[..] };
+    for (what, recipe) in settings {
+        for (name, criterion) in [("l1", l1), ("l2", l2), ("random", random.as_str())] {
+            let variant = format!("{what} {name}");
+            if !run.missing(&variant) {
+                continue;
+            }
+            let start = Instant::now();
+            let mut model = run.dense();
+            let report = pruner(&format!("criterion = {criterion}\n{recipe}"))?.prune(&mut model)?;
+            if what.starts_with("element") && name == "l2" {
+                let mut other = run.dense();
+                pruner(&format!("criterion = {l1}\n{recipe}"))?.prune(&mut other)?;
+                assert_eq!(masks(&other), masks(&model), "of single weights both norms are the absolute value");
+                continue;
+            }
+            let before = run.error(&model);
+            let model = run.fit(model, &RETRAIN.epochs(run.epochs(RETRAIN.epochs, 2)));
+            run.add(&variant, report.sparsity(), &model, start, json!({ "untrained_error": before }))?;
+        }
+    }
+    Ok(())
+}

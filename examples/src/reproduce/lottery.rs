@@ -1,0 +1,58 @@
+//! Frankle & Carbin 2019, "The Lottery Ticket Hypothesis", section 2: after each round of iterative pruning the weights go back to what
+//! they were before training. The same masks on newly drawn weights do worse.
+
+use super::lab::{Failed, Plan, Rate, Run, pruner};
+use crate::lenet::Lenet300;
+use pruning_burn::{attach_masks, masks};
+use serde_json::json;
+use std::time::Instant;
+
+/// Optimizer, rate and batch of the paper (appendix G), which trains for 50,000 steps; this is 917 an epoch.
+const PLAN: Plan = Plan { batch: 60, epochs: 3, rate: Rate::Constant(1.2e-3), decay: 0.0 };
+/// A fifth of the weights each, half as much of the last layer: 3.6 % stay.
+const ROUNDS: usize = 15;
+/// Rounds whose masks are tried on other weights: 51.5, 21.1 and 3.6 % stay.
+const REDRAWN: [usize; 3] = [3, 7, 15];
+
+pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
+    let rounds = run.epochs(ROUNDS, 2);
+    let ticket = |round: usize| format!("ticket {round:02}");
+    let redrawn = |round: usize| format!("redrawn {round:02}");
+    let last =
+        (0..=rounds).rev().find(|&r| run.missing(&ticket(r)) || REDRAWN.contains(&r) && run.missing(&redrawn(r)));
+    let Some(last) = last else { return Ok(()) };
+
+    let pruner = pruner(&format!(
+        "criterion = \"magnitude\"\nallocator = \"uniform\"\ninitialization = \"rewind\"\n\
+         schedule = {{ kind = \"iterative\", rounds = {ROUNDS}, fraction = 0.2 }}\n\
+         [[override]]\ntarget = \"fc3\"\nsparsity = {}",
+        1.0 - 0.9f64.powi(ROUNDS as i32)
+    ))?;
+    let plan = PLAN.epochs(run.epochs(PLAN.epochs, 1));
+    // Trains, and logs with what the test error was on the way.
+    let train = |name: &str, sparsity: f64, model: Lenet300| -> Result<Lenet300, Failed> {
+        let start = Instant::now();
+        let mut errors = Vec::new();
+        let model = run.fit_watched(model, &plan, |_, model| errors.push(run.error(model)));
+        if run.missing(name) {
+            run.add(name, sparsity, &model, start, json!({ "first_epoch_error": errors[0] }))?;
+        }
+        Ok(model)
+    };
+
+    let mut model = run.drawn(run.seed, Lenet300::glorot);
+    // Masks that keep all are on before the first training: the weights of this moment are the ones to go back to.
+    let mut session = pruner.attach(&mut model)?;
+    model = train(&ticket(0), 0.0, model)?;
+    for round in 1..=last {
+        let Some(report) = session.step(&mut model)? else { break };
+        if REDRAWN.contains(&round) && run.missing(&redrawn(round)) {
+            // Far from the other seeds, which are small.
+            let mut other = run.drawn(run.seed + 1000 * round as u64, Lenet300::glorot);
+            attach_masks(&mut other, &masks(&model))?;
+            train(&redrawn(round), report.sparsity(), other)?;
+        }
+        model = train(&ticket(round), report.sparsity(), model)?;
+    }
+    Ok(())
+}
