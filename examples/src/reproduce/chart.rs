@@ -66,9 +66,9 @@ fn series(rows: &[&Row]) -> Vec<Series> {
     names.into_iter().map(of).filter(|s| s.points.len() > 1).collect()
 }
 
-/// Position along the sparsity axis: weights kept on a logarithmic scale, so that 90 % and 95 % lie apart.
+/// Position along the sparsity axis, which is logarithmic, so that 90 % and 95 % lie apart: weights before over after.
 fn along(sparsity: f64) -> f64 {
-    -(1.0 - sparsity).max(1e-6).log10()
+    1.0 / (1.0 - sparsity).max(1e-6)
 }
 
 fn plot(
@@ -80,7 +80,8 @@ fn plot(
     let all = || series.iter().flat_map(|s| &s.points);
     let (first, last) = range(&all().map(|p| along(p.0)).collect::<Vec<_>>());
     let (low, high) = range(&all().flat_map(|p| [p.2, p.3]).chain(dense).collect::<Vec<_>>());
-    let (left, right) = (first - 0.05 * (last - first), last + 0.05 * (last - first));
+    let edge = (last / first).powf(0.05);
+    let (left, right) = (first / edge, last * edge);
     let (bottom, top) = (low / 1.1, high * (high / low).powf(0.1).max(1.1));
     let xs = [0.0, 0.2, 0.5, 0.8, 0.9, 0.95, 0.965, 0.98, 0.99, 0.995].map(along);
     let ys = [1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0, 80.0];
@@ -93,7 +94,7 @@ fn plot(
         keys.dedup_by(|b, a| *b < *a * least);
         keys
     };
-    let x = (left..right).with_key_points(inside(&xs, left, right));
+    let x = (left..right).log_scale().with_key_points(inside(&xs, left, right));
     let y = (bottom..top).log_scale().with_key_points(apart(inside(&ys, bottom, top)));
     let mut chart = ChartBuilder::on(&root)
         .caption(title, ("sans-serif", 18).into_font().color(&INK))
@@ -108,7 +109,7 @@ fn plot(
         .x_desc("weights removed (log scale of what is kept)")
         .y_desc("test error, %")
         .x_label_formatter(&|x| {
-            let percent = 100.0 * (1.0 - 10f64.powf(-x));
+            let percent = 100.0 * (1.0 - 1.0 / x);
             if (percent - percent.round()).abs() < 0.01 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
         })
         .y_label_formatter(&|y| format!("{y}"))
@@ -122,7 +123,7 @@ fn plot(
     }
     for (i, (series, color)) in series.iter().zip(COLORS).enumerate() {
         // A pixel or two aside, so that ranges of several methods can be told apart.
-        let at = |s: f64| along(s) + (i as f64 - 1.0) * 0.004 * (right - left);
+        let at = |s: f64| along(s) * (right / left).powf((i as f64 - 1.0) * 0.004);
         let line = series.points.iter().map(|&(s, mean, ..)| (at(s), mean));
         chart
             .draw_series(LineSeries::new(line.clone(), color.stroke_width(2)))?
