@@ -246,3 +246,27 @@ impl ModuleVisitor for Look {
         let _ = param.val();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mnist::default_dir;
+
+    #[test]
+    fn seeds_that_run_at_the_same_time_draw_the_weights_they_draw_alone() {
+        let lab = Lab::new(Mnist::load(&default_dir()).unwrap(), true);
+        let log = Log::in_memory(true);
+        let error = |seed| {
+            let run = Run { lab: &lab, log: &log, experiment: "none", seed };
+            let model = run.drawn(seed, Lenet300::new);
+            run.error(&model)
+        };
+        let alone: Vec<f64> = (1..5).map(error).collect();
+        let together: Vec<f64> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (1..5).map(|seed| scope.spawn(move || error(seed))).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        assert_eq!(alone, together);
+        assert_ne!(alone[0], alone[1]);
+    }
+}
