@@ -83,7 +83,7 @@ fn plot(
     let edge = (last / first).powf(0.05);
     let (left, right) = (first / edge, last * edge);
     let (bottom, top) = (low / 1.1, high * (high / low).powf(0.1).max(1.1));
-    let xs = [0.0, 0.2, 0.5, 0.8, 0.9, 0.95, 0.965, 0.98, 0.99, 0.995].map(along);
+    let xs = [0.0, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995].map(along);
     let ys = [1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0, 80.0];
     let root = SVGBackend::with_string(text, (640, 400)).into_drawing_area();
     root.fill(&WHITE)?;

@@ -89,7 +89,9 @@ impl Log {
             })?);
         }
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(io)?;
-        file.set_len(whole as u64).map_err(io)?;
+        if whole < text.len() {
+            file.set_len(whole as u64).map_err(io)?;
+        }
         Ok(Self { rows: Mutex::new(rows), file: Some(Mutex::new(file)), json })
     }
 

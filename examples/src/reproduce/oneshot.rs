@@ -21,7 +21,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
         run.add("dense", 0.0, &run.dense(), Instant::now(), json!({}))?;
     }
     for sparsity in all {
-        let name = format!("untrained {sparsity:.2}");
+        let name = format!("no retraining {sparsity:.2}");
         if run.missing(&name) {
             let start = Instant::now();
             let mut model = run.dense();
