@@ -3,7 +3,8 @@
 use super::log::{Log, Row};
 use crate::lenet::Lenet300;
 use crate::mnist::{Mnist, PIXELS, Split};
-use burn::module::{Module, ModuleVisitor, Param};
+use crate::training::Classifier;
+use burn::module::{ModuleVisitor, Param};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -30,18 +31,6 @@ const QUICK: (usize, usize) = (6000, 2000);
 pub(crate) const DENSE: Plan = Plan { batch: 128, epochs: 10, rate: Rate::Cosine(2e-3), decay: 0.05 };
 /// Training after a pruning, unless the experiment is about that.
 pub(crate) const RETRAIN: Plan = Plan { batch: 128, epochs: 4, rate: Rate::Cosine(1e-3), decay: 0.05 };
-
-/// A network that the experiments train.
-pub(crate) trait Net: Module {
-    /// Logits `[batch, 10]` of images `[batch, 784]`.
-    fn logits(&self, images: Tensor<2>) -> Tensor<2>;
-}
-
-impl Net for Lenet300 {
-    fn logits(&self, images: Tensor<2>) -> Tensor<2> {
-        self.forward(images)
-    }
-}
 
 /// How to train, with AdamW; without decay that is Adam.
 #[derive(Clone, Copy, Debug)]
@@ -134,7 +123,7 @@ impl Run<'_> {
     }
 
     /// Measures a model, and logs it.
-    pub(crate) fn add<M: Net>(
+    pub(crate) fn add<M: Classifier>(
         &self,
         variant: &str,
         sparsity: f64,
@@ -143,7 +132,7 @@ impl Run<'_> {
         more: Value,
     ) -> Result<f64, Failed> {
         let test_error = self.error(model);
-        let validation_error = error(model, &self.lab.validation, &self.lab.device);
+        let validation_error = model.error(&self.lab.validation, &self.lab.device);
         let more = if let Value::Object(more) = more { more } else { Map::new() };
         let seconds = (10.0 * start.elapsed().as_secs_f64()).round() / 10.0;
         let (experiment, variant, seed) = (self.experiment.to_string(), variant.to_string(), self.seed);
@@ -152,8 +141,8 @@ impl Run<'_> {
     }
 
     /// Percentage of test images that are taken for another digit.
-    pub(crate) fn error<M: Net>(&self, model: &M) -> f64 {
-        error(model, &self.lab.test, &self.lab.device)
+    pub(crate) fn error<M: Classifier>(&self, model: &M) -> f64 {
+        model.error(&self.lab.test, &self.lab.device)
     }
 
     /// `full` epochs, or what a quick run has instead.
@@ -162,7 +151,7 @@ impl Run<'_> {
     }
 
     /// A network with the weights of `seed`.
-    pub(crate) fn drawn<M: Net>(&self, seed: u64, new: impl Fn(&Device) -> M) -> M {
+    pub(crate) fn drawn<M: Classifier>(&self, seed: u64, new: impl Fn(&Device) -> M) -> M {
         let _alone = self.lab.drawing.lock().unwrap_or_else(PoisonError::into_inner);
         self.lab.device.seed(seed);
         let model = new(&self.lab.device);
@@ -183,12 +172,12 @@ impl Run<'_> {
     }
 
     /// Trains, with the images in an order that depends on the seed alone.
-    pub(crate) fn fit<M: Net>(&self, model: M, plan: &Plan) -> M {
+    pub(crate) fn fit<M: Classifier>(&self, model: M, plan: &Plan) -> M {
         self.fit_watched(model, plan, |_, _| {})
     }
 
     /// The same; after each epoch `watch` sees its number, from 1, and the model.
-    pub(crate) fn fit_watched<M: Net>(&self, mut model: M, plan: &Plan, mut watch: impl FnMut(usize, &M)) -> M {
+    pub(crate) fn fit_watched<M: Classifier>(&self, mut model: M, plan: &Plan, mut watch: impl FnMut(usize, &M)) -> M {
         let (split, device) = (&self.lab.train, &self.lab.device);
         let mut random = StdRng::seed_from_u64(self.seed);
         let mut optimizer = AdamWConfig::new().with_weight_decay(plan.decay).init();
@@ -199,7 +188,7 @@ impl Run<'_> {
             order.shuffle(&mut random);
             for (i, indices) in order.chunks(plan.batch).enumerate() {
                 let (images, labels) = self.batch(indices);
-                let loss = loss_of.forward(model.logits(images), labels);
+                let loss = loss_of.forward(model.forward(images), labels);
                 let gradients = GradientsParams::from_grads(loss.backward(), &model);
                 let rate = plan.rate(epoch as f64 + i as f64 / batches as f64);
                 model = optimizer.step(rate, model, gradients);
@@ -223,20 +212,6 @@ impl Run<'_> {
 /// A pruner by the text of a recipe.
 pub(crate) fn pruner(recipe: &str) -> Result<Pruner, Failed> {
     Ok(Pruner::from_toml(recipe, &pruning_plugins::all())?)
-}
-
-fn error<M: Net>(model: &M, split: &Split, device: &Device) -> f64 {
-    const BATCH: usize = 1000;
-    let (model, device) = (model.valid(), device.clone().without_autodiff());
-    let mut wrong = 0;
-    for start in (0..split.len()).step_by(BATCH) {
-        let range = start..(start + BATCH).min(split.len());
-        let labels = &split.labels()[range.clone()];
-        let images = TensorData::new(split.pixels(range), [labels.len(), PIXELS]);
-        let guess = model.logits(Tensor::from_data(images, &device)).argmax(1).into_data();
-        wrong += guess.iter::<i64>().zip(labels).filter(|(guess, label)| *guess != i64::from(**label)).count();
-    }
-    100.0 * wrong as f64 / split.len() as f64
 }
 
 struct Look;

@@ -2,6 +2,7 @@
 
 use super::lab::{Failed, Plan, Rate, Run, pruner};
 use crate::lenet::Lenet300;
+use crate::training::Classifier;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Int, Tensor};
 use pruning_burn::{Inputs, Needs};

@@ -1,7 +1,8 @@
 //! Half of the channels of a small CNN, removed for good, and trained on (Li et al. 2017 and Torch-Pruning, on a network of this size).
 
-use super::lab::{Failed, Net, Plan, Rate, Run, pruner};
+use super::lab::{Failed, Plan, Rate, Run, pruner};
 use crate::mnist::{CLASSES, SIDE};
+use crate::training::Classifier;
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
@@ -42,8 +43,8 @@ impl Cnn {
     }
 }
 
-impl Net for Cnn {
-    fn logits(&self, images: Tensor<2>) -> Tensor<2> {
+impl Classifier for Cnn {
+    fn forward(&self, images: Tensor<2>) -> Tensor<2> {
         let count = images.dims()[0];
         let x = images.reshape([count, 1, SIDE, SIDE]);
         let x = self.pool.forward(relu(self.norm1.forward(self.conv1.forward(x))));
@@ -65,7 +66,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
     let example = Tensor::<2>::zeros([1, SIDE * SIDE], &run.lab.device.clone().without_autodiff());
     let forward = |model: &Cnn, scope: &mut Scope| {
         let x = scope.input(&example);
-        scope.output(model.logits(x));
+        scope.output(model.forward(x));
     };
     let trace = Trace::record(&dense.valid(), forward)?;
     if run.missing("dense") {
