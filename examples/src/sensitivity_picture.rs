@@ -1,8 +1,10 @@
 //! What a scan of sensitivities found, as an SVG: a curve for each layer, and a heat map of all.
 
 use crate::picture::PictureError;
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::prelude::*;
 use pruning_burn::sensitivity::{Sensitivity, Suggestion};
+use std::ops::Range;
 use std::path::Path;
 
 const INK: RGBColor = RGBColor(60, 60, 60);
@@ -44,6 +46,27 @@ fn along(sparsity: f64) -> f64 {
     -(1.0 - sparsity).max(1e-6).log10()
 }
 
+/// The axis of that scale from 0 on, with marks at round sparsities.
+struct Along(f64);
+
+impl Ranged for Along {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
+        from + (f64::from(to - from) * value / self.0).round() as i32
+    }
+
+    fn key_points<H: KeyPointHint>(&self, _: H) -> Vec<f64> {
+        let round = [0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999].map(along);
+        round.into_iter().filter(|mark| *mark < self.0).collect()
+    }
+
+    fn range(&self) -> Range<f64> {
+        0.0..self.0
+    }
+}
+
 fn curves(area: &Area<'_>, found: &Sensitivity, suggested: &Suggestion, measure: &str) -> Drawn {
     let values = || found.layers.iter().flat_map(|l| &l.points).map(|p| p.value).chain([found.dense]);
     let (low, high) = values().fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
@@ -57,14 +80,14 @@ fn curves(area: &Area<'_>, found: &Sensitivity, suggested: &Suggestion, measure:
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(60)
-        .build_cartesian_2d(0.0..end, place(low) - margin..place(high) + margin)?;
+        .build_cartesian_2d(Along(end), place(low) - margin..place(high) + margin)?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
         .x_desc("sparsity of the layer (log scale of what is kept)")
         .y_desc(if log { format!("{measure} (log scale)") } else { measure.to_string() })
-        .x_labels(8)
-        .x_label_formatter(&|x| format!("{:.0} %", 100.0 * (1.0 - 10f64.powf(-x)).max(0.0)))
+        .x_labels(10)
+        .x_label_formatter(&|x| format!("{} %", (1e3 * (1.0 - 10f64.powf(-x))).round() / 10.0))
         .y_label_formatter(&|y| if log { format!("{:.2}", 10f64.powf(*y)) } else { format!("{y:.2}") })
         .label_style(("sans-serif", 13).into_font().color(&INK))
         .draw()?;
@@ -72,10 +95,15 @@ fn curves(area: &Area<'_>, found: &Sensitivity, suggested: &Suggestion, measure:
     chart.draw_series(DashedLineSeries::new(level, 4, 4, INK.mix(0.6).stroke_width(1)))?;
     for (i, layer) in found.layers.iter().enumerate() {
         let color = COLORS[i % COLORS.len()];
-        let start = (0.0, place(found.dense));
-        let line: Vec<_> = layer.points.iter().map(|p| (along(p.sparsity.value()), place(p.value))).collect();
+        let points = || layer.points.iter().map(|p| (p.sparsity.value(), p.value));
+        // Straight in sparsity, as suggestions read it, hence bent on this scale.
+        let from = [(0.0, found.dense)].into_iter().chain(points());
+        let steps = from.zip(points()).flat_map(|((s, v), (to, w))| {
+            (0..=16).map(move |i| f64::from(i) / 16.0).map(move |t| (along(s + t * (to - s)), v + t * (w - v)))
+        });
+        let line: Vec<_> = points().map(|(s, v)| (along(s), place(v))).collect();
         chart
-            .draw_series(LineSeries::new([start].into_iter().chain(line.clone()), color.stroke_width(2)))?
+            .draw_series(LineSeries::new(steps.map(|(x, v)| (x, place(v))), color.stroke_width(2)))?
             .label(layer.path.trim_end_matches(".weight"))
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
         chart.draw_series(line.into_iter().map(|at| Circle::new(at, 3, color.filled())))?;
@@ -85,7 +113,11 @@ fn curves(area: &Area<'_>, found: &Sensitivity, suggested: &Suggestion, measure:
         let limit = place(found.dense + suggested.max_loss);
         let at = (along(layer.sparsity.value()), limit);
         chart.draw_series([Circle::new(at, 7, WHITE.mix(0.8).filled())])?;
-        chart.draw_series([Circle::new(at, 7, color.stroke_width(2))])?;
+        let ring = chart.draw_series([Circle::new(at, 7, color.stroke_width(2))])?;
+        if i == 0 {
+            ring.label(format!("suggested, {:.0} % in all", 100.0 * suggested.sparsity()))
+                .legend(|(x, y)| Circle::new((x + 9, y), 6, INK.stroke_width(2)));
+        }
     }
     chart
         .configure_series_labels()
