@@ -212,15 +212,17 @@ mod tests {
     use super::*;
     use crate::sensitivity::SensitivityPoint;
 
-    fn found(layers: &[(usize, &[(f64, f64)])]) -> Sensitivity {
-        let layer = |(i, (weights, points)): (usize, &(usize, &[(f64, f64)]))| LayerSensitivity {
+    /// Layers of so many weights, with sparsities and values.
+    type Measured<'a> = (usize, &'a [(f64, f64)]);
+
+    fn found(layers: &[Measured<'_>]) -> Sensitivity {
+        let point = |&(s, value): &(f64, f64)| SensitivityPoint { sparsity: Sparsity::new(s).unwrap(), value };
+        let layer = |(i, &(weights, points)): (usize, &Measured<'_>)| LayerSensitivity {
             path: format!("fc{i}.weight"),
-            units: *weights,
-            weights: *weights,
+            units: weights,
+            weights,
             granularity: None,
-            points: (points.iter())
-                .map(|&(s, value)| SensitivityPoint { sparsity: Sparsity::new(s).unwrap(), value })
-                .collect(),
+            points: points.iter().map(point).collect(),
         };
         let layers = layers.iter().enumerate().map(layer).collect();
         Sensitivity { dense: 1.0, layers, model: String::new(), recipe: Value::Null }
