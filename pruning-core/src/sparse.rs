@@ -12,7 +12,8 @@
 //! | [`Blocks`] | columns and elements of the blocks that are not all zero | with blocks of 4 x 4, more than one of 17 is zero |
 //!
 //! Row pointers and padding are left out of this table; [`Format::bytes`] counts every byte of the arrays, before anything is built.
-//! Conversions are exact, bit for bit: only the all-zero bit pattern is a zero (see [`Element`]).
+//! Conversions are exact, bit for bit: only the all-zero bit pattern is a zero (see [`Element`]). [`smallest`] and [`fastest`] choose a
+//! format; a [`Plan`] multiplies with a matrix of any.
 //!
 //! ```
 //! use pruning_core::sparse::{Dense, Format, Sparse};
@@ -47,7 +48,7 @@ mod tests;
 
 pub use bitmap::Bitmap;
 pub use blocks::Blocks;
-pub use choose::smallest;
+pub use choose::{fastest, smallest};
 pub use coo::Coo;
 pub use csr::{Csr, Indices};
 pub use dense::Dense;

@@ -1,6 +1,8 @@
 //! Which format suits a matrix.
 
+use super::level::Level;
 use super::packed::check_pattern;
+use super::plan::TILED;
 use super::{Dense, Element, Format};
 
 /// N:M patterns and blocks that are tried.
@@ -29,6 +31,35 @@ pub fn smallest<T: Element>(dense: &Dense<T>) -> Format {
     let bytes = |&(format, stored): &(Format, usize)| format.bytes(rows, cols, stored, T::BYTES);
     // The first of equal ones.
     candidates.iter().min_by_key(|c| bytes(c)).map_or(Format::Dense, |c| c.0)
+}
+
+/// The format whose product is the fastest for a batch of so many samples, by a model of one core.
+///
+/// For a batch, a dense product takes a multiply-add for each element and register of samples, and a sparse one about twice that for
+/// each nonzero: dense from one half on, compressed rows below. Single samples are bound by memory where the matrix is larger than the
+/// caches, by the processor where it is not: dense above 70 % density, a bitmap (with AVX-512) above 20 % where the dense matrix
+/// takes 16 MiB or more, compressed rows for the rest. Measured with `cargo bench -p pruning-core --bench sparse`; it is a rule of
+/// thumb, and other machines have other limits.
+#[must_use]
+pub fn fastest<T: Element>(dense: &Dense<T>, batch: usize) -> Format {
+    let len = dense.values().len();
+    let csr = if dense.cols() <= 1 << 16 { Format::Csr16 } else { Format::Csr32 };
+    let density = dense.nonzeros() as f64 / len.max(1) as f64;
+    // Matrices in the caches are read faster than they are unpacked.
+    let far = len * 4 >= 16 << 20;
+    let limit = match (batch >= TILED, far) {
+        (true, _) => 0.5,
+        (false, true) => 0.7,
+        (false, false) => 0.2,
+    };
+    let bits = batch < TILED && far && density > 0.2 && Level::Avx512.is_available();
+    if density > limit {
+        Format::Dense
+    } else if bits {
+        Format::Bitmap
+    } else {
+        csr
+    }
 }
 
 /// Whether every group of `m` columns has at most `n` values.

@@ -281,22 +281,24 @@ impl WithSimd for Expand<'_> {
             let words = &words[row * x.len()..][..x.len()];
             let mut at = matrix.starts[row] as usize;
             let mut sums = [simd.avx512f._mm512_setzero_ps(); 4];
-            let mut add = |sum: &mut _, word: u16, x: &[f32; 16]| {
-                // As many values as bits up to here, and 16 after the last: never past the end.
-                let values: [f32; 16] = *matrix.values[at..].first_chunk().unwrap_or(&[0.0; 16]);
+            // Sums and places go in and out by value: captured, they would live in memory.
+            let add = |sum, at: usize, word: u16, x: &[f32; 16]| {
+                debug_assert!(at + 16 <= matrix.values.len());
+                // SAFETY: `at` is the number of bits before this word; the values are as many as the bits, and 16 more.
+                let values = unsafe { matrix.values.as_ptr().add(at).cast::<[f32; 16]>().read() };
                 let spread = simd.avx512f._mm512_maskz_expand_ps(word, pulp::cast(values));
                 // A column without a weight adds nothing, even if it is infinite.
-                *sum = simd.avx512f._mm512_mask3_fmadd_ps(spread, pulp::cast(*x), *sum, word);
-                at += word.count_ones() as usize;
+                (simd.avx512f._mm512_mask3_fmadd_ps(spread, pulp::cast(*x), sum, word), at + word.count_ones() as usize)
             };
             let ((fours, rest), (x_fours, x_rest)) = (words.as_chunks::<4>(), x.as_chunks::<4>());
             for (words, x) in fours.iter().zip(x_fours) {
-                for i in 0..4 {
-                    add(&mut sums[i], words[i], &x[i]);
-                }
+                (sums[0], at) = add(sums[0], at, words[0], &x[0]);
+                (sums[1], at) = add(sums[1], at, words[1], &x[1]);
+                (sums[2], at) = add(sums[2], at, words[2], &x[2]);
+                (sums[3], at) = add(sums[3], at, words[3], &x[3]);
             }
             for (&word, x) in rest.iter().zip(x_rest) {
-                add(&mut sums[0], word, x);
+                (sums[0], at) = add(sums[0], at, word, x);
             }
             let avx = simd.avx512f;
             let both = avx._mm512_add_ps(avx._mm512_add_ps(sums[0], sums[1]), avx._mm512_add_ps(sums[2], sums[3]));

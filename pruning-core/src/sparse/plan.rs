@@ -8,7 +8,7 @@ use super::panels::Panels;
 use super::{Element, Sparse, SparseError};
 
 /// Batches below this go sample by sample; from here on, in tiles.
-const TILED: usize = 4;
+pub(crate) const TILED: usize = 4;
 
 /// `Y = X W^T` for one sparse `W`, prepared for batches up to a size: weights in the order in which they are used, and all the
 /// memory that a call needs.

@@ -104,7 +104,7 @@ fn a_column_that_is_not_used_adds_nothing() {
     let mut values = vec![0.0f32; 2 * 20];
     (values[1], values[22]) = (2.0, 3.0);
     let dense = Dense::new(2, 20, values).unwrap();
-    let mut line = vec![1.0f32; 20];
+    let mut line = [1.0f32; 20];
     (line[0], line[3]) = (f32::INFINITY, f32::NAN);
     for batch in [1, 8, 20, 40] {
         for format in formats(&dense).into_iter().filter(|f| *f != Format::Dense || batch > 3) {

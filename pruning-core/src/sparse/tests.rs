@@ -159,6 +159,16 @@ fn the_smallest_format_is_chosen() {
     assert_eq!(smallest(&dense), Format::Blocks { height: 16, width: 16 }.min_of(&dense));
 }
 
+#[test]
+fn the_fastest_format_goes_by_density_and_batch() {
+    let full = ones(8, 32, 256);
+    let few = ones(8, 32, 16);
+    for batch in [1, 8, 128] {
+        assert_eq!(fastest(&full, batch), Format::Dense);
+        assert_eq!(fastest(&few, batch), Format::Csr16);
+    }
+}
+
 impl Format {
     /// The blocks that win: checked by counting all of them.
     fn min_of(self, dense: &Dense<f32>) -> Self {
