@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use pruning_examples::mnist::{Mnist, default_dir};
-use pruning_examples::reproduce::{EXPERIMENTS, Experiment, Failed, Lab, Log, Run, check, draw, table};
+use pruning_examples::reproduce::{EXPERIMENTS, Experiment, Failed, Lab, Log, Run, check, draw, fill, table};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +30,9 @@ struct Options {
     /// Folder for a picture of each experiment with several sparsities.
     #[arg(long, value_name = "DIR")]
     pictures: Option<PathBuf>,
+    /// Text file in which the tables between `<!-- rows: NAME -->` and `<!-- end of rows -->` are made anew.
+    #[arg(long, value_name = "FILE")]
+    results: Option<PathBuf>,
     /// Few images and epochs, one seed, no file: checks in less than a minute the orderings that are robust.
     #[arg(long)]
     quick: bool,
@@ -77,6 +80,10 @@ fn run(options: &Options) -> Result<(), Failed> {
         for experiment in &chosen {
             draw(&folder.join(format!("{}.svg", experiment.name)), experiment.name, experiment.about, &rows)?;
         }
+    }
+    if let Some(path) = &options.results {
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        std::fs::write(path, fill(&text, &rows))?;
     }
     if options.quick && options.only.is_empty() { check(&rows) } else { Ok(()) }
 }

@@ -21,7 +21,7 @@ pub use chart::draw;
 pub use lab::{Failed, Lab, Run};
 pub use log::{Log, LogError, Row};
 pub use quick::check;
-pub use table::table;
+pub use table::{fill, grid, table};
 
 /// One published experiment.
 #[derive(Clone, Copy, Debug)]

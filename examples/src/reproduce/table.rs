@@ -49,3 +49,102 @@ pub(super) fn mean(values: impl Iterator<Item = f64>) -> f64 {
 pub(super) fn range(values: &[f64]) -> (f64, f64) {
     values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, greatest), &v| (least.min(v), greatest.max(v)))
 }
+
+/// A table of test errors, a line for each sparsity and a column for each method: mean, least and greatest of all seeds.
+///
+/// For experiments whose variants are the name of a method and a number; `None` for others.
+#[must_use]
+pub fn grid(experiment: &str, rows: &[Row]) -> Option<String> {
+    let rows: Vec<_> = rows.iter().filter(|r| r.experiment == experiment).collect();
+    let method = |row: &Row| match row.variant.rsplit_once(' ') {
+        Some((name, number)) => number.parse::<f64>().is_ok().then(|| name.to_string()),
+        None => Some(row.variant.clone()),
+    };
+    let mut methods: Vec<String> = Vec::new();
+    let mut sparsities: Vec<f64> = Vec::new();
+    for row in &rows {
+        let method = method(row)?;
+        if !methods.contains(&method) {
+            methods.push(method);
+        }
+        if !sparsities.iter().any(|s| (s - row.sparsity).abs() < 1e-6) {
+            sparsities.push(row.sparsity);
+        }
+    }
+    sparsities.sort_by(f64::total_cmp);
+    let mut text =
+        format!("| weights removed, % | {} | seeds |\n|{}", methods.join(" | "), "---|".repeat(methods.len() + 2));
+    for sparsity in sparsities {
+        let here: Vec<_> = rows.iter().filter(|r| (r.sparsity - sparsity).abs() < 1e-6).collect();
+        text += &format!("\n| {:.1} |", 100.0 * sparsity);
+        let mut seeds = Vec::new();
+        for name in &methods {
+            let errors: Vec<f64> =
+                here.iter().filter(|r| method(r).as_ref() == Some(name)).map(|r| r.test_error).collect();
+            text += &cell(&errors);
+            seeds.extend((!errors.is_empty()).then_some(errors.len()));
+        }
+        let (least, most) = (seeds.iter().min().unwrap_or(&0), seeds.iter().max().unwrap_or(&0));
+        text += &if least == most { format!(" {most} |") } else { format!(" {least} to {most} |") };
+    }
+    Some(text)
+}
+
+fn cell(errors: &[f64]) -> String {
+    let (least, greatest) = range(errors);
+    match errors {
+        [] => " |".to_string(),
+        [only] => format!(" {only:.2} |"),
+        _ => format!(" {:.2} ({least:.2} to {greatest:.2}) |", mean(errors.iter().copied())),
+    }
+}
+
+/// The text with every table between `<!-- rows: NAME -->` and `<!-- end of rows -->` made anew.
+#[must_use]
+pub fn fill(text: &str, rows: &[Row]) -> String {
+    const END: &str = "<!-- end of rows -->";
+    let mut parts = text.split("<!-- rows: ");
+    let mut filled = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let name = part.split(" -->").next().unwrap_or_default();
+        let rest = part.split_once(END).map_or("", |(_, rest)| rest);
+        let made = grid(name, rows).unwrap_or_else(|| table(name, rows));
+        filled += &format!("<!-- rows: {name} -->\n{made}\n{END}{rest}");
+    }
+    filled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(variant: &str, seed: u64, sparsity: f64, test_error: f64) -> Row {
+        let (experiment, variant) = ("e".to_string(), variant.to_string());
+        Row {
+            experiment,
+            variant,
+            seed,
+            sparsity,
+            test_error,
+            validation_error: 0.0,
+            seconds: 1.0,
+            more: Default::default(),
+        }
+    }
+
+    #[test]
+    fn a_grid_has_a_line_for_each_sparsity_and_a_column_for_each_method() {
+        let rows = [
+            row("dense", 1, 0.0, 2.0),
+            row("a 0.9", 1, 0.9, 3.0),
+            row("a 0.9", 2, 0.9, 5.0),
+            row("b 0.9", 1, 0.9, 4.0),
+        ];
+        let text = "x\n<!-- rows: e -->\nold\n<!-- end of rows -->\ny";
+        let made = "x\n<!-- rows: e -->\n| weights removed, % | dense | a | b | seeds |\n|---|---|---|---|---|\n\
+                    | 0.0 | 2.00 | | | 1 |\n| 90.0 | | 4.00 (3.00 to 5.00) | 4.00 | 1 to 2 |\n<!-- end of rows -->\ny";
+        assert_eq!(fill(text, &rows), made);
+        assert_eq!(fill(made, &rows), made);
+        assert!(grid("e", &[row("b 0.9 l1", 1, 0.9, 4.0)]).is_none());
+    }
+}
