@@ -1,7 +1,7 @@
 //! The form for single samples: the dot product of each row with `X`.
 //!
-//! Compressed rows read a column, a weight and an element of `X` for each nonzero, one cycle each, which beats the gather
-//! instructions of today's processors. Bits need AVX-512: sixteen columns at a time, the values spread to the lanes of the set bits,
+//! Compressed rows read a column, a weight and an element of `X` for each nonzero, without gather
+//! instructions. Bits need AVX-512: sixteen columns at a time, the values spread to the lanes of the set bits,
 //! whatever the sparsity.
 
 use super::Element;
@@ -281,7 +281,6 @@ impl WithSimd for Expand<'_> {
             let words = &words[row * x.len()..][..x.len()];
             let mut at = matrix.starts[row] as usize;
             let mut sums = [simd.avx512f._mm512_setzero_ps(); 4];
-            // Sums and places go in and out by value: captured, they would live in memory.
             let add = |sum, at: usize, word: u16, x: &[f32; 16]| {
                 debug_assert!(at + 16 <= matrix.values.len());
                 // SAFETY: `at` is the number of bits before this word; the values are as many as the bits, and 16 more.

@@ -2,8 +2,8 @@
 //!
 //! `X` is transposed into tiles `[cols, lanes]`, so that a weight meets all samples of a tile at once. Columns are cut into panels
 //! whose part of a tile stays in the first-level cache, and rows into chunks whose weights stay in the second. Within a panel the
-//! rows of a chunk are sorted by how many nonzeros they have there: loops of equal length follow each other, which the branch
-//! predictor learns; in the order of the matrix it would miss the end of nearly every row.
+//! rows of a chunk are sorted by how many nonzeros they have there, so that loops of equal length follow each other, which is meant
+//! for the branch predictor.
 
 use super::Element;
 use super::level::{Level, Tile};
@@ -91,12 +91,13 @@ impl Panels {
         let tiles = &mut tiles[..stride * y.batch().div_ceil(self.lanes)];
         if stride == 0 {
             // Without columns there is no tile to go over, and the sum of nothing is the bias.
-            let zeros = vec![0.0; self.chunks.iter().map(|c| c.rows).sum()];
+            let rows = self.chunks.iter().map(|c| c.rows).sum();
             for sample in 0..y.batch() {
                 // SAFETY: this thread is alone, and the part is dropped in each round.
-                let part = unsafe { y.part(sample, 0, zeros.len()) };
-                let values = bias.unwrap_or(&zeros).iter();
-                part.iter_mut().zip(values).for_each(|(y, &b)| *y = activation.apply(b));
+                let part = unsafe { y.part(sample, 0, rows) };
+                for (row, y) in part.iter_mut().enumerate() {
+                    *y = activation.apply(bias.map_or(0.0, |b| b[row]));
+                }
             }
             return;
         }
@@ -217,7 +218,7 @@ impl Tile for Pack<'_> {
     }
 }
 
-/// Eight columns as rows, in three rounds of exchanges.
+/// Eight columns as rows.
 #[inline(always)]
 fn transposed(block: &[[f32; 8]; 8]) -> [[f32; 8]; 8] {
     std::array::from_fn(|j| std::array::from_fn(|i| block[i][j]))

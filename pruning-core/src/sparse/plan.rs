@@ -107,7 +107,7 @@ impl Plan {
         weights + 4 * (self.inputs.len() + self.sums.len())
     }
 
-    /// `y = activation(x W^T + bias)`, without allocating.
+    /// `y = activation(x W^T + bias)`, without allocating, but for what a thread pool does.
     ///
     /// # Shapes
     /// `x` `[batch, cols]`, `bias` `[rows]`, `y` `[batch, rows]`, row after row.
