@@ -165,6 +165,17 @@ impl Inputs {
         Ok(())
     }
 
+    /// The gradient of one step of training, as if it had come through no mask.
+    #[cfg(feature = "train")]
+    pub(crate) fn of_step<M: Module>(mut self, model: &M, gradients: &GradientsParams) -> Self {
+        let zeros: Values = Snapshot::of(model).values.into_iter().map(|(p, v)| (p, v.zeros_like())).collect();
+        let mut read = Read { position: Position::default(), gradients, values: zeros };
+        model.visit(&mut read);
+        self.put(Needs::GRADIENT, read.values);
+        self.dense = Needs::GRADIENT;
+        self
+    }
+
     /// The flow of the network: the gradient of the summed `output` of a copy whose every parameter is replaced by its absolute value.
     ///
     /// The closure feeds an input of ones, and needs no data (Tanaka et al. 2020, arXiv:2006.05467, section 6). Layers behave as

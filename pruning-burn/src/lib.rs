@@ -64,6 +64,8 @@ mod snapshot;
 mod store;
 #[cfg(feature = "trace")]
 pub mod trace;
+#[cfg(feature = "train")]
+pub mod train;
 
 pub use attach::{attach_masks, finish, masks, report, undo, update_masks};
 pub use criterion::{Criterion, CriterionError, LayerView};

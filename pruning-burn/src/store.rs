@@ -1,5 +1,7 @@
 //! Masked models on disk, and sessions with them.
 
+#[cfg(feature = "train")]
+pub(crate) mod checkpoint;
 mod state;
 
 use crate::attach::{paths, put};
