@@ -28,7 +28,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Of the stem and of each block. Wide, so that products take most of the time, as they do in networks that are worth making
 /// smaller.
-const CHANNELS: [usize; 4] = [64, 128, 256, 256];
+const CHANNELS: [usize; 4] = [64, 128, 320, 320];
 const DENSE: Training = Training { batch: 128, rate: 3e-3, decay: 0.05 };
 const RETRAIN: Training = Training { batch: 128, rate: 1e-3, decay: 0.05 };
 /// Images to train on, and to test with, in a quick run.
