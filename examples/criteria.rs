@@ -5,6 +5,7 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use clap::{Parser, ValueEnum};
 use pruning_burn::{InputError, Inputs, Needs, Pruner, Report};
+use pruning_examples::exit;
 use pruning_examples::lenet::Lenet300;
 use pruning_examples::mnist::{Mnist, PIXELS, Split, default_dir};
 use pruning_examples::training::{Classifier, Training};
@@ -69,18 +70,7 @@ enum Experiment {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprintln!("  because: {error}");
-                cause = error.source();
-            }
-            ExitCode::FAILURE
-        }
-    }
+    exit(run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {

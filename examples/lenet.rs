@@ -7,6 +7,7 @@ use flate2::{Compression, write::GzEncoder};
 use indicatif::{ProgressBar, ProgressStyle};
 use pruning_burn::{Needs, Pruner, Report, Session, finish, save};
 use pruning_examples::device;
+use pruning_examples::exit;
 use pruning_examples::lenet::Lenet300;
 use pruning_examples::mnist::{Mnist, Split, default_dir};
 use pruning_examples::picture::{LayerLine, Point, draw};
@@ -56,19 +57,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprintln!("  because: {error}");
-                cause = error.source();
-            }
-            ExitCode::FAILURE
-        }
-    }
+    exit(run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {

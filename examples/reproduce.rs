@@ -1,6 +1,7 @@
 //! Published experiments with pruning on MNIST, with several seeds: how close this library comes to them.
 
 use clap::Parser;
+use pruning_examples::exit;
 use pruning_examples::mnist::{Mnist, default_dir};
 use pruning_examples::reproduce::{EXPERIMENTS, Experiment, Failed, Lab, Log, Run, check, draw, fill, table};
 use std::path::PathBuf;
@@ -45,18 +46,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprintln!("  because: {error}");
-                cause = error.source();
-            }
-            ExitCode::FAILURE
-        }
-    }
+    exit(run(&Options::parse()).map_err(|error| error as Box<dyn std::error::Error>))
 }
 
 fn run(options: &Options) -> Result<(), Failed> {

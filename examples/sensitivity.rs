@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pruning_burn::Pruner;
 use pruning_burn::distillation::Distillation;
 use pruning_burn::sensitivity::{Scan, Sensitivity, Suggestion};
+use pruning_examples::exit;
 use pruning_examples::lenet::Lenet300;
 use pruning_examples::mnist::{Mnist, PIXELS, Split, default_dir};
 use pruning_examples::sensitivity_picture::draw;
@@ -66,18 +67,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprintln!("  because: {error}");
-                cause = error.source();
-            }
-            ExitCode::FAILURE
-        }
-    }
+    exit(run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {

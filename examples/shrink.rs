@@ -10,6 +10,7 @@ use pruning_burn::shrink::{self, Fields, RoundTo, ShrinkPlan, Shrinker, cut_opti
 use pruning_burn::trace::{Scope, Trace};
 use pruning_burn::{Needs, Pruner};
 use pruning_examples::device;
+use pruning_examples::exit;
 use pruning_examples::mnist::{Mnist, PIXELS, Split, default_dir};
 use pruning_examples::resnet::ResNet;
 use pruning_examples::training::{Classifier, Training};
@@ -68,18 +69,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprintln!("  because: {error}");
-                cause = error.source();
-            }
-            ExitCode::FAILURE
-        }
-    }
+    exit(run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {

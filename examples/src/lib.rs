@@ -9,3 +9,19 @@ pub mod resnet;
 pub mod sensitivity_picture;
 pub mod training;
 pub mod vgg;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+/// What a program ends with: an error goes to standard error, with what it came from.
+#[must_use]
+pub fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+    ExitCode::FAILURE
+}

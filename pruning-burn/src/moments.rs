@@ -5,7 +5,7 @@ use crate::{PruneError, host};
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Bytes;
-use burn_pack::{Reader, Writer};
+use burn_pack::{Reader, Tensor, Writer};
 use pruning_core::Bits;
 use std::collections::BTreeMap;
 
@@ -51,27 +51,38 @@ pub(crate) fn clear<M: Module>(
         }
         stay.insert(layer.id.val().to_string(), (layer.shape, bits));
     }
-    let failed = |error: &dyn std::fmt::Display| PruneError::Optimizer { reason: error.to_string() };
-    let bytes = optimizer.into_bytes().map_err(|e| failed(&e))?;
-    let reader = Reader::from_bytes(bytes).map_err(|e| failed(&e))?;
-    let (metadata, scalars) = (reader.metadata().clone(), reader.scalars().clone());
-    let mut tensors = Vec::new();
-    for tensor in reader.into_tensors().map_err(|e| failed(&e))? {
-        let id = tensor.name.split('.').next().unwrap_or_default();
-        match stay.get(id).filter(|(shape, _)| tensor.shape.as_slice() == shape) {
-            None => tensors.push(tensor),
-            Some((_, bits)) => {
-                let (name, dtype, shape, param, bytes) = tensor.into_parts().map_err(|e| failed(&e))?;
-                let mut bytes = bytes.to_vec();
-                // Zero is all zero bits in every type of numbers.
-                let size = bytes.len() / bits.len().max(1);
-                bits.complement().iter_ones().for_each(|i| bytes[i * size..(i + 1) * size].fill(0));
-                tensors.push(burn_pack::Tensor::new(name, dtype, shape, param, Bytes::from_bytes_vec(bytes)));
-            }
+    let zeroed = |tensor: Tensor| match stay.get(parameter(&tensor)) {
+        Some((shape, bits)) if tensor.shape.as_slice() == shape => {
+            let (name, dtype, shape, param, bytes) = tensor.into_parts().map_err(|error| error.to_string())?;
+            let mut bytes = bytes.to_vec();
+            // Zero is all zero bits in every type of numbers.
+            let size = bytes.len() / bits.len().max(1);
+            bits.complement().iter_ones().for_each(|i| bytes[i * size..(i + 1) * size].fill(0));
+            Ok(Tensor::new(name, dtype, shape, param, Bytes::from_bytes_vec(bytes)))
         }
-    }
+        _ => Ok(tensor),
+    };
+    rewritten(optimizer, zeroed).map_err(|reason| PruneError::Optimizer { reason })
+}
+
+/// The parameter that a tensor of an optimizer's state belongs to, by its id.
+pub(crate) fn parameter(tensor: &Tensor) -> &str {
+    tensor.name.split('.').next().unwrap_or_default()
+}
+
+/// The optimizer with every tensor of its state replaced; scalars, such as the number of steps, stay. State can be reached
+/// through Burn's file format alone.
+pub(crate) fn rewritten(
+    optimizer: &ModuleOptimizer,
+    each: impl Fn(Tensor) -> Result<Tensor, String>,
+) -> Result<ModuleOptimizer, String> {
+    let text = |error: burn_pack::Error| error.to_string();
+    let bytes = optimizer.into_bytes().map_err(|error| error.to_string())?;
+    let reader = Reader::from_bytes(bytes).map_err(text)?;
+    let (metadata, scalars) = (reader.metadata().clone(), reader.scalars().clone());
+    let tensors = reader.into_tensors().map_err(text)?.into_iter().map(each).collect::<Result<_, _>>()?;
     let writer = metadata.iter().fold(Writer::new(tensors), |w, (key, value)| w.with_metadata(key, value));
     let writer = scalars.into_iter().fold(writer, |w, (key, value)| w.with_scalar(&key, value));
-    let bytes = writer.into_bytes().map_err(|e| failed(&e))?;
-    optimizer.clone().from_bytes(bytes).map_err(|e| failed(&e))
+    let bytes = writer.into_bytes().map_err(text)?;
+    optimizer.clone().from_bytes(bytes).map_err(|error| error.to_string())
 }

@@ -44,6 +44,9 @@ fn granularities_that_leave_shapes_are_refused() {
         let recipe = format!("criterion = \"magnitude\"\nsparsity = 0.5\ngranularity = {granularity}");
         assert!(says::<Residual>(&pruner(&recipe)).contains("only channels and heads can be removed"));
     }
+    let mixed = channels(0.5, "[[override]]\ntarget = \"inner\"\nsparsity = 0.5\ngranularity = \"element\"");
+    let error = says::<Residual>(&mixed);
+    assert!(error.starts_with("granularity element of an override, beside channel"), "{error}");
     let recipe = |size| {
         format!(
             "criterion = \"magnitude\"\nsparsity = 0.5\ngranularity = {{ kind = \"head\", size = {size} }}\n\
@@ -67,6 +70,9 @@ fn floors_multiples_and_targets_hold() {
     assert_eq!(kept(&shrinker(0.0).plan(&model, &trace).unwrap()), [8, 6]);
     // 8 is the CPU's multiple: six channels have none.
     let error = shrinker(0.5).round_to(RoundTo::Device).plan(&model, &trace).unwrap_err();
+    assert!(matches!(error, ShrinkError::RoundTo { multiple: 8, units: 6, .. }), "{error}");
+    // A search for a target says the same.
+    let error = shrinker(0.5).round_to(RoundTo::Device).target(Target::Macs(0.5)).plan(&model, &trace).unwrap_err();
     assert!(matches!(error, ShrinkError::RoundTo { multiple: 8, units: 6, .. }), "{error}");
     let error = shrinker(0.5).round_to(RoundTo::Multiple(4)).min_keep(5).plan(&model, &trace).unwrap_err();
     assert!(matches!(error, ShrinkError::RoundTo { .. }), "{error}");

@@ -4,7 +4,7 @@ use super::groups::Solved;
 use super::{ShrinkError, Shrinker, Target};
 use crate::layers::Layer;
 use pruning_core::graph::Group;
-use pruning_core::{Amount, Bits, LayerUnits, Order, Scores, Sparsity, allocate};
+use pruning_core::{AllocationError, Amount, Bits, LayerUnits, Order, Scores, Sparsity, allocate};
 use std::collections::HashSet;
 
 /// Groups to choose from, scored.
@@ -56,10 +56,14 @@ impl Chooser<'_> {
             }
             let middle: f64 = 0.5 * (low + high);
             let Ok(sparsity) = Sparsity::new(middle) else { break };
-            let Ok(next) = self.run(Amount::OfTotal(sparsity)) else {
+            let next = match self.run(Amount::OfTotal(sparsity)) {
+                Ok(next) => next,
                 // More than the floors of the groups allow.
-                high = middle;
-                continue;
+                Err(ShrinkError::Allocation(AllocationError::Unreachable { .. })) => {
+                    high = middle;
+                    continue;
+                }
+                Err(error) => return Err(error),
             };
             let cost = fraction(&next.0);
             if cost <= asked {

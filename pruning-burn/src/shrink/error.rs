@@ -28,7 +28,9 @@ pub enum ShrinkError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// The granularity is not one that can be removed.
-    #[error("granularity {granularity} leaves shapes as they are: only channels and heads can be removed")]
+    #[error(
+        "granularity {granularity} cannot be planned: only channels and heads can be removed, one of them in a plan"
+    )]
     Granularity {
         /// Of the recipe.
         granularity: String,

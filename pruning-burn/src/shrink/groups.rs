@@ -176,9 +176,8 @@ impl<'a> Solved<'a> {
             let recurrent = ["Lstm", "Gru", "Rnn"];
             for (kind, path) in &traced.owners {
                 let hidden = traced.path().ends_with(".hidden_transform.weight") && recurrent.contains(&kind.as_str());
-                let separator = if path.is_empty() { "" } else { "." };
                 if hidden && shrinks(0) {
-                    fields.insert(format!("{path}{separator}d_hidden"), left(&dims[0]));
+                    fields.insert(under(path, "d_hidden"), left(&dims[0]));
                 }
                 if hidden
                     && shrinks(0)
@@ -199,8 +198,7 @@ impl<'a> Solved<'a> {
         let kinds = ["BiLstm", "BiGru", "BiRnn"];
         let (_, path) =
             traced.owners.iter().find(|(k, p)| kinds.contains(&k.as_str()) && inner.starts_with(p.as_str()))?;
-        let separator = if path.is_empty() { "" } else { "." };
-        Some(format!("{path}{separator}d_hidden"))
+        Some(under(path, "d_hidden"))
     }
 
     /// Head sizes of our own attention.
@@ -216,10 +214,9 @@ impl<'a> Solved<'a> {
         let size = labels.len() / heads.max(1);
         let gone = |l: &u32| removed.contains(&self.groups.set_of(*l));
         let whole = labels.chunks(size.max(1)).all(|head| head.iter().all(gone) || !head.iter().any(gone));
-        let separator = if path.is_empty() { "" } else { "." };
         if !whole {
             let left = labels.iter().filter(|l| !gone(l)).count();
-            fields.insert(format!("{path}{separator}d_k"), left / heads.max(1));
+            fields.insert(under(path, "d_k"), left / heads.max(1));
         }
     }
 
@@ -237,6 +234,11 @@ impl<'a> Solved<'a> {
             split: group.split,
         }
     }
+}
+
+/// The path of a field of the module at `path`, which is empty for the root.
+fn under(path: &str, field: &str) -> String {
+    if path.is_empty() { field.to_string() } else { format!("{path}.{field}") }
 }
 
 impl Trace {

@@ -3,10 +3,11 @@
 use super::ShrinkError;
 use super::mask::layer_of;
 use crate::layers::layers;
+use crate::moments::{parameter, rewritten};
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Bytes, Shape};
-use burn_pack::{Reader, Writer};
+use burn_pack::Tensor;
 use pruning_core::graph::{Cut, ShrinkPlan};
 use std::collections::BTreeMap;
 
@@ -28,27 +29,15 @@ pub fn cut_optimizer<M: Module>(
     for (path, cut) in &plan.parameters {
         cuts.insert(layer_of(&all, path, cut)?.id.val().to_string(), cut);
     }
-    let failed = |reason: String| ShrinkError::State { reason };
-    let bytes = optimizer.into_bytes().map_err(|error| failed(error.to_string()))?;
-    let reader = Reader::from_bytes(bytes).map_err(|error| failed(error.to_string()))?;
-    let (metadata, scalars) = (reader.metadata().clone(), reader.scalars().clone());
-    let mut tensors = Vec::new();
-    for tensor in reader.into_tensors().map_err(|error| failed(error.to_string()))? {
-        let id = tensor.name.split('.').next().unwrap_or_default();
-        let cut = cuts.get(id).filter(|cut| tensor.shape.as_slice() == cut.shape).copied();
-        tensors.push(match cut {
-            None => tensor,
-            Some(cut) => cut_tensor(tensor, cut).map_err(failed)?,
-        });
-    }
-    let writer = metadata.iter().fold(Writer::new(tensors), |w, (key, value)| w.with_metadata(key, value));
-    let writer = scalars.into_iter().fold(writer, |w, (key, value)| w.with_scalar(&key, value));
-    let bytes = writer.into_bytes().map_err(|error| failed(error.to_string()))?;
-    optimizer.clone().from_bytes(bytes).map_err(|error| failed(error.to_string()))
+    let smaller = |tensor: Tensor| match cuts.get(parameter(&tensor)) {
+        Some(cut) if tensor.shape.as_slice() == cut.shape => cut_tensor(tensor, cut),
+        _ => Ok(tensor),
+    };
+    rewritten(optimizer, smaller).map_err(|reason| ShrinkError::State { reason })
 }
 
 /// A stored tensor with some positions of some axes.
-pub(crate) fn cut_tensor(tensor: burn_pack::Tensor, cut: &Cut) -> Result<burn_pack::Tensor, String> {
+fn cut_tensor(tensor: Tensor, cut: &Cut) -> Result<Tensor, String> {
     let (name, dtype, shape, param, bytes) = tensor.into_parts().map_err(|error| error.to_string())?;
     let (mut shape, mut bytes) = (shape.as_slice().to_vec(), bytes.to_vec());
     for (&axis, keep) in &cut.keep {
@@ -64,5 +53,5 @@ pub(crate) fn cut_tensor(tensor: burn_pack::Tensor, cut: &Cut) -> Result<burn_pa
         shape[axis] = keep.len();
         bytes = left;
     }
-    Ok(burn_pack::Tensor::new(name, dtype, Shape::from(shape), param, Bytes::from_bytes_vec(bytes)))
+    Ok(Tensor::new(name, dtype, Shape::from(shape), param, Bytes::from_bytes_vec(bytes)))
 }

@@ -106,7 +106,7 @@ pub(crate) fn check_named(
     Ok(())
 }
 
-/// Scores of every weight in the groups, read once.
+/// Scores and masks of every weight in the groups, read once.
 pub(crate) fn scored<M: Module>(
     model: &M,
     recipe: &Recipe,
@@ -115,7 +115,7 @@ pub(crate) fn scored<M: Module>(
     selection: &Selection,
     owners: &[Owner],
     inputs: Option<&Inputs>,
-) -> Result<Scored, ShrinkError> {
+) -> Result<Vec<Scored>, ShrinkError> {
     let target = |layer: usize| selection.targets.iter().any(|t| t.layer == layer);
     // A criterion for scales of norms, which were named, has nothing to say of weights.
     let named = owners.iter().any(|o| !all[o.layer].by_default);
@@ -134,7 +134,13 @@ pub(crate) fn scored<M: Module>(
     let masks = alive(all, &scoring);
     let scores = score(model, &recipe.criterion, all, &scoring, &masks, inputs, 0)?;
     // Units of several layers add up, so each is brought to its scale first.
-    Ok(wanted.into_iter().zip(scores.into_iter().map(|(scores, factor)| scores.times(factor))).collect())
+    let scaled = scores.into_iter().map(|(scores, factor)| scores.times(factor));
+    Ok(wanted
+        .into_iter()
+        .zip(scaled)
+        .zip(masks)
+        .map(|((layer, scores), mask)| Scored { layer, scores, mask })
+        .collect())
 }
 
 /// The trace must be of this model.

@@ -6,7 +6,7 @@ use super::groups::Solved;
 use super::owners::{Owner, check_named, fits, owners, scored};
 use super::score::{alive_units, unit_scores};
 use crate::layers::{Layer, layers};
-use crate::select::{Selection, alive, needed};
+use crate::select::{Selection, needed};
 use crate::trace::{Rules, Trace};
 use crate::{Inputs, Pruner};
 use burn::module::Module;
@@ -101,6 +101,11 @@ impl Shrinker {
         };
         let all = layers(model);
         let selection = Selection::new(recipe, &all)?;
+        // One solution serves all groups, so heads here and channels there are two plans.
+        if let Some(other) = selection.targets.iter().find(|t| t.granularity != recipe.granularity) {
+            let granularity = format!("{} of an override, beside {},", other.granularity, recipe.granularity);
+            return Err(ShrinkError::Granularity { granularity });
+        }
         needed(recipe, inputs)?;
         let solved = Solved::new(trace, &self.rules, prefer)?;
         fits(trace, &all)?;
@@ -135,10 +140,7 @@ impl Shrinker {
         let recipe = self.pruner.recipe();
         let scored = scored(model, recipe, solved, all, selection, &owners, inputs)?;
         let reduction = recipe.reduction.unwrap_or_else(|| recipe.criterion.reduction());
-        let masks = alive(all, selection);
-        let masked: Vec<_> = (selection.targets.iter().zip(&masks))
-            .filter_map(|(t, bits)| Some((all[t.layer].path.as_str(), all[t.layer].shape.as_slice(), bits.as_ref()?)))
-            .collect();
+        let whole = solved.totals(&HashSet::new());
         let candidates = owners.into_iter().map(|owner| {
             let group = &solved.groups.groups[owner.group];
             let scores = unit_scores(solved, group, all, &scored, (reduction, recipe.criterion.order()));
@@ -146,14 +148,14 @@ impl Shrinker {
             let here: Vec<_> = (group.members.iter().enumerate())
                 .filter(|(_, m)| owner.members.contains(&(m.param, m.axis)))
                 .filter_map(|(i, m)| {
-                    let (_, shape, bits) = masked.iter().find(|(path, ..)| *path == solved.path(m.param))?;
-                    Some((i, *shape, *bits))
+                    let found = scored.iter().find(|s| all[s.layer].path == solved.path(m.param))?;
+                    Some((i, all[found.layer].shape.as_slice(), found.mask.as_ref()?))
                 })
                 .collect();
             let all_masked = here.len() == owner.members.len();
             let alive = if all_masked { alive_units(group, &here) } else { None };
             let one: HashSet<u32> = group.units.first().map(|u| u.label).into_iter().collect();
-            let (whole, without) = (solved.totals(&HashSet::new()), solved.totals(&one));
+            let without = solved.totals(&one);
             let weights = (whole.parameters - without.parameters) as usize;
             let macs = (whole.macs - without.macs) as usize;
             Candidate { group, layer: owner.layer, scores, alive, own: owner.own, weights, macs }

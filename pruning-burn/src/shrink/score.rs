@@ -102,15 +102,22 @@ fn sum_of(run: &[f32], of: impl Fn(f64) -> f64 + Copy) -> f64 {
     lanes.iter().sum::<f64>() + rest.iter().map(|&s| of(f64::from(s))).sum::<f64>()
 }
 
-/// Scored parameters: index of the layer, and its element scores in memory order.
-pub(crate) type Scored = Vec<(usize, Numbers)>;
+/// A parameter with a score for each element.
+pub(crate) struct Scored {
+    /// Index of the layer.
+    pub(crate) layer: usize,
+    /// In memory order.
+    pub(crate) scores: Numbers,
+    /// What its mask keeps, if it carries one.
+    pub(crate) mask: Option<Bits>,
+}
 
 /// One score for each unit of a group: the reduction of all its elements in the scored parameters.
 pub(crate) fn unit_scores(
     solved: &Solved<'_>,
     group: &Group,
     all: &[Layer],
-    scored: &Scored,
+    scored: &[Scored],
     (reduction, order): (Reduction, Order),
 ) -> Vec<f32> {
     let largest = Gather { reduction, order, sums: Vec::new(), counts: Vec::new() }.largest();
@@ -119,10 +126,10 @@ pub(crate) fn unit_scores(
     let mut gather = Gather { reduction, order, sums: vec![start; units], counts: vec![0; units] };
     for (m, member) in group.members.iter().enumerate() {
         let path = solved.path(member.param);
-        let Some((layer, scores)) = scored.iter().find(|(layer, _)| all[*layer].path == path) else { continue };
-        let shape = &all[*layer].shape;
+        let Some(found) = scored.iter().find(|s| all[s.layer].path == path) else { continue };
+        let shape = &all[found.layer].shape;
         let unit = units_along(group, m, shape[member.axis]);
-        gather.add(scores.as_slice(), &unit, shape[member.axis + 1..].iter().product());
+        gather.add(found.scores.as_slice(), &unit, shape[member.axis + 1..].iter().product());
     }
     gather.finish()
 }
