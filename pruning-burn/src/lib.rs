@@ -61,6 +61,8 @@ mod session;
 #[cfg(feature = "trace")]
 pub mod shrink;
 mod snapshot;
+#[cfg(feature = "sparse")]
+pub mod sparse;
 mod store;
 #[cfg(feature = "trace")]
 pub mod trace;

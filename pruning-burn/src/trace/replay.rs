@@ -101,6 +101,34 @@ impl Values {
         Ok(Tensor::<1>::from_dispatch(tensor.clone()).into_data().iter::<f32>().collect())
     }
 
+    /// Whether they are what a pass was recorded with: as many, of the same shapes and kinds.
+    #[cfg(feature = "sparse")]
+    pub(crate) fn fit(&self, inputs: &[TensorIr]) -> bool {
+        let same = |(ir, (_, shape, dtype)): (&TensorIr, &(DispatchTensor, Vec<usize>, DType))| {
+            ir.shape.as_slice() == shape && same_kind(ir.dtype, *dtype)
+        };
+        self.len() == inputs.len() && inputs.iter().zip(&self.tensors).all(same)
+    }
+
+    /// Shapes and types.
+    #[cfg(feature = "sparse")]
+    pub(crate) fn describe(&self) -> String {
+        let each: Vec<_> = self.tensors.iter().map(|(_, shape, dtype)| format!("{shape:?} {dtype:?}")).collect();
+        each.join(", ")
+    }
+
+    /// The tensors, in order.
+    #[cfg(feature = "sparse")]
+    pub(crate) fn into_dispatch(self) -> impl Iterator<Item = DispatchTensor> {
+        self.tensors.into_iter().map(|(tensor, ..)| tensor)
+    }
+
+    /// One more, of which shape and type are known.
+    #[cfg(feature = "sparse")]
+    pub(crate) fn push(&mut self, tensor: DispatchTensor, shape: Vec<usize>, dtype: DType) {
+        self.tensors.push((tensor, shape, dtype));
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -112,6 +140,11 @@ impl Values {
     pub fn is_empty(&self) -> bool {
         self.tensors.is_empty()
     }
+}
+
+/// Devices have ints and bools of different widths.
+fn same_kind(a: DType, b: DType) -> bool {
+    (a.is_float(), a.is_bool()) == (b.is_float(), b.is_bool())
 }
 
 /// Backends on which a trace can be replayed: all that Burn dispatches to.
@@ -214,9 +247,7 @@ impl Trace {
             return Err(ReplayError::Inputs { expected: self.inputs.len(), found: inputs.len() });
         }
         for (index, (ir, (_, shape, dtype))) in self.inputs.iter().zip(&inputs.tensors).enumerate() {
-            // Devices have ints and bools of different widths.
-            let kind = |d: &DType| (d.is_float(), d.is_bool());
-            if ir.shape.as_slice() != shape || kind(&ir.dtype) != kind(dtype) {
+            if ir.shape.as_slice() != shape || !same_kind(ir.dtype, *dtype) {
                 let expected = format!("{:?} {:?}", ir.shape.as_slice(), ir.dtype);
                 return Err(ReplayError::Input { index, expected, found: format!("{shape:?} {dtype:?}") });
             }
@@ -225,14 +256,17 @@ impl Trace {
     }
 
     /// Every tensor of the trace.
-    fn tensors(&self) -> HashMap<TensorId, TensorIr> {
+    pub(crate) fn tensors(&self) -> HashMap<TensorId, TensorIr> {
         let constants =
             self.constants.iter().map(|(id, data)| TensorIr::uninit(*id, data.shape().clone(), data.dtype()));
         let all = self.operations.iter().flat_map(burn_ir::OperationIr::nodes).chain(&self.inputs).cloned();
         constants.chain(self.given.iter().cloned()).chain(all).map(|t| (t.id, t)).collect()
     }
 
-    fn weights<B: ReplayBackend, M: Module>(&self, model: &M) -> Result<Vec<(TensorId, HandleKind<B>)>, ReplayError> {
+    pub(crate) fn weights<B: ReplayBackend, M: Module>(
+        &self,
+        model: &M,
+    ) -> Result<Vec<(TensorId, HandleKind<B>)>, ReplayError> {
         let mut weights = Weights { position: Position::default(), found: HashMap::new() };
         model.valid().materialize().visit(&mut weights);
         let mut handles = Vec::new();

@@ -1,0 +1,139 @@
+//! A recorded model that runs with sparse weights: [`SparseModel`].
+
+use super::SparseModelError;
+use super::layer::Layer;
+use super::program::Program;
+use super::report::SparseReport;
+use super::tune::{self, Options};
+use crate::trace::{ReplayBackend, Trace, Values};
+use burn::backend::Flex;
+use burn::module::Module;
+use burn_ir::{HandleKind, OperationIr, TensorIr, TensorStatus};
+use burn_router::{CustomOpRegistry, TensorInterpreter};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A recorded model whose products run with sparse weights where that is faster, on the CPU (Burn's Flex backend).
+///
+/// It is a value of its own: the module is not needed any more, nor is its type, also not to load it from a file. It can be shared
+/// between threads. For each shape of inputs there is a recorded pass; weights are there once for all of them, and once for each way
+/// in which they are used.
+#[derive(Debug)]
+pub struct SparseModel {
+    pub(super) passes: Vec<Pass>,
+    pub(super) report: SparseReport,
+}
+
+impl SparseModel {
+    /// Compiles recorded passes of a model with its weights, which may carry masks: every product with a constant weight is tried
+    /// with that weight sparse and stays so where it is faster.
+    ///
+    /// Times are taken in place, while the whole pass runs on made-up inputs, dense and sparse in turn. A layer becomes sparse if that
+    /// is faster by 3 % or more; if the pass as a whole is not faster then, all of it stays dense.
+    ///
+    /// # Errors
+    /// There is no trace, or the model is not the one that was recorded or not on Flex.
+    pub fn compile<'a, M: Module>(
+        traces: impl IntoIterator<Item = &'a Trace>,
+        model: &M,
+        options: &Options,
+    ) -> Result<Self, SparseModelError> {
+        // Once, so that passes share what comes of masks.
+        let model = model.valid().materialize();
+        let programs: Vec<Program> =
+            traces.into_iter().map(|trace| Program::new(trace, &model)).collect::<Result<_, _>>()?;
+        if programs.is_empty() {
+            return Err(SparseModelError::NoPass);
+        }
+        tune::compile(programs, options)
+    }
+
+    /// Runs the pass that was recorded for inputs of these shapes.
+    ///
+    /// # Errors
+    /// The inputs are of other shapes or kinds than any pass, or not on Flex.
+    pub fn run(&self, inputs: Values) -> Result<Values, SparseModelError> {
+        let Some(pass) = self.passes.iter().find(|pass| inputs.fit(&pass.inputs)) else {
+            let known = self.passes.iter().map(|pass| describe(&pass.inputs)).collect();
+            return Err(SparseModelError::Inputs { found: inputs.describe(), known });
+        };
+        pass.run(inputs)
+    }
+
+    /// What became of each layer.
+    #[must_use]
+    pub fn report(&self) -> &SparseReport {
+        &self.report
+    }
+}
+
+fn describe(inputs: &[TensorIr]) -> String {
+    let each: Vec<_> = inputs.iter().map(|t| format!("{:?} {:?}", t.shape.as_slice(), t.dtype)).collect();
+    each.join(", ")
+}
+
+/// A pass that is ready to run.
+#[derive(Debug)]
+pub(super) struct Pass {
+    pub(super) inputs: Vec<TensorIr>,
+    pub(super) operations: Vec<OperationIr>,
+    pub(super) program: Program,
+    /// Which product an operation of `operations` belongs to, while that is measured.
+    pub(super) products: Vec<Option<usize>>,
+    custom: CustomOpRegistry<Flex>,
+    /// Interpreters that have the constants already. One that a panic stopped does not come back.
+    idle: Mutex<Vec<TensorInterpreter<Flex>>>,
+}
+
+impl Pass {
+    /// A program whose custom operations are the layers, by the number in their names. `products` says for each of its operations
+    /// which product it belongs to.
+    pub(super) fn new(program: Program, layers: &[(String, Layer)], products: &[Option<usize>]) -> Self {
+        let mut custom = CustomOpRegistry::new();
+        for (id, layer) in layers {
+            let layer = Arc::new(layer.clone());
+            custom.register(id, move |handles, op, _| {
+                let x = handles.get_float_tensor::<Flex>(&op.inputs[0]);
+                handles.register_float_tensor::<Flex>(&op.outputs[0].id, layer.run(x));
+            });
+        }
+        let (operations, places) = program.with_lifetimes();
+        let products = places.iter().map(|place| place.and_then(|p| products.get(p).copied().flatten())).collect();
+        Self { inputs: program.inputs.clone(), operations, program, products, custom, idle: Mutex::default() }
+    }
+
+    pub(super) fn run(&self, inputs: Values) -> Result<Values, SparseModelError> {
+        self.run_watched(inputs, |interpreter, op, _| interpreter.register_op(op))
+    }
+
+    /// Runs it, each operation by `step`, which is given the product that it belongs to.
+    pub(super) fn run_watched(
+        &self,
+        inputs: Values,
+        mut step: impl FnMut(&mut TensorInterpreter<Flex>, OperationIr, Option<usize>),
+    ) -> Result<Values, SparseModelError> {
+        let mut handles = Vec::with_capacity(self.inputs.len());
+        for (index, tensor) in inputs.into_dispatch().enumerate() {
+            let failed = |reason| SparseModelError::Backend { index, reason };
+            handles.push(<Flex as ReplayBackend>::take(tensor).map_err(failed)?);
+        }
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut interpreter = idle.unwrap_or_else(|| self.program.interpreter(&self.custom));
+        for (ir, handle) in self.inputs.iter().zip(handles) {
+            interpreter.register_tensor_to_device(ir.id, handle);
+        }
+        // Inputs that nothing uses are dropped by the first operations.
+        for (op, product) in self.operations.iter().zip(&self.products) {
+            step(&mut interpreter, op.clone(), *product);
+        }
+        let mut outputs = Values::new();
+        for (place, ir) in self.program.outputs.iter().enumerate() {
+            let again = self.program.outputs[place + 1..].iter().any(|later| later.id == ir.id);
+            let stays = again || self.program.constants.contains_key(&ir.id);
+            let status = if stays { TensorStatus::ReadOnly } else { TensorStatus::ReadWrite };
+            let value: HandleKind<Flex> = interpreter.get_tensor(&TensorIr { status, ..ir.clone() });
+            outputs.push(<Flex as ReplayBackend>::put(value), ir.shape.as_slice().to_vec(), ir.dtype);
+        }
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(interpreter);
+        Ok(outputs)
+    }
+}

@@ -1,0 +1,426 @@
+//! Which products become sparse: measured in place, or by a rule.
+
+use super::layer::{Layer, Prepared};
+use super::model::{Pass, SparseModel};
+use super::product::{Kind, Product, products};
+use super::program::{Constant, Program, kind};
+use super::report::{LayerRow, PassReport, SparseReport, Why};
+use super::{SparseModelError, median};
+use crate::trace::{ReplayBackend, Values};
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
+use burn::tensor::{Bytes, TensorData};
+use burn_ir::{HandleKind, OperationIr};
+use pruning_core::sparse::{Dense, Format, Sparse, fastest, smallest};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// From here on a weight is tried sparse: no product below pays on any machine that was measured.
+const LEAST: f64 = 0.3;
+/// A sparse product has to be this much faster.
+const GAIN: f64 = 0.97;
+/// Samples from which a product goes by tiles, for which one format is as good as another (see [`Plan`](pruning_core::sparse::Plan)).
+const TILED: usize = 4;
+
+/// How a model is compiled.
+#[derive(Clone, Debug)]
+pub struct Options {
+    measure: bool,
+    budget: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { measure: true, budget: Duration::from_secs(2) }
+    }
+}
+
+impl Options {
+    /// Measured, for some two seconds a recorded pass.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether to measure. Without, the rule of [`fastest`] chooses, and the choice is the same in every run.
+    #[must_use]
+    pub fn measure(self, measure: bool) -> Self {
+        Self { measure, ..self }
+    }
+
+    /// About how long to measure for each recorded pass. There are at least five rounds, however long they take.
+    #[must_use]
+    pub fn budget(self, budget: Duration) -> Self {
+        Self { budget, ..self }
+    }
+}
+
+/// One weight in all passes: where it is, and how it lies there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    at: usize,
+    start: usize,
+    strides: Vec<isize>,
+    shape: Vec<usize>,
+}
+
+impl Key {
+    fn of(constant: &Constant) -> Option<Self> {
+        let HandleKind::Float(tensor) = &constant.value else { return None };
+        let layout = tensor.layout();
+        Some(Self {
+            at: tensor.bytes().as_ptr() as usize,
+            start: layout.start_offset(),
+            strides: layout.strides().to_vec(),
+            shape: constant.ir.shape.as_slice().to_vec(),
+        })
+    }
+}
+
+/// The same weights prepared in the same way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Use {
+    weight: Key,
+    format: Format,
+    how: How,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum How {
+    /// By lanes.
+    Linear(usize),
+    /// Everything about it but the weights, and the batch.
+    Conv(String, usize),
+}
+
+impl How {
+    fn of(product: &Product) -> Self {
+        match &product.kind {
+            Kind::Linear => Self::Linear(match product.batch {
+                ..TILED => 1,
+                ..=8 => 8,
+                ..=16 => 16,
+                _ => 32,
+            }),
+            Kind::Conv(window) => Self::Conv(format!("{window:?}"), product.batch),
+        }
+    }
+}
+
+/// A weight with what it could be.
+struct Weight {
+    dense: Dense<f32>,
+    sparsity: f64,
+}
+
+/// All that passes share.
+#[derive(Default)]
+struct Shop {
+    weights: HashMap<Key, Arc<Weight>>,
+    prepared: HashMap<Use, Arc<Prepared>>,
+    /// The largest batch of each use.
+    most: HashMap<(Key, How), usize>,
+    biases: HashMap<Key, Arc<[f32]>>,
+}
+
+impl Shop {
+    fn weight(&mut self, program: &Program, product: &Product) -> Result<(Key, Arc<Weight>), SparseModelError> {
+        let constant = &program.constants[&product.weight];
+        let refuse = |source| SparseModelError::Weight { path: product.path.clone(), source };
+        let key = Key::of(constant).expect("weights are floats");
+        if let Some(weight) = self.weights.get(&key) {
+            return Ok((key, weight.clone()));
+        }
+        let dense = product.matrix(constant).map_err(refuse)?;
+        let len = dense.values().len().max(1);
+        let sparsity = 1.0 - dense.nonzeros() as f64 / len as f64;
+        let weight = Arc::new(Weight { dense, sparsity });
+        self.weights.insert(key.clone(), weight.clone());
+        Ok((key, weight))
+    }
+
+    fn prepare(&mut self, key: &Key, weight: &Weight, product: &Product, format: Format) -> Result<Arc<Prepared>, SparseModelError> {
+        let how = How::of(product);
+        let usage = Use { weight: key.clone(), format, how: how.clone() };
+        if let Some(prepared) = self.prepared.get(&usage) {
+            return Ok(prepared.clone());
+        }
+        let refuse = |source| SparseModelError::Weight { path: product.path.clone(), source };
+        let matrix = Sparse::from_dense(&weight.dense, format).map_err(refuse)?;
+        let batch = self.most.get(&(key.clone(), how)).copied().unwrap_or(product.batch);
+        let prepared = Arc::new(Prepared::new(matrix, &product.kind, batch).map_err(refuse)?);
+        self.prepared.insert(usage, prepared.clone());
+        Ok(prepared)
+    }
+
+    fn bias(&mut self, program: &Program, product: &Product) -> Option<Arc<[f32]>> {
+        let constant = &program.constants[&product.bias?];
+        let key = Key::of(constant)?;
+        if let Some(bias) = self.biases.get(&key) {
+            return Some(bias.clone());
+        }
+        let bias: Arc<[f32]> = constant.floats()?.into();
+        self.biases.insert(key, bias.clone());
+        Some(bias)
+    }
+}
+
+/// Formats worth trying for a product, the first one by default.
+fn formats(weight: &Weight, product: &Product, options: &Options) -> Vec<Format> {
+    let by_rows = product.kind == Kind::Linear && product.batch < TILED;
+    if !options.measure {
+        let format = match product.kind {
+            Kind::Linear => fastest(&weight.dense, product.batch),
+            Kind::Conv(_) => fastest(&weight.dense, TILED),
+        };
+        return if format == Format::Dense { Vec::new() } else { vec![format] };
+    }
+    if weight.sparsity < LEAST {
+        return Vec::new();
+    }
+    let csr = if weight.dense.cols() <= 1 << 16 { Format::Csr16 } else { Format::Csr32 };
+    let smallest = smallest(&weight.dense);
+    if !by_rows {
+        return vec![if smallest == Format::Dense { csr } else { smallest }];
+    }
+    let mut formats = vec![csr, Format::Bitmap];
+    if matches!(smallest, Format::Packed { .. }) {
+        formats.push(smallest);
+    }
+    formats
+}
+
+/// A product, and the layers that could stand for it.
+struct Tried {
+    product: Product,
+    sparsity: f64,
+    candidates: Vec<(Format, Layer)>,
+}
+
+/// Compiles every pass.
+pub(super) fn compile(programs: Vec<Program>, options: &Options) -> Result<SparseModel, SparseModelError> {
+    let mut shop = Shop::default();
+    let found: Vec<Vec<Product>> = programs.iter().map(products).collect();
+    for (program, products) in programs.iter().zip(&found) {
+        for product in products {
+            let Some(key) = Key::of(&program.constants[&product.weight]) else { continue };
+            let most = shop.most.entry((key, How::of(product))).or_default();
+            *most = product.batch.max(*most);
+        }
+    }
+    let mut passes = Vec::new();
+    let mut report = SparseReport::default();
+    for (program, products) in programs.iter().zip(found) {
+        let mut tried = Vec::new();
+        for product in products {
+            let (key, weight) = shop.weight(program, &product)?;
+            let bias = shop.bias(program, &product);
+            let mut candidates = Vec::new();
+            for format in formats(&weight, &product, options) {
+                let prepared = shop.prepare(&key, &weight, &product, format)?;
+                candidates.push((format, Layer::new(&product, prepared, bias.clone())));
+            }
+            tried.push(Tried { product, sparsity: weight.sparsity, candidates });
+        }
+        let (pass, about) = if options.measure { measured(program, &tried, options)? } else { by_rule(program, &tried) };
+        passes.push(pass);
+        report.passes.push(about);
+    }
+    Ok(SparseModel { passes, report })
+}
+
+/// Operations of a program with some products done by layers, named by their numbers.
+fn rewritten(program: &Program, tried: &[Tried], chosen: &[Option<usize>]) -> Pass {
+    let mut owner: Vec<Option<usize>> = vec![None; program.operations.len()];
+    for (number, t) in tried.iter().enumerate() {
+        t.product.operations.iter().for_each(|&place| owner[place] = Some(number));
+    }
+    let mut layers = Vec::new();
+    let mut operations = Vec::new();
+    let mut products = Vec::new();
+    for (place, op) in program.operations.iter().enumerate() {
+        let replaced = owner[place].and_then(|number| Some((number, chosen[number]?)));
+        let Some((number, candidate)) = replaced else {
+            operations.push(op.clone());
+            products.push(owner[place]);
+            continue;
+        };
+        let Tried { product, candidates, .. } = &tried[number];
+        if product.operations.last() == Some(&place) {
+            let id = format!("layer {number}");
+            operations.push(product.custom(id.clone()));
+            products.push(Some(number));
+            layers.push((id, candidates[candidate].1.clone()));
+        }
+    }
+    let mut program = Program { operations, ..program.clone() };
+    program.forget_unused();
+    Pass::new(program, layers, &products)
+}
+
+fn by_rule(program: &Program, tried: &[Tried]) -> (Pass, PassReport) {
+    let chosen: Vec<Option<usize>> = tried.iter().map(|t| (!t.candidates.is_empty()).then_some(0)).collect();
+    let pass = rewritten(program, tried, &chosen);
+    let rows = tried.iter().zip(&chosen).map(|(t, &chosen)| row(t, chosen, None, Why::Rule)).collect();
+    let about = PassReport { inputs: shapes(program), layers: rows, dense_seconds: None, seconds: None };
+    (pass, about)
+}
+
+fn shapes(program: &Program) -> Vec<Vec<usize>> {
+    program.inputs.iter().map(|t| t.shape.as_slice().to_vec()).collect()
+}
+
+/// Seconds of a product: dense, and of each candidate.
+struct Times {
+    dense: f64,
+    candidates: Vec<f64>,
+}
+
+impl Times {
+    fn best(&self) -> Option<usize> {
+        (0..self.candidates.len()).min_by(|&a, &b| self.candidates[a].total_cmp(&self.candidates[b]))
+    }
+}
+
+fn row(tried: &Tried, chosen: Option<usize>, times: Option<&Times>, why: Why) -> LayerRow {
+    let Tried { product, sparsity, candidates } = tried;
+    let shown = chosen.or_else(|| times.and_then(Times::best)).and_then(|c| Some((c, candidates.get(c)?)));
+    LayerRow {
+        path: product.path.clone(),
+        operation: product.name.to_string(),
+        shape: [product.rows, product.cols],
+        batch: product.batch,
+        sparsity: *sparsity,
+        sparse: chosen.is_some(),
+        format: shown.map(|(_, (format, _))| *format),
+        dense_bytes: 4 * (product.rows * product.cols) as u64,
+        sparse_bytes: shown.map(|(_, (_, layer))| layer.weights.bytes() as u64),
+        dense_seconds: times.map(|t| t.dense),
+        sparse_seconds: shown.and_then(|(c, _)| Some(times?.candidates[c])),
+        why,
+    }
+}
+
+fn measured(
+    program: &Program,
+    tried: &[Tried],
+    options: &Options,
+) -> Result<(Pass, PassReport), SparseModelError> {
+    let none = vec![None; tried.len()];
+    let dense = rewritten(program, tried, &none);
+    let inputs = example(program);
+    let most = tried.iter().map(|t| t.candidates.len()).max().unwrap_or(0);
+    // In variant `v` every product is its candidate `v`, or its last one.
+    let variants: Vec<(Vec<Option<usize>>, Pass)> = (0..most)
+        .map(|v| {
+            let chosen: Vec<_> = tried.iter().map(|t| t.candidates.len().checked_sub(1).map(|last| v.min(last))).collect();
+            let pass = rewritten(program, tried, &chosen);
+            (chosen, pass)
+        })
+        .collect();
+    let all: Vec<&Pass> = std::iter::once(&dense).chain(variants.iter().map(|(_, pass)| pass)).collect();
+    let samples = interleaved(&all, &inputs, tried.len(), options.budget / 2)?;
+    let mut chosen = none.clone();
+    let mut times: Vec<Option<Times>> = Vec::new();
+    for (number, t) in tried.iter().enumerate() {
+        if t.candidates.is_empty() {
+            times.push(None);
+            continue;
+        }
+        let of = |pass: usize| median(samples[pass].iter().map(|run| run[number]));
+        let mut candidates = vec![f64::INFINITY; t.candidates.len()];
+        for (v, (chosen, _)) in variants.iter().enumerate() {
+            if let Some(c) = chosen[number] {
+                candidates[c] = candidates[c].min(of(v + 1));
+            }
+        }
+        let of = Times { dense: of(0), candidates };
+        chosen[number] = of.best().filter(|&best| of.candidates[best] <= GAIN * of.dense);
+        times.push(Some(of));
+    }
+    drop(variants);
+    let mut pass = rewritten(program, tried, &chosen);
+    let whole = interleaved(&[&dense, &pass], &inputs, 0, options.budget / 2)?;
+    let seconds = |pass: usize| median(whole[pass].iter().map(|run| run[0]));
+    let (dense_seconds, mut seconds) = (seconds(0), seconds(1));
+    let any = chosen.iter().any(Option::is_some);
+    let slower = any && seconds > dense_seconds;
+    if slower || !any {
+        (pass, seconds) = (dense, dense_seconds);
+    }
+    let rows = tried.iter().zip(&times).zip(&chosen).map(|((t, times), &chosen)| {
+        let why = match (times, chosen) {
+            (None, _) => Why::FewZeros,
+            (_, None) => Why::Slower,
+            (_, Some(_)) if slower => Why::WholeModelSlower,
+            _ => Why::Faster,
+        };
+        row(t, chosen.filter(|_| !slower), times.as_ref(), why)
+    });
+    let layers = rows.collect();
+    let about =
+        PassReport { inputs: shapes(program), layers, dense_seconds: Some(dense_seconds), seconds: Some(seconds) };
+    Ok((pass, about))
+}
+
+/// Seconds of each run of each pass, one pass after the other in every round: of each product, or of the whole if there is none.
+fn interleaved(
+    passes: &[&Pass],
+    inputs: &Values,
+    products: usize,
+    budget: Duration,
+) -> Result<Vec<Vec<Vec<f64>>>, SparseModelError> {
+    let run = |pass: &Pass| -> Result<Vec<f64>, SparseModelError> {
+        let mut seconds = vec![0.0; products.max(1)];
+        let start = Instant::now();
+        if products == 0 {
+            pass.run(inputs.clone())?;
+            seconds[0] = start.elapsed().as_secs_f64();
+        } else {
+            pass.run_watched(inputs.clone(), |interpreter, op: OperationIr, product| {
+                let start = Instant::now();
+                interpreter.register_op(op);
+                if let Some(product) = product {
+                    seconds[product] += start.elapsed().as_secs_f64();
+                }
+            })?;
+        }
+        Ok(seconds)
+    };
+    // The first runs find no memory that was used before.
+    passes.iter().try_for_each(|pass| run(pass).map(drop))?;
+    let mut samples = vec![Vec::new(); passes.len()];
+    let start = Instant::now();
+    for round in 0..1000 {
+        if round >= 5 && start.elapsed() > budget {
+            break;
+        }
+        for (pass, samples) in passes.iter().zip(&mut samples) {
+            samples.push(run(pass)?);
+        }
+    }
+    Ok(samples)
+}
+
+/// Inputs of the shapes of a program: numbers in `[-1, 1)`, indices that are zero.
+fn example(program: &Program) -> Values {
+    let mut values = Values::new();
+    let mut state = 1u64;
+    for ir in &program.inputs {
+        let (shape, len) = (ir.shape.clone(), ir.shape.num_elements());
+        let data = if ir.dtype.is_float() {
+            let number = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+            };
+            let numbers: Vec<f32> = std::iter::repeat_with(number).take(len).collect();
+            TensorData::new(numbers, shape).convert_dtype(ir.dtype)
+        } else {
+            TensorData::from_bytes(Bytes::from_bytes_vec(vec![0; len * ir.dtype.size()]), shape, ir.dtype)
+        };
+        let handle = kind(ir, FlexTensor::from_data(data));
+        values.push(<Flex as ReplayBackend>::put(handle), ir.shape.as_slice().to_vec(), ir.dtype);
+    }
+    values
+}
