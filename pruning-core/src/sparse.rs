@@ -29,6 +29,7 @@
 mod bitmap;
 mod blocks;
 mod choose;
+mod convolve;
 mod coo;
 mod csr;
 mod dense;
@@ -49,6 +50,9 @@ mod tests;
 pub use bitmap::Bitmap;
 pub use blocks::Blocks;
 pub use choose::{fastest, smallest};
+#[doc(hidden)]
+pub use convolve::Way;
+pub use convolve::{ConvPlan, ConvShape};
 pub use coo::Coo;
 pub use csr::{Csr, Indices};
 pub use dense::Dense;

@@ -110,6 +110,22 @@ pub enum SparseError {
         /// Length of the axis.
         whole: usize,
     },
+    /// A size that has to be at least 1 is not.
+    #[error("{what}: 0, where at least 1 is needed")]
+    Zero {
+        /// Which size.
+        what: &'static str,
+    },
+    /// A kernel, with its holes, is larger than the padded input.
+    #[error("{what}: a kernel that spans {extent} does not fit a padded input of {padded}")]
+    Kernel {
+        /// Which axis.
+        what: &'static str,
+        /// What the kernel spans, with its dilation.
+        extent: usize,
+        /// The input and its padding.
+        padded: usize,
+    },
     /// The bits of a value are wider than its type.
     #[error("value {entry}: bits {bits:#x} do not fit the element type")]
     Bits {

@@ -97,6 +97,49 @@ impl Level {
         }
     }
 
+    /// Floats of a register.
+    pub(crate) fn lanes(self) -> usize {
+        match self {
+            Self::Scalar => 1,
+            Self::Neon => 4,
+            Self::Avx2 => 8,
+            Self::Avx512 => 16,
+        }
+    }
+
+    /// Runs a kernel on tiles of so many registers, 1 to [`MOST`], of a level that is available.
+    pub(crate) fn registers<K: Tile>(self, registers: usize, kernel: K) {
+        macro_rules! with {
+            ($simd:expr; $($count:literal)*) => {
+                match registers {
+                    $($count => Simd::vectorize($simd, With::<K, $count>(kernel)),)*
+                    _ => Simd::vectorize($simd, With::<K, MOST>(kernel)),
+                }
+            };
+        }
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                if let Some(simd) = pulp::x86::V4::try_new() {
+                    with!(simd; 1 2 3 4 5 6 7 8 9 10 11)
+                }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                if let Some(simd) = pulp::x86::V3::try_new() {
+                    with!(simd; 1 2 3 4 5 6 7 8 9 10 11)
+                }
+            }
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => {
+                if let Some(simd) = pulp::aarch64::Neon::try_new() {
+                    with!(simd; 1 2 3 4 5 6 7 8 9 10 11)
+                }
+            }
+            _ => with!(Scalar; 1 2 3 4 5 6 7 8 9 10 11),
+        }
+    }
+
     /// Runs a kernel that takes its lanes as they come.
     pub(crate) fn run<K: WithSimd>(self, kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
@@ -120,6 +163,9 @@ impl Level {
         Simd::vectorize(Scalar, kernel)
     }
 }
+
+/// Most registers of a tile: what AVX2 has beside a weight and an input.
+pub(crate) const MOST: usize = 12;
 
 /// A kernel over tiles of `V` registers. Its method is to be marked `#[inline(always)]`: what is not inlined is compiled for the
 /// lowest level.

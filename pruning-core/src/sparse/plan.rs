@@ -176,10 +176,10 @@ impl Plan {
 }
 
 /// Floats of a cache line.
-const LINE: usize = 16;
+pub(crate) const LINE: usize = 16;
 
 /// From the first cache line on.
-fn aligned(scratch: &mut [f32]) -> &mut [f32] {
+pub(crate) fn aligned(scratch: &mut [f32]) -> &mut [f32] {
     let skip = scratch.as_ptr().align_offset(4 * LINE).min(LINE);
     let len = scratch.len() - LINE;
     &mut scratch[skip..][..len]

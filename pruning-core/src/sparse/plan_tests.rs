@@ -5,7 +5,7 @@ use half::f16;
 use proptest::prelude::*;
 
 /// Weights of a normal size, so that rounding can be bounded.
-fn weights(rows: usize, cols: usize, density: u64, seed: u64) -> Dense<f32> {
+pub(super) fn weights(rows: usize, cols: usize, density: u64, seed: u64) -> Dense<f32> {
     let pattern = super::tests::matrix::<f32>(rows, cols, density, seed);
     let mut state = seed;
     let values = pattern.values().iter().map(|v| if v.is_zero() { 0.0 } else { number(&mut state) });
@@ -13,7 +13,7 @@ fn weights(rows: usize, cols: usize, density: u64, seed: u64) -> Dense<f32> {
 }
 
 /// A number in `[-1, 1)`.
-fn number(state: &mut u64) -> f32 {
+pub(super) fn number(state: &mut u64) -> f32 {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     (*state >> 40) as f32 / (1 << 23) as f32 - 1.0
 }
