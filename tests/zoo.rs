@@ -16,9 +16,10 @@ mod residual;
 mod sequence;
 
 use burn::backend::Flex;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tolerance};
 use parts::{Network, Port, ids, recorded};
-use pruning_tests::shrinking::{Shrinks, channels, shrinks};
+use pruning_burn::sparse::{Options, SparseModel};
+use pruning_tests::shrinking::{Shrinks, channels, pruner, shrinks};
 use pruning_tests::values::{base, same_bits};
 
 /// At two sparsities.
@@ -45,12 +46,42 @@ fn is_replayed<N: Network>() {
     assert_eq!(network.infer(x).data(), before);
 }
 
+/// With nine of ten weights gone, and every product sparse, it computes what the model does; so does what is loaded from a file.
+fn is_compiled<N: Network>() {
+    let device = Device::flex();
+    let (mut network, x) = (N::small(&device), N::example(&device));
+    pruner("criterion = \"magnitude\"\nsparsity = 0.9").prune(&mut network).unwrap();
+    let trace = recorded(&network, &x);
+    let expected = network.infer(x.clone()).data();
+    let sparse = SparseModel::compile([&trace], &network, &Options::every_product()).unwrap();
+    let report = sparse.report();
+    assert!(report.passes[0].layers.iter().all(|l| l.sparse) && !report.passes[0].layers.is_empty(), "{report}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.safetensors");
+    sparse.save(&file).unwrap();
+    let loaded = SparseModel::load(&file).unwrap();
+    assert_eq!(loaded.report(), report);
+    let y = sparse.run(x.clone().values()).unwrap();
+    // A pass leaves nothing behind that the next one could meet.
+    let again = sparse.run(x.clone().values()).unwrap();
+    let other = loaded.run(x.values()).unwrap();
+    let (y, again, other) = (N::Output::first(&y).data(), N::Output::first(&again).data(), N::Output::first(&other).data());
+    y.assert_approx_eq::<f32>(&expected, Tolerance::relative(1e-3).set_absolute(1e-4));
+    assert_eq!(again, y);
+    assert_eq!(other, y);
+}
+
 macro_rules! zoo {
     ($($name:ident: $network:ty;)+) => {$(
         mod $name {
             #[test]
             fn shrinks() {
                 crate::is_shrunken::<$network>();
+            }
+
+            #[test]
+            fn runs_sparse() {
+                crate::is_compiled::<$network>();
             }
 
             #[test]

@@ -88,4 +88,6 @@ pub use pruning_core::{
 };
 pub use recalibrate::{RecalibrationError, recalibrate_batch_norm};
 pub use session::Session;
+#[cfg(feature = "sparse")]
+pub use store::{CompactReport, CompactTensor, load_compact, save_compact};
 pub use store::{StoreError, load, save};

@@ -2,7 +2,16 @@
 
 #[cfg(feature = "train")]
 pub(crate) mod checkpoint;
+#[cfg(feature = "sparse")]
+mod compact;
+#[cfg(feature = "sparse")]
+pub(crate) mod parts;
+#[cfg(feature = "trace")]
+pub(crate) mod safetensors;
 mod state;
+
+#[cfg(feature = "sparse")]
+pub use compact::{CompactReport, CompactTensor, load_compact, save_compact};
 
 use crate::attach::{paths, put};
 use crate::layers::layers;
@@ -98,7 +107,45 @@ pub enum StoreError {
         /// Why.
         source: Box<crate::shrink::ShrinkError>,
     },
-    /// The masks cannot be attached.
+    /// The file is of another kind.
+    #[error("{file}: holds no {expected}")]
+    Kind {
+        /// The file.
+        file: String,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// A later version of this crate wrote the file.
+    #[error("{file}: is of version {found}, this crate reads up to {supported}")]
+    Version {
+        /// The file.
+        file: String,
+        /// Of the file.
+        found: u32,
+        /// The last one that is known.
+        supported: u32,
+    },
+    /// The content is not what was written.
+    #[error("{file}: is damaged: its checksum is {found:08x}, not {expected:08x}")]
+    Checksum {
+        /// The file.
+        file: String,
+        /// Written down.
+        expected: u32,
+        /// Of what is there.
+        found: u32,
+    },
+    /// The arrays of a tensor are no sparse matrix.
+    #[error("{file}: {path}: {source}")]
+    Sparse {
+        /// The file.
+        file: String,
+        /// The parameter.
+        path: String,
+        /// Why.
+        source: pruning_core::sparse::SparseError,
+    },
+    /// The masks cannot be attached, or not folded in.
     #[error("{file}: {source}")]
     Prune {
         /// The file.

@@ -28,39 +28,57 @@ impl<T> Pool<T> {
 
 /// Weights in the order of use, for all layers that have them.
 #[derive(Debug)]
-pub(super) enum Prepared {
+pub(super) struct Prepared {
+    /// As they are stored.
+    pub(super) matrix: Arc<Sparse<f32>>,
+    pub(super) kind: Kind,
+    /// The most vectors or images of a call.
+    pub(super) batch: usize,
+    form: Form,
+}
+
+#[derive(Debug)]
+enum Form {
     Linear {
         plan: Plan,
         idle: Pool<Workspace>,
     },
     Conv {
-        plan: ConvPlan,
+        plan: Box<ConvPlan>,
         /// Plans work in memory of their own.
         idle: Pool<ConvPlan>,
     },
 }
 
-
-
 impl Prepared {
     /// For batches of up to `batch`.
-    pub(super) fn new(matrix: &Sparse<f32>, kind: &Kind, batch: usize) -> Result<Self, SparseError> {
-        Ok(match kind {
-            Kind::Linear => {
-                Self::Linear { plan: Plan::new(matrix, batch)?, idle: Pool::default() }
-            }
+    pub(super) fn new(matrix: Arc<Sparse<f32>>, kind: &Kind, batch: usize) -> Result<Self, SparseError> {
+        let form = match kind {
+            Kind::Linear => Form::Linear { plan: Plan::new(&matrix, batch)?, idle: Pool::default() },
             Kind::Conv(window) => {
-                let plan = ConvPlan::new(matrix, &window.shape(), batch)?;
-                Self::Conv { plan, idle: Pool::default() }
+                let plan = Box::new(ConvPlan::new(&matrix, &window.shape(), batch)?);
+                Form::Conv { plan, idle: Pool::default() }
             }
-        })
+        };
+        Ok(Self { matrix, kind: kind.clone(), batch, form })
     }
 
-    /// Bytes of the weights.
+    /// Bytes of the weights in the order of use.
     pub(super) fn bytes(&self) -> usize {
-        match self {
-            Self::Linear { plan, .. } => plan.bytes(),
-            Self::Conv { plan, .. } => plan.bytes(),
+        match &self.form {
+            Form::Linear { plan, .. } => plan.bytes(),
+            Form::Conv { plan, .. } => plan.bytes(),
+        }
+    }
+
+    /// Elements of input and output for one vector or image.
+    fn lengths(&self) -> (usize, usize) {
+        match &self.form {
+            Form::Linear { plan, .. } => (plan.cols(), plan.rows()),
+            Form::Conv { plan, .. } => {
+                let shape = plan.shape();
+                (shape.channels * shape.input[0] * shape.input[1], plan.output().iter().product())
+            }
         }
     }
 
@@ -72,11 +90,13 @@ impl Prepared {
         activation: Activation,
         y: &mut [f32],
     ) -> Result<(), SparseError> {
-        match self {
-            Self::Linear { plan, idle } => {
+        match &self.form {
+            Form::Linear { plan, idle } => {
                 idle.with(|| plan.workspace(), |workspace| plan.run_in(workspace, x, batch, bias, activation, y))
             }
-            Self::Conv { plan, idle } => idle.with(|| plan.clone(), |own| own.run(x, batch, bias, activation, y)),
+            Form::Conv { plan, idle } => {
+                idle.with(|| plan.as_ref().clone(), |own| own.run(x, batch, bias, activation, y))
+            }
         }
     }
 }
@@ -105,6 +125,14 @@ impl Layer {
     pub(super) fn new(product: &Product, weights: Arc<Prepared>, bias: Option<Arc<[f32]>>) -> Self {
         let output = product.out.shape.as_slice().to_vec();
         Self { weights, bias, activation: product.activation, batch: product.batch, output }
+    }
+
+    /// Whether it takes and makes as many elements.
+    pub(super) fn fits(&self, input: usize, output: usize) -> bool {
+        let (cols, rows) = self.weights.lengths();
+        let all = |len: usize| len.checked_mul(self.batch);
+        let bias = self.bias.as_ref().is_none_or(|b| b.len() == self.weights.matrix.rows());
+        bias && self.batch <= self.weights.batch && all(cols) == Some(input) && all(rows) == Some(output)
     }
 
     /// The result for an input, which is read in place where its elements lie one after the other.

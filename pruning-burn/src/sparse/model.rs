@@ -8,8 +8,9 @@ use super::tune::{self, Options};
 use crate::trace::{ReplayBackend, Trace, Values};
 use burn::backend::Flex;
 use burn::module::Module;
-use burn_ir::{HandleKind, OperationIr, TensorIr, TensorStatus};
+use burn_ir::{CustomOpIr, HandleKind, OperationIr, TensorIr, TensorStatus};
 use burn_router::{CustomOpRegistry, TensorInterpreter};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A recorded model whose products run with sparse weights where that is faster, on the CPU (Burn's Flex backend).
@@ -59,6 +60,19 @@ impl SparseModel {
         pass.run(inputs)
     }
 
+    /// How many operations each recorded pass has: those that depend on inputs, a product with its bias and ReLU as one.
+    #[must_use]
+    pub fn operations(&self) -> Vec<usize> {
+        self.passes.iter().map(|pass| pass.program.operations.len()).collect()
+    }
+
+    /// For each interpreter that waits for the next call: tensors it holds, and those of them that stay.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn handles(&self) -> Vec<(usize, usize)> {
+        self.passes.iter().flat_map(Pass::handles).collect()
+    }
+
     /// What became of each layer.
     #[must_use]
     pub fn report(&self) -> &SparseReport {
@@ -71,15 +85,22 @@ fn describe(inputs: &[TensorIr]) -> String {
     each.join(", ")
 }
 
+/// An operation that counts the tensors of its interpreter.
+const COUNT: &str = "count";
+
 /// A pass that is ready to run.
 #[derive(Debug)]
 pub(super) struct Pass {
     pub(super) inputs: Vec<TensorIr>,
     pub(super) operations: Vec<OperationIr>,
     pub(super) program: Program,
+    /// What the custom operations do, by their names.
+    pub(super) layers: Vec<(String, Layer)>,
     /// Which product an operation of `operations` belongs to, while that is measured.
     pub(super) products: Vec<Option<usize>>,
     custom: CustomOpRegistry<Flex>,
+    /// What the operation [`COUNT`] found.
+    counted: Arc<AtomicUsize>,
     /// Interpreters that have the constants already. One that a panic stopped does not come back.
     idle: Mutex<Vec<TensorInterpreter<Flex>>>,
 }
@@ -87,18 +108,31 @@ pub(super) struct Pass {
 impl Pass {
     /// A program whose custom operations are the layers, by the number in their names. `products` says for each of its operations
     /// which product it belongs to.
-    pub(super) fn new(program: Program, layers: &[(String, Layer)], products: &[Option<usize>]) -> Self {
+    pub(super) fn new(program: Program, layers: Vec<(String, Layer)>, products: &[Option<usize>]) -> Self {
         let mut custom = CustomOpRegistry::new();
-        for (id, layer) in layers {
+        for (id, layer) in &layers {
             let layer = Arc::new(layer.clone());
             custom.register(id, move |handles, op, _| {
                 let x = handles.get_float_tensor::<Flex>(&op.inputs[0]);
                 handles.register_float_tensor::<Flex>(&op.outputs[0].id, layer.run(x));
             });
         }
+        let counted = Arc::new(AtomicUsize::new(0));
+        let counter = counted.clone();
+        custom.register(COUNT, move |handles, _, _| counter.store(handles.num_handles(), Ordering::Relaxed));
         let (operations, places) = program.with_lifetimes();
         let products = places.iter().map(|place| place.and_then(|p| products.get(p).copied().flatten())).collect();
-        Self { inputs: program.inputs.clone(), operations, program, products, custom, idle: Mutex::default() }
+        Self { inputs: program.inputs.clone(), operations, program, layers, products, custom, counted, idle: Mutex::default() }
+    }
+
+    fn handles(&self) -> Vec<(usize, usize)> {
+        let count = OperationIr::Custom(CustomOpIr::new(COUNT, &[], &[]));
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = idle.iter_mut().map(|interpreter| {
+            interpreter.register_op(count.clone());
+            (self.counted.load(Ordering::Relaxed), self.program.constants.len())
+        });
+        counts.collect()
     }
 
     pub(super) fn run(&self, inputs: Values) -> Result<Values, SparseModelError> {

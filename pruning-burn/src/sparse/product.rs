@@ -7,10 +7,11 @@ use burn_ir::{
     TensorIr,
 };
 use pruning_core::sparse::{Activation, Dense, SparseError};
+use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
 /// What a product does besides multiplying.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Kind {
     /// `X W`, `W` `[cols, rows]`.
     Linear,
@@ -19,7 +20,7 @@ pub(super) enum Kind {
 }
 
 /// How a convolution goes over its input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Window {
     pub(super) channels: usize,
     pub(super) input: [usize; 2],
@@ -57,6 +58,8 @@ impl Product {
             Kind::Conv(_) => floats,
             Kind::Linear => transposed(&floats, self.cols, self.rows),
         };
+        // A mask is a product, which leaves minus zeros. Nothing but the sign of a zero comes of them.
+        let values = values.into_iter().map(|v| if v == 0.0 { 0.0 } else { v }).collect();
         Dense::new(self.rows, self.cols, values)
     }
 

@@ -20,6 +20,8 @@ pub enum Why {
     WholeModelSlower,
     /// The rule of [`fastest`](pruning_core::sparse::fastest) said so; nothing was measured.
     Rule,
+    /// It was asked for; nothing was measured.
+    Asked,
 }
 
 impl fmt::Display for Why {
@@ -30,6 +32,7 @@ impl fmt::Display for Why {
             Self::FewZeros => "too few zeros",
             Self::WholeModelSlower => "the whole model was not faster",
             Self::Rule => "by rule, not measured",
+            Self::Asked => "asked for, not measured",
         })
     }
 }

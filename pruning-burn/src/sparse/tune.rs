@@ -23,16 +23,24 @@ const GAIN: f64 = 0.97;
 /// Samples from which a product goes by tiles, for which one format is as good as another (see [`Plan`](pruning_core::sparse::Plan)).
 const TILED: usize = 4;
 
+/// How it is decided which products become sparse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    Measured,
+    Rule,
+    All,
+}
+
 /// How a model is compiled.
 #[derive(Clone, Debug)]
 pub struct Options {
-    measure: bool,
+    choice: Choice,
     budget: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { measure: true, budget: Duration::from_secs(2) }
+        Self { choice: Choice::Measured, budget: Duration::from_secs(2) }
     }
 }
 
@@ -43,10 +51,16 @@ impl Options {
         Self::default()
     }
 
-    /// Whether to measure. Without, the rule of [`fastest`] chooses, and the choice is the same in every run.
+    /// By the rule of [`fastest`], without measuring: the same choice in every run on this kind of processor.
     #[must_use]
-    pub fn measure(self, measure: bool) -> Self {
-        Self { measure, ..self }
+    pub fn by_rule() -> Self {
+        Self { choice: Choice::Rule, ..Self::default() }
+    }
+
+    /// Every product with a weight, even if that is slower.
+    #[must_use]
+    pub fn every_product() -> Self {
+        Self { choice: Choice::All, ..Self::default() }
     }
 
     /// About how long to measure for each recorded pass. There are at least five rounds, however long they take.
@@ -149,7 +163,7 @@ impl Shop {
         let refuse = |source| SparseModelError::Weight { path: product.path.clone(), source };
         let matrix = Sparse::from_dense(&weight.dense, format).map_err(refuse)?;
         let batch = self.most.get(&(key.clone(), how)).copied().unwrap_or(product.batch);
-        let prepared = Arc::new(Prepared::new(matrix, &product.kind, batch).map_err(refuse)?);
+        let prepared = Arc::new(Prepared::new(Arc::new(matrix), &product.kind, batch).map_err(refuse)?);
         self.prepared.insert(usage, prepared.clone());
         Ok(prepared)
     }
@@ -169,17 +183,20 @@ impl Shop {
 /// Formats worth trying for a product, the first one by default.
 fn formats(weight: &Weight, product: &Product, options: &Options) -> Vec<Format> {
     let by_rows = product.kind == Kind::Linear && product.batch < TILED;
-    if !options.measure {
-        let format = match product.kind {
-            Kind::Linear => fastest(&weight.dense, product.batch),
-            Kind::Conv(_) => fastest(&weight.dense, TILED),
-        };
-        return if format == Format::Dense { Vec::new() } else { vec![format] };
+    let csr = if weight.dense.cols() <= 1 << 16 { Format::Csr16 } else { Format::Csr32 };
+    match options.choice {
+        Choice::Measured => {}
+        Choice::All => return vec![csr],
+        Choice::Rule => {
+            // A convolution has many positions to an image.
+            let batch = if product.kind == Kind::Linear { product.batch } else { TILED };
+            let format = fastest(&weight.dense, batch);
+            return if format == Format::Dense { Vec::new() } else { vec![format] };
+        }
     }
     if weight.sparsity < LEAST {
         return Vec::new();
     }
-    let csr = if weight.dense.cols() <= 1 << 16 { Format::Csr16 } else { Format::Csr32 };
     let smallest = smallest(&weight.dense);
     if !by_rows {
         return vec![if smallest == Format::Dense { csr } else { smallest }];
@@ -223,7 +240,11 @@ pub(super) fn compile(programs: Vec<Program>, options: &Options) -> Result<Spars
             }
             tried.push(Tried { product, sparsity: weight.sparsity, candidates });
         }
-        let (pass, about) = if options.measure { measured(program, &tried, options)? } else { by_rule(program, &tried) };
+        let (pass, about) = match options.choice {
+            Choice::Measured => measured(program, &tried, options)?,
+            Choice::Rule => unmeasured(program, &tried, Why::Rule),
+            Choice::All => unmeasured(program, &tried, Why::Asked),
+        };
         passes.push(pass);
         report.passes.push(about);
     }
@@ -259,10 +280,10 @@ fn rewritten(program: &Program, tried: &[Tried], chosen: &[Option<usize>]) -> Pa
     Pass::new(program, layers, &products)
 }
 
-fn by_rule(program: &Program, tried: &[Tried]) -> (Pass, PassReport) {
+fn unmeasured(program: &Program, tried: &[Tried], why: Why) -> (Pass, PassReport) {
     let chosen: Vec<Option<usize>> = tried.iter().map(|t| (!t.candidates.is_empty()).then_some(0)).collect();
     let pass = rewritten(program, tried, &chosen);
-    let rows = tried.iter().zip(&chosen).map(|(t, &chosen)| row(t, chosen, None, Why::Rule)).collect();
+    let rows = tried.iter().zip(&chosen).map(|(t, &chosen)| row(t, chosen, None, why)).collect();
     let about = PassReport { inputs: shapes(program), layers: rows, dense_seconds: None, seconds: None };
     (pass, about)
 }

@@ -1,0 +1,328 @@
+//! Compiled models on disk: [`SparseModel::save`] and [`SparseModel::load`].
+
+use super::layer::{Layer, Prepared};
+use super::model::{Pass, SparseModel};
+use super::product::Kind;
+use super::program::{Constant, Program, kind};
+use super::report::SparseReport;
+use crate::StoreError;
+use crate::store::parts::{Parts, PartsError, matrix, parts, tensors};
+use crate::store::safetensors;
+use burn::backend::flex::FlexTensor;
+use burn::tensor::{Bytes, DType, Shape, TensorData};
+use burn_ir::{HandleKind, OperationIr, TensorId, TensorIr};
+use burn_pack::Tensor;
+use pruning_core::sparse::{Activation, Format};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+const METADATA: &str = "pruning.sparse_model";
+const VERSION: u32 = 1;
+/// What the operations are written by; another one may have others.
+const BURN: &str = "0.22";
+/// The tensor that holds the passes.
+const PROGRAM: &str = "program";
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    version: u32,
+    burn: String,
+    crc32: u32,
+}
+
+/// The content of [`PROGRAM`], as CBOR, which unlike JSON has infinities.
+#[derive(Serialize, Deserialize)]
+struct Content {
+    passes: Vec<PassContent>,
+    weights: Vec<WeightContent>,
+    biases: usize,
+    report: SparseReport,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PassContent {
+    operations: Vec<OperationIr>,
+    inputs: Vec<TensorIr>,
+    outputs: Vec<TensorIr>,
+    /// Each with the number of its tensor.
+    constants: Vec<(TensorIr, Option<String>, usize)>,
+    layers: Vec<LayerContent>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LayerContent {
+    id: String,
+    weights: usize,
+    bias: Option<usize>,
+    relu: bool,
+    batch: usize,
+    output: Vec<usize>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WeightContent {
+    format: Format,
+    rows: usize,
+    cols: usize,
+    kind: Kind,
+    batch: usize,
+}
+
+/// Numbers of things that are there once for many.
+struct Numbered<T: ?Sized>(Vec<Arc<T>>);
+
+impl<T: ?Sized> Numbered<T> {
+    fn number(&mut self, item: &Arc<T>) -> usize {
+        self.0.iter().position(|known| Arc::ptr_eq(known, item)).unwrap_or_else(|| {
+            self.0.push(item.clone());
+            self.0.len() - 1
+        })
+    }
+}
+
+impl SparseModel {
+    /// Saves it with its weights, as a safetensors file: weights of sparse products in their formats, all others as they are.
+    ///
+    /// The file is written beside its final name, then renamed. Choices that were measured are kept, so nothing is measured again.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save(&self, file: impl AsRef<Path>) -> Result<(), StoreError> {
+        let file = file.as_ref();
+        let failed = |reason: String| StoreError::Write { file: file.display().to_string(), reason };
+        let mut weights: Numbered<Prepared> = Numbered(Vec::new());
+        let mut biases: Numbered<[f32]> = Numbered(Vec::new());
+        let mut constants: Vec<(Key, Tensor)> = Vec::new();
+        let mut passes = Vec::new();
+        for pass in &self.passes {
+            let mut layers = Vec::new();
+            for (id, layer) in &pass.layers {
+                layers.push(LayerContent {
+                    id: id.clone(),
+                    weights: weights.number(&layer.weights),
+                    bias: layer.bias.as_ref().map(|bias| biases.number(bias)),
+                    relu: layer.activation == Activation::Relu,
+                    batch: layer.batch,
+                    output: layer.output.clone(),
+                });
+            }
+            let mut own = Vec::new();
+            for constant in pass.program.constants.values() {
+                let tensor = primitive(&constant.value);
+                let key = Key::of(tensor);
+                let number = constants.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
+                    let number = constants.len();
+                    let data = tensor.to_contiguous().into_data();
+                    let name = format!("constant.{number}");
+                    constants.push((key, tensor_of(name, data)));
+                    number
+                });
+                own.push((constant.ir.clone(), constant.path.clone(), number));
+            }
+            passes.push(PassContent {
+                operations: pass.program.operations.clone(),
+                inputs: pass.program.inputs.clone(),
+                outputs: pass.program.outputs.clone(),
+                constants: own,
+                layers,
+            });
+        }
+        let mut stored: Vec<Tensor> = constants.into_iter().map(|(_, tensor)| tensor).collect();
+        for (number, bias) in biases.0.iter().enumerate() {
+            stored.push(tensor_of(format!("bias.{number}"), TensorData::new(bias.to_vec(), [bias.len()])));
+        }
+        let mut about = Vec::new();
+        for (number, prepared) in weights.0.iter().enumerate() {
+            let matrix = &prepared.matrix;
+            stored.extend(tensors(&format!("weight.{number}"), parts(matrix.as_ref(), DType::F32)));
+            about.push(WeightContent {
+                format: matrix.format(),
+                rows: matrix.rows(),
+                cols: matrix.cols(),
+                kind: prepared.kind.clone(),
+                batch: prepared.batch,
+            });
+        }
+        let content = Content { passes, weights: about, biases: biases.0.len(), report: self.report.clone() };
+        let mut program = Vec::new();
+        ciborium::into_writer(&content, &mut program).map_err(|error| failed(error.to_string()))?;
+        let len = program.len();
+        stored.push(Tensor::new(PROGRAM.into(), DType::U8, Shape::from(vec![len]), None, Bytes::from_bytes_vec(program)));
+        stored.sort_by(|a, b| a.name.cmp(&b.name));
+        let (stored, crc32) = checksum(stored).map_err(failed)?;
+        let header = serde_json::to_string(&Header { version: VERSION, burn: BURN.into(), crc32 });
+        let header = header.map_err(|error| failed(error.to_string()))?;
+        safetensors::write(stored, HashMap::from([(METADATA.to_string(), header)]), file).map_err(failed)
+    }
+
+    /// Loads what [`save`](Self::save) wrote. The module it came from, and its type, are not needed.
+    ///
+    /// # Errors
+    /// The file is damaged, of another kind, or of another version of this crate or of Burn.
+    pub fn load(file: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let file = file.as_ref();
+        let name = || file.display().to_string();
+        let damaged = |reason: String| StoreError::Read { file: name(), reason };
+        let (stored, metadata) = safetensors::read(file).map_err(damaged)?;
+        let text = metadata.get(METADATA);
+        let text = text.ok_or_else(|| StoreError::Kind { file: name(), expected: "sparse model" })?;
+        let version = serde_json::from_str::<serde_json::Value>(text).ok().and_then(|v| v.get("version")?.as_u64());
+        let version = version.ok_or_else(|| damaged("its metadata has no version".to_string()))?;
+        let found = u32::try_from(version).unwrap_or(u32::MAX);
+        if found > VERSION {
+            return Err(StoreError::Version { file: name(), found, supported: VERSION });
+        }
+        let header: Header = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
+        if header.burn != BURN {
+            return Err(damaged(format!("its operations are those of Burn {}, not {BURN}: compile the model anew", header.burn)));
+        }
+        let (stored, found) = checksum(stored).map_err(damaged)?;
+        if found != header.crc32 {
+            return Err(StoreError::Checksum { file: name(), expected: header.crc32, found });
+        }
+        let mut by_name: BTreeMap<String, (DType, Vec<usize>, Vec<u8>)> = BTreeMap::new();
+        for tensor in stored {
+            let (name, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| damaged(error.to_string()))?;
+            by_name.insert(name, (dtype, shape.as_slice().to_vec(), bytes.to_vec()));
+        }
+        let program = by_name.remove(PROGRAM).ok_or_else(|| damaged("there is no program".to_string()))?;
+        let content: Content = ciborium::from_reader(program.2.as_slice()).map_err(|error| damaged(error.to_string()))?;
+
+        let mut weights = Vec::new();
+        for (number, about) in content.weights.iter().enumerate() {
+            let path = format!("weight.{number}");
+            let prefix = format!("{path}.");
+            let names: Vec<String> = by_name.keys().filter(|n| n.starts_with(&prefix)).cloned().collect();
+            let mut arrays: Parts = names
+                .into_iter()
+                .filter_map(|n| Some((n[prefix.len()..].to_string(), by_name.remove(&n)?)))
+                .collect();
+            let found = matrix::<f32>(about.format, (about.rows, about.cols), DType::F32, &mut arrays);
+            let found = found.map_err(|error| match error {
+                PartsError::Part(reason) => damaged(format!("{path}: {reason}")),
+                PartsError::Sparse(source) => StoreError::Sparse { file: name(), path: path.clone(), source },
+            })?;
+            let prepared = Prepared::new(Arc::new(found), &about.kind, about.batch);
+            let refuse = |source| StoreError::Sparse { file: name(), path, source };
+            weights.push(Arc::new(prepared.map_err(refuse)?));
+        }
+        let mut biases: Vec<Arc<[f32]>> = Vec::new();
+        for number in 0..content.biases {
+            let path = format!("bias.{number}");
+            let (dtype, _, bytes) = by_name.remove(&path).ok_or_else(|| damaged(format!("there is no {path}")))?;
+            if dtype != DType::F32 {
+                return Err(damaged(format!("{path} is {dtype:?}")));
+            }
+            biases.push(crate::store::parts::values_of::<f32>(&bytes).into());
+        }
+        let mut constants: HashMap<usize, FlexTensor> = HashMap::new();
+        let mut passes = Vec::new();
+        for pass in content.passes {
+            let mut own = BTreeMap::new();
+            for (ir, path, number) in pass.constants {
+                let tensor = match constants.get(&number) {
+                    Some(tensor) => tensor.clone(),
+                    None => {
+                        let path = format!("constant.{number}");
+                        let (dtype, shape, bytes) =
+                            by_name.get(&path).cloned().ok_or_else(|| damaged(format!("there is no {path}")))?;
+                        let data = TensorData::from_bytes(Bytes::from_bytes_vec(bytes), shape, stored_as(ir.dtype, dtype));
+                        let tensor = FlexTensor::from_data(data);
+                        constants.insert(number, tensor.clone());
+                        tensor
+                    }
+                };
+                if tensor.layout().shape().as_slice() != ir.shape.as_slice() {
+                    return Err(damaged(format!("constant.{number} has another shape than where it is used")));
+                }
+                own.insert(ir.id, Constant { value: kind(&ir, tensor), ir, path });
+            }
+            let mut layers = Vec::new();
+            for l in pass.layers {
+                let absent = || damaged(format!("{} has no weights or bias", l.id));
+                let weights: &Arc<Prepared> = weights.get(l.weights).ok_or_else(absent)?;
+                let bias = match l.bias {
+                    Some(number) => Some(biases.get(number).cloned().ok_or_else(absent)?),
+                    None => None,
+                };
+                let activation = if l.relu { Activation::Relu } else { Activation::None };
+                let layer = Layer { weights: weights.clone(), bias, activation, batch: l.batch, output: l.output };
+                layers.push((l.id, layer));
+            }
+            let program =
+                Program { operations: pass.operations, constants: own, inputs: pass.inputs, outputs: pass.outputs };
+            check(&program, &layers).map_err(damaged)?;
+            passes.push(Pass::new(program, layers, &[]));
+        }
+        Ok(Self { passes, report: content.report })
+    }
+}
+
+/// An error unless every tensor is there before it is used, and layers fit the tensors they are used on.
+fn check(program: &Program, layers: &[(String, Layer)]) -> Result<(), String> {
+    let mut there: HashMap<TensorId, &TensorIr> = program.inputs.iter().map(|t| (t.id, t)).collect();
+    there.extend(program.constants.values().map(|c| (c.ir.id, &c.ir)));
+    for op in &program.operations {
+        for t in op.inputs() {
+            let known = there.get(&t.id).is_some_and(|known| known.shape == t.shape && known.dtype == t.dtype);
+            if !known {
+                return Err(format!("{} is used before it is made, or as another shape", t.id));
+            }
+        }
+        if let OperationIr::Custom(custom) = op {
+            let layer = layers.iter().find(|(id, _)| *id == custom.id);
+            let fits = layer.is_some_and(|(_, layer)| match (&custom.inputs[..], &custom.outputs[..]) {
+                ([x], [out]) => {
+                    let (input, output) = (x.shape.num_elements(), out.shape.num_elements());
+                    let same = out.shape.as_slice() == layer.output && x.dtype == DType::F32 && out.dtype == DType::F32;
+                    same && layer.fits(input, output)
+                }
+                _ => false,
+            });
+            if !fits {
+                return Err(format!("{} does not fit what it is used on", custom.id));
+            }
+        }
+        there.extend(op.outputs().map(|t| (t.id, t)));
+    }
+    match program.outputs.iter().find(|t| !there.contains_key(&t.id)) {
+        Some(t) => Err(format!("output {} is never made", t.id)),
+        None => Ok(()),
+    }
+}
+
+/// The type of a constant; safetensors has one for all bools.
+fn stored_as(wanted: DType, found: DType) -> DType {
+    if wanted.is_bool() && (found.is_bool() || found == DType::U8) { wanted } else { found }
+}
+
+/// Where a constant is, so that it is stored once.
+#[derive(PartialEq)]
+struct Key(usize, usize, Vec<isize>, Vec<usize>);
+
+impl Key {
+    fn of(tensor: &FlexTensor) -> Self {
+        let layout = tensor.layout();
+        let shape = layout.shape().as_slice().to_vec();
+        Self(tensor.bytes().as_ptr() as usize, layout.start_offset(), layout.strides().to_vec(), shape)
+    }
+}
+
+fn primitive(value: &HandleKind<burn::backend::Flex>) -> &FlexTensor {
+    match value {
+        HandleKind::Float(tensor) | HandleKind::Int(tensor) | HandleKind::Bool(tensor) => tensor,
+        HandleKind::Quantized(_) => unreachable!("a pass with quantized tensors is refused when it is compiled"),
+    }
+}
+
+fn tensor_of(name: String, data: TensorData) -> Tensor {
+    let (bytes, shape, dtype) = data.into_parts();
+    Tensor::new(name, dtype, shape, None, bytes)
+}
+
+/// CRC-32 of tensors that are sorted by name.
+fn checksum(tensors: Vec<Tensor>) -> Result<(Vec<Tensor>, u32), String> {
+    safetensors::checksum(tensors, &[])
+}

@@ -1,0 +1,283 @@
+//! Pruned models in small files that other programs read too: [`save_compact`] and [`load_compact`].
+
+use super::parts::{Parts, PartsError, bytes_of, matrix, parts, tensors, values_of};
+use super::{StoreError, safetensors};
+use crate::attach::finish;
+use crate::layers::{layers, names};
+use burn::module::Module;
+use burn::store::ModuleRecord;
+use burn::tensor::{Bytes, DType, Shape, bf16, f16};
+use burn_pack::{Reader, Tensor, Writer};
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use pruning_core::sparse::{Dense, Element, Format, Sparse, smallest};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::Path;
+
+const METADATA: &str = "pruning.compact";
+const VERSION: u32 = 1;
+
+/// What the metadata of a file says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    version: u32,
+    /// CRC-32 of names, types, shapes and bytes of all tensors in the order of their names, and of `tensors`.
+    crc32: u32,
+    /// Those that are not stored as they are.
+    tensors: BTreeMap<String, Entry>,
+}
+
+/// A tensor in a sparse format.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Entry {
+    format: Format,
+    /// Of the tensor.
+    shape: Vec<usize>,
+    /// Of the matrix: all elements of the tensor, in their order.
+    rows: usize,
+    cols: usize,
+    /// Whether the tensor is the matrix transposed, as weights of linear layers are.
+    transposed: bool,
+}
+
+/// A tensor of a compact file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct CompactTensor {
+    /// Its name.
+    pub path: String,
+    /// How it is stored.
+    pub format: Format,
+    /// Fraction of elements that are zero.
+    pub sparsity: f64,
+    /// Bytes of all elements.
+    pub dense: u64,
+    /// Bytes in the file.
+    pub bytes: u64,
+}
+
+/// What a compact file takes, tensor by tensor.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct CompactReport {
+    /// By name.
+    pub tensors: Vec<CompactTensor>,
+    /// Bytes of the file.
+    pub file: u64,
+}
+
+impl CompactReport {
+    /// Bytes of all tensors with their zeros.
+    #[must_use]
+    pub fn dense(&self) -> u64 {
+        self.tensors.iter().map(|t| t.dense).sum()
+    }
+
+    /// Bytes of the file over those of all tensors with their zeros.
+    #[must_use]
+    pub fn ratio(&self) -> f64 {
+        self.file as f64 / self.dense().max(1) as f64
+    }
+}
+
+impl fmt::Display for CompactReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.set_header(["tensor", "zeros", "format", "dense, bytes", "compact, bytes"]);
+        let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+        for t in &self.tensors {
+            let zeros = right(format!("{:.1} %", 100.0 * t.sparsity));
+            let format = Cell::new(format!("{:?}", t.format).to_lowercase());
+            table.add_row([Cell::new(&t.path), zeros, format, right(t.dense.to_string()), right(t.bytes.to_string())]);
+        }
+        writeln!(f, "{table}")?;
+        write!(f, "{} bytes dense, a file of {} bytes ({:.3})", self.dense(), self.file, self.ratio())
+    }
+}
+
+/// Saves a model in a safetensors file in which every float tensor of two or more dimensions has the format that takes the fewest bytes
+/// (see [`smallest`]). Masks are folded in first. The file is written beside its final name, then renamed.
+///
+/// A tensor `p` that stays dense is stored under its name. Else its arrays are: `p.values`, and
+///
+/// | format | arrays |
+/// |---|---|
+/// | `coo` | `p.rows`, `p.columns` |
+/// | `csr16`, `csr32` | `p.starts` (of each row, and the number of values), `p.columns` |
+/// | `bitmap` | `p.bits` `[rows, ceil(cols / 16)]`, column `c` is bit `c % 16` of word `c / 16` |
+/// | `packed` | `p.positions`, each of `ceil(log2 m)` bits, the first in the lowest bits of a row's 32-bit words; `p.values` `[rows, n cols / m]` |
+/// | `blocks` | `p.starts`, `p.columns` (of blocks), `p.values` `[blocks, height, width]` |
+///
+/// The metadata `pruning.compact` is JSON: `version`, `crc32`, and for each such tensor `format`, `shape`, `rows`, `cols`, and whether
+/// it is the matrix `transposed` (weights of linear layers are, so that the fan-in is along the columns). `examples/read_compact.py`
+/// reads such files with NumPy.
+///
+/// # Errors
+/// A parameter carries a reparameterization of another kind, or the file cannot be written.
+pub fn save_compact<M: Module>(model: &M, file: impl AsRef<Path>) -> Result<CompactReport, StoreError> {
+    let file = file.as_ref();
+    let name = || file.display().to_string();
+    let failed = |reason: String| StoreError::Write { file: name(), reason };
+    let mut plain = model.clone();
+    if layers(model).iter().any(|l| l.keep.is_some()) {
+        finish(&mut plain).map_err(|source| StoreError::Prune { file: name(), source })?;
+    }
+    let record = plain.clone().into_record().into_bytes().map_err(|error| failed(error.to_string()))?;
+    let record = Reader::from_bytes(record).and_then(Reader::into_tensors);
+    let record = record.map_err(|error| failed(error.to_string()))?;
+    // The fan-in of a linear layer is along the first axis.
+    let all = layers(&plain);
+    let linear = |l: &&crate::layers::Layer| l.shape.len() == 2 && l.layout.inner() == 1 && l.layout.outer() > 1;
+    let transposed: Vec<&String> = all.iter().filter(linear).flat_map(names).collect();
+    let mut stored = Vec::new();
+    let mut entries = BTreeMap::new();
+    let mut report = Vec::new();
+    for tensor in record {
+        let (path, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| failed(error.to_string()))?;
+        let turned = transposed.contains(&&path);
+        let found = match dtype {
+            DType::F32 => compact::<f32>(&bytes, dtype, shape.as_slice(), turned),
+            DType::F16 => compact::<f16>(&bytes, dtype, shape.as_slice(), turned),
+            DType::BF16 => compact::<bf16>(&bytes, dtype, shape.as_slice(), turned),
+            _ => None,
+        };
+        let dense = bytes.len() as u64;
+        let (format, sparsity, size) = match found {
+            Some((entry, sparsity, parts)) => {
+                let size = parts.values().map(|(_, _, bytes)| bytes.len() as u64).sum();
+                stored.extend(tensors(&path, parts));
+                let format = entry.format;
+                entries.insert(path.clone(), entry);
+                (format, sparsity, size)
+            }
+            None => {
+                stored.push(Tensor::new(path.clone(), dtype, shape, None, bytes));
+                (Format::Dense, 0.0, dense)
+            }
+        };
+        report.push(CompactTensor { path, format, sparsity, dense, bytes: size });
+    }
+    report.sort_by(|a, b| a.path.cmp(&b.path));
+    stored.sort_by(|a, b| a.name.cmp(&b.name));
+    let (stored, crc32) = checksum(stored, &entries).map_err(failed)?;
+    let header = serde_json::to_string(&Header { version: VERSION, crc32, tensors: entries });
+    let header = header.map_err(|error| failed(error.to_string()))?;
+    let metadata = HashMap::from([(METADATA.to_string(), header), ("format".to_string(), "pt".to_string())]);
+    safetensors::write(stored, metadata, file).map_err(failed)?;
+    let file = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?.len();
+    Ok(CompactReport { tensors: report, file })
+}
+
+/// Loads what [`save_compact`] wrote, bit for bit, into a freshly built module of the same sizes.
+///
+/// # Errors
+/// The file is damaged, of another kind or of a later version, or does not fit the module. The model is what it was.
+pub fn load_compact<M: Module>(model: &mut M, file: impl AsRef<Path>) -> Result<(), StoreError> {
+    let file = file.as_ref();
+    let name = || file.display().to_string();
+    let damaged = |reason: String| StoreError::Read { file: name(), reason };
+    let (stored, metadata) = safetensors::read(file).map_err(damaged)?;
+    let kind = || StoreError::Kind { file: name(), expected: "compact model" };
+    let text = metadata.get(METADATA).ok_or_else(kind)?;
+    // The version first, since what else a later one says is not known.
+    let version = serde_json::from_str::<serde_json::Value>(text).ok().and_then(|v| v.get("version")?.as_u64());
+    let version = version.ok_or_else(|| damaged("its metadata has no version".to_string()))?;
+    let found = u32::try_from(version).unwrap_or(u32::MAX);
+    if found > VERSION {
+        return Err(StoreError::Version { file: name(), found, supported: VERSION });
+    }
+    let header: Header = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
+    let (stored, found) = checksum(stored, &header.tensors).map_err(damaged)?;
+    if found != header.crc32 {
+        return Err(StoreError::Checksum { file: name(), expected: header.crc32, found });
+    }
+    let mut arrays: BTreeMap<String, Parts> = BTreeMap::new();
+    let mut record = Vec::new();
+    for tensor in stored {
+        let owner = tensor.name.rsplit_once('.').filter(|(path, _)| header.tensors.contains_key(*path));
+        let Some((path, part)) = owner.map(|(path, part)| (path.to_string(), part.to_string())) else {
+            record.push(tensor);
+            continue;
+        };
+        let (_, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| damaged(error.to_string()))?;
+        arrays.entry(path).or_default().insert(part, (dtype, shape.as_slice().to_vec(), bytes.to_vec()));
+    }
+    let all = layers(model);
+    for (path, entry) in &header.tensors {
+        // Before memory is taken for what the file says.
+        let known = all.iter().find(|l| names(l).any(|name| name == path));
+        if known.is_none_or(|l| l.shape != entry.shape) {
+            let found = known.map_or("none".to_string(), |l| format!("{:?}", l.shape));
+            let reason = format!("{path} has shape {:?} in the file, {found} in the module", entry.shape);
+            return Err(StoreError::Misfit { file: name(), reason });
+        }
+        let mut parts = arrays.remove(path).unwrap_or_default();
+        let dtype = parts.get("values").map_or(DType::F32, |v| v.0);
+        let bytes = match dtype {
+            DType::F16 => whole::<f16>(entry, dtype, &mut parts),
+            DType::BF16 => whole::<bf16>(entry, dtype, &mut parts),
+            _ => whole::<f32>(entry, DType::F32, &mut parts),
+        };
+        let bytes = bytes.map_err(|error| match error {
+            PartsError::Part(reason) => damaged(format!("{path}: {reason}")),
+            PartsError::Sparse(source) => StoreError::Sparse { file: name(), path: path.clone(), source },
+        })?;
+        let shape = Shape::from(entry.shape.clone());
+        record.push(Tensor::new(path.clone(), dtype, shape, None, Bytes::from_bytes_vec(bytes)));
+    }
+    let bytes = Writer::new(record).into_bytes().map_err(|error| damaged(error.to_string()))?;
+    let record = ModuleRecord::from_bytes(bytes).map_err(|error| damaged(error.to_string()))?;
+    let misfit = |error: String| StoreError::Misfit { file: name(), reason: error };
+    *model = model.clone().try_load_record(record).map_err(|error| misfit(error.to_string()))?;
+    Ok(())
+}
+
+/// A tensor in its smallest format, and its sparsity; none if that is dense.
+fn compact<T: Element>(bytes: &[u8], dtype: DType, shape: &[usize], turned: bool) -> Option<(Entry, f64, Parts)> {
+    let [first, rest @ ..] = shape else { return None };
+    let values = values_of::<T>(bytes);
+    if rest.is_empty() || values.is_empty() {
+        return None;
+    }
+    let (mut rows, mut cols) = (*first, rest.iter().product());
+    let values = if turned {
+        let turned = turn(&values, rows, cols);
+        (rows, cols) = (cols, rows);
+        turned
+    } else {
+        values
+    };
+    let dense = Dense::new(rows, cols, values).ok()?;
+    let format = smallest(&dense);
+    if format == Format::Dense {
+        return None;
+    }
+    let sparsity = 1.0 - dense.nonzeros() as f64 / (rows * cols) as f64;
+    let arrays = parts(&Sparse::from_dense(&dense, format).ok()?, dtype);
+    Some((Entry { format, shape: shape.to_vec(), rows, cols, transposed: turned }, sparsity, arrays))
+}
+
+/// The bytes of a tensor with its zeros.
+fn whole<T: Element>(entry: &Entry, dtype: DType, parts: &mut Parts) -> Result<Vec<u8>, PartsError> {
+    let len = entry.shape.iter().try_fold(1usize, |all, &len| all.checked_mul(len));
+    if len.is_none() || len != entry.rows.checked_mul(entry.cols) {
+        let (shape, rows, cols) = (&entry.shape, entry.rows, entry.cols);
+        return Err(PartsError::Part(format!("a matrix of {rows} x {cols} for a tensor of shape {shape:?}")));
+    }
+    let dense = matrix::<T>(entry.format, (entry.rows, entry.cols), dtype, parts)?.to_dense();
+    let values = dense.values();
+    Ok(if entry.transposed { bytes_of(&turn(values, entry.rows, entry.cols)) } else { bytes_of(values) })
+}
+
+/// `[rows, cols]` as `[cols, rows]`.
+fn turn<T: Element>(values: &[T], rows: usize, cols: usize) -> Vec<T> {
+    (0..cols).flat_map(|col| (0..rows).map(move |row| values[row * cols + col])).collect()
+}
+
+/// The checksum of tensors that are sorted by name, and of the entries.
+fn checksum(tensors: Vec<Tensor>, entries: &BTreeMap<String, Entry>) -> Result<(Vec<Tensor>, u32), String> {
+    let entries = serde_json::to_string(entries).map_err(|error| error.to_string())?;
+    safetensors::checksum(tensors, entries.as_bytes())
+}
