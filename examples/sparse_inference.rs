@@ -70,7 +70,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(folder)?;
     let job = Job { options, folder, device: Device::flex() };
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|n| n == name);
-    let image = |batch: usize, device: &Device| Tensor::random([batch, PIXELS], Distribution::Uniform(0.0, 1.0), device);
+    let image =
+        |batch: usize, device: &Device| Tensor::random([batch, PIXELS], Distribution::Uniform(0.0, 1.0), device);
     if wanted("lenet_300_100") {
         let model = job.classifier("lenet_300_100", Lenet300::new, 4, 10)?;
         job.measure("lenet_300_100", &model, Lenet300::new(&job.device), image, |m, x| m.forward(x))?;
@@ -189,10 +190,13 @@ impl Job<'_> {
             let expected = forward(&fresh, x.clone());
             let found: Tensor<E> = sparse.run(Values::new().with(x.clone()))?.get(0)?;
             let apart = (found - expected).abs().max().into_scalar::<f32>();
-            let gain = self.gain(|| drop(forward(&fresh, x.clone()).into_data()), || {
-                sparse.run(Values::new().with(x.clone())).map(drop)
-            })?;
-            self.say(&format!("{name}, batch {batch}: {gain:.2}x less time than `forward`, outputs differ by {apart:.1e} at most"));
+            let gain = self.gain(
+                || drop(forward(&fresh, x.clone()).into_data()),
+                || sparse.run(Values::new().with(x.clone())).map(drop),
+            )?;
+            self.say(&format!(
+                "{name}, batch {batch}: {gain:.2}x less time than `forward`, outputs differ by {apart:.1e} at most"
+            ));
             if self.options.json {
                 let ratio = report.ratio();
                 println!(

@@ -65,7 +65,8 @@ fn is_compiled<N: Network>() {
     // A pass leaves nothing behind that the next one could meet.
     let again = sparse.run(x.clone().values()).unwrap();
     let other = loaded.run(x.values()).unwrap();
-    let (y, again, other) = (N::Output::first(&y).data(), N::Output::first(&again).data(), N::Output::first(&other).data());
+    let (y, again, other) =
+        (N::Output::first(&y).data(), N::Output::first(&again).data(), N::Output::first(&other).data());
     y.assert_approx_eq::<f32>(&expected, Tolerance::relative(1e-3).set_absolute(1e-4));
     assert_eq!(again, y);
     assert_eq!(other, y);

@@ -4,10 +4,11 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use pruning_burn::pruning_core::sparse::Format;
-use pruning_burn::{StoreError, load_compact, save_compact};
+use pruning_burn::{StoreError, finish, load_compact, save_compact};
 use pruning_tests::models::{Mlp, Zoo, numbers};
 use pruning_tests::shrinking::pruner;
 use pruning_tests::values::{base, same_bits, weights};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -19,14 +20,22 @@ fn every_layer_type_comes_back_bit_for_bit() {
     for sparsity in [0.0, 0.5, 0.99] {
         let mut model = Zoo::new(&device, 7);
         pruner(&format!("criterion = \"magnitude\"\nsparsity = {sparsity}")).prune(&mut model).unwrap();
+        finish(&mut model).unwrap();
         let report = save_compact(&model, &file).unwrap();
         assert_eq!(report.file, std::fs::metadata(&file).unwrap().len());
         let mut loaded = Zoo::new(&device, 8);
         load_compact(&mut loaded, &file).unwrap();
-        assert!(same_bits(&base(&loaded), &base(&model)), "{sparsity}");
+        let (found, expected) = (base(&loaded), base(&model));
+        let apart: Vec<_> =
+            expected.keys().filter(|path| !same_bits(&only(&found, path), &only(&expected, path))).collect();
+        assert!(apart.is_empty() && found.len() == expected.len(), "{sparsity}: {apart:?}");
         assert!(report.tensors.iter().all(|t| t.bytes <= t.dense));
         assert_eq!(report.tensors.iter().any(|t| t.bytes < t.dense), sparsity > 0.0, "{report}");
     }
+}
+
+fn only(all: &BTreeMap<String, TensorData>, path: &str) -> BTreeMap<String, TensorData> {
+    all.get(path).map(|data| (path.to_string(), data.clone())).into_iter().collect()
 }
 
 #[test]
@@ -39,7 +48,7 @@ fn masks_are_folded_in() {
     session.step(&mut masked).unwrap().unwrap();
     save_compact(&masked, &file).unwrap();
     let mut finished = masked.clone();
-    pruning_burn::finish(&mut finished).unwrap();
+    finish(&mut finished).unwrap();
     let mut loaded = Mlp::new(&device, 4);
     load_compact(&mut loaded, &file).unwrap();
     assert!(same_bits(&base(&loaded), &base(&finished)));
@@ -112,7 +121,7 @@ impl Formats {
             csr: filled([64, 20], &|r, c| (r * 64 + c) % 37 == 0),
             wide: filled([70_000, 3], &|r, c| (r * 70_000 + c) % 511 == 0),
             bitmap: filled([50, 21], &|r, c| (r * 7 + c * 3) % 5 < 3),
-            packed: filled([64, 24], &|r, c| (r + c / 4 * 3) % 4 == c % 4 || (r + c / 4 * 3 + 2) % 4 == c % 4),
+            packed: filled([64, 24], &|r, c| (r + c / 4 * 3) % 4 == c % 4),
             blocks: filled([64, 32], &|r, c| (r / 8 + c / 8) % 4 == 0),
             dense: filled([6, 5], &|_, _| true),
         }
@@ -131,7 +140,7 @@ fn every_format_is_read_by_numpy() {
     assert_eq!(format("csr.weight"), Format::Csr16);
     assert_eq!(format("wide.weight"), Format::Csr32);
     assert_eq!(format("bitmap.weight"), Format::Bitmap);
-    assert_eq!(format("packed.weight"), Format::Packed { n: 2, m: 4 });
+    assert_eq!(format("packed.weight"), Format::Packed { n: 1, m: 4 });
     assert_eq!(format("blocks.weight"), Format::Blocks { height: 8, width: 8 });
     assert_eq!(format("dense.weight"), Format::Dense);
     let mut loaded = Formats::new(&device);

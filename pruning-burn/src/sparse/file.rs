@@ -149,7 +149,13 @@ impl SparseModel {
         let mut program = Vec::new();
         ciborium::into_writer(&content, &mut program).map_err(|error| failed(error.to_string()))?;
         let len = program.len();
-        stored.push(Tensor::new(PROGRAM.into(), DType::U8, Shape::from(vec![len]), None, Bytes::from_bytes_vec(program)));
+        stored.push(Tensor::new(
+            PROGRAM.into(),
+            DType::U8,
+            Shape::from(vec![len]),
+            None,
+            Bytes::from_bytes_vec(program),
+        ));
         stored.sort_by(|a, b| a.name.cmp(&b.name));
         let (stored, crc32) = checksum(stored).map_err(failed)?;
         let header = serde_json::to_string(&Header { version: VERSION, burn: BURN.into(), crc32 });
@@ -176,7 +182,10 @@ impl SparseModel {
         }
         let header: Header = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
         if header.burn != BURN {
-            return Err(damaged(format!("its operations are those of Burn {}, not {BURN}: compile the model anew", header.burn)));
+            return Err(damaged(format!(
+                "its operations are those of Burn {}, not {BURN}: compile the model anew",
+                header.burn
+            )));
         }
         let (stored, found) = checksum(stored).map_err(damaged)?;
         if found != header.crc32 {
@@ -188,17 +197,16 @@ impl SparseModel {
             by_name.insert(name, (dtype, shape.as_slice().to_vec(), bytes.to_vec()));
         }
         let program = by_name.remove(PROGRAM).ok_or_else(|| damaged("there is no program".to_string()))?;
-        let content: Content = ciborium::from_reader(program.2.as_slice()).map_err(|error| damaged(error.to_string()))?;
+        let content: Content =
+            ciborium::from_reader(program.2.as_slice()).map_err(|error| damaged(error.to_string()))?;
 
         let mut weights = Vec::new();
         for (number, about) in content.weights.iter().enumerate() {
             let path = format!("weight.{number}");
             let prefix = format!("{path}.");
             let names: Vec<String> = by_name.keys().filter(|n| n.starts_with(&prefix)).cloned().collect();
-            let mut arrays: Parts = names
-                .into_iter()
-                .filter_map(|n| Some((n[prefix.len()..].to_string(), by_name.remove(&n)?)))
-                .collect();
+            let mut arrays: Parts =
+                names.into_iter().filter_map(|n| Some((n[prefix.len()..].to_string(), by_name.remove(&n)?))).collect();
             let found = matrix::<f32>(about.format, (about.rows, about.cols), DType::F32, &mut arrays);
             let found = found.map_err(|error| match error {
                 PartsError::Part(reason) => damaged(format!("{path}: {reason}")),
@@ -228,7 +236,8 @@ impl SparseModel {
                         let path = format!("constant.{number}");
                         let (dtype, shape, bytes) =
                             by_name.get(&path).cloned().ok_or_else(|| damaged(format!("there is no {path}")))?;
-                        let data = TensorData::from_bytes(Bytes::from_bytes_vec(bytes), shape, stored_as(ir.dtype, dtype));
+                        let data =
+                            TensorData::from_bytes(Bytes::from_bytes_vec(bytes), shape, stored_as(ir.dtype, dtype));
                         let tensor = FlexTensor::from_data(data);
                         constants.insert(number, tensor.clone());
                         tensor

@@ -10,6 +10,7 @@ use burn::backend::Flex;
 use burn::module::Module;
 use burn_ir::{CustomOpIr, HandleKind, OperationIr, TensorIr, TensorStatus};
 use burn_router::{CustomOpRegistry, TensorInterpreter};
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -89,7 +90,6 @@ fn describe(inputs: &[TensorIr]) -> String {
 const COUNT: &str = "count";
 
 /// A pass that is ready to run.
-#[derive(Debug)]
 pub(super) struct Pass {
     pub(super) inputs: Vec<TensorIr>,
     pub(super) operations: Vec<OperationIr>,
@@ -103,6 +103,13 @@ pub(super) struct Pass {
     counted: Arc<AtomicUsize>,
     /// Interpreters that have the constants already. One that a panic stopped does not come back.
     idle: Mutex<Vec<TensorInterpreter<Flex>>>,
+}
+
+impl fmt::Debug for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let layers: Vec<_> = self.layers.iter().map(|(id, _)| id).collect();
+        f.debug_struct("Pass").field("operations", &self.operations.len()).field("layers", &layers).finish()
+    }
 }
 
 impl Pass {
@@ -122,7 +129,16 @@ impl Pass {
         custom.register(COUNT, move |handles, _, _| counter.store(handles.num_handles(), Ordering::Relaxed));
         let (operations, places) = program.with_lifetimes();
         let products = places.iter().map(|place| place.and_then(|p| products.get(p).copied().flatten())).collect();
-        Self { inputs: program.inputs.clone(), operations, program, layers, products, custom, counted, idle: Mutex::default() }
+        Self {
+            inputs: program.inputs.clone(),
+            operations,
+            program,
+            layers,
+            products,
+            custom,
+            counted,
+            idle: Mutex::default(),
+        }
     }
 
     fn handles(&self) -> Vec<(usize, usize)> {

@@ -53,8 +53,12 @@ impl Program {
         }
         let operations = fold(&trace.operations, &mut constants);
         let outputs: Vec<TensorIr> = trace.outputs.iter().map(|id| shapes[id].clone()).collect();
-        let used: HashSet<TensorId> =
-            operations.iter().flat_map(OperationIr::inputs).map(|t| t.id).chain(trace.outputs.iter().copied()).collect();
+        let used: HashSet<TensorId> = operations
+            .iter()
+            .flat_map(OperationIr::inputs)
+            .map(|t| t.id)
+            .chain(trace.outputs.iter().copied())
+            .collect();
         constants.retain(|id, _| used.contains(id));
         Ok(Self { operations, constants, inputs: trace.inputs.clone(), outputs })
     }
@@ -129,7 +133,8 @@ fn fold(operations: &[OperationIr], constants: &mut BTreeMap<TensorId, Constant>
         let inputs: Vec<&TensorIr> = op.inputs().collect();
         let known = !inputs.is_empty() && inputs.iter().all(|t| constants.contains_key(&t.id));
         let size = |ts: &mut dyn Iterator<Item = &TensorIr>| ts.map(|t| t.shape.num_elements()).sum::<usize>();
-        if !known || size(&mut op.outputs()) > size(&mut inputs.iter().copied()) || matches!(op, OperationIr::Custom(_)) {
+        if !known || size(&mut op.outputs()) > size(&mut inputs.iter().copied()) || matches!(op, OperationIr::Custom(_))
+        {
             rest.push(op.clone());
             continue;
         }

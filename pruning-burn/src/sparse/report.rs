@@ -139,7 +139,13 @@ impl fmt::Display for PassReport {
         writeln!(f, "{table}")?;
         match (self.dense_seconds, self.seconds) {
             (Some(dense), Some(seconds)) => {
-                write!(f, "whole pass: {:.1} us dense, {:.1} us now, {:.2}x", 1e6 * dense, 1e6 * seconds, dense / seconds)
+                write!(
+                    f,
+                    "whole pass: {:.1} us dense, {:.1} us now, {:.2}x",
+                    1e6 * dense,
+                    1e6 * seconds,
+                    dense / seconds
+                )
             }
             _ => write!(f, "nothing was measured"),
         }

@@ -154,7 +154,13 @@ impl Shop {
         Ok((key, weight))
     }
 
-    fn prepare(&mut self, key: &Key, weight: &Weight, product: &Product, format: Format) -> Result<Arc<Prepared>, SparseModelError> {
+    fn prepare(
+        &mut self,
+        key: &Key,
+        weight: &Weight,
+        product: &Product,
+        format: Format,
+    ) -> Result<Arc<Prepared>, SparseModelError> {
         let how = How::of(product);
         let usage = Use { weight: key.clone(), format, how: how.clone() };
         if let Some(prepared) = self.prepared.get(&usage) {
@@ -323,11 +329,7 @@ fn row(tried: &Tried, chosen: Option<usize>, times: Option<&Times>, why: Why) ->
     }
 }
 
-fn measured(
-    program: &Program,
-    tried: &[Tried],
-    options: &Options,
-) -> Result<(Pass, PassReport), SparseModelError> {
+fn measured(program: &Program, tried: &[Tried], options: &Options) -> Result<(Pass, PassReport), SparseModelError> {
     let none = vec![None; tried.len()];
     let dense = rewritten(program, tried, &none);
     let inputs = example(program);
@@ -335,7 +337,8 @@ fn measured(
     // In variant `v` every product is its candidate `v`, or its last one.
     let variants: Vec<(Vec<Option<usize>>, Pass)> = (0..most)
         .map(|v| {
-            let chosen: Vec<_> = tried.iter().map(|t| t.candidates.len().checked_sub(1).map(|last| v.min(last))).collect();
+            let chosen: Vec<_> =
+                tried.iter().map(|t| t.candidates.len().checked_sub(1).map(|last| v.min(last))).collect();
             let pass = rewritten(program, tried, &chosen);
             (chosen, pass)
         })

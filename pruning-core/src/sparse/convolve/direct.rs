@@ -209,9 +209,6 @@ impl Direct {
     }
 }
 
-
-
-
 /// Threads that there are to work.
 fn threads() -> usize {
     #[cfg(feature = "rayon")]
@@ -344,7 +341,8 @@ unsafe fn add<S: Simd, const V: usize>(simd: S, x: &[f32], taps: &[Tap], sums: &
         let weight = simd.splat_f32s(tap.weight);
         for (v, sum) in set.iter_mut().enumerate() {
             // SAFETY: the caller's promise; vectors are plain data.
-            let x = unsafe { x.as_ptr().add(tap.offset as usize + v * S::F32_LANES).cast::<S::f32s>().read_unaligned() };
+            let x =
+                unsafe { x.as_ptr().add(tap.offset as usize + v * S::F32_LANES).cast::<S::f32s>().read_unaligned() };
             *sum = simd.mul_add_e_f32s(weight, x, *sum);
         }
     };

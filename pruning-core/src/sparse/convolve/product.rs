@@ -113,11 +113,8 @@ fn parts<T: Element>(matrix: &Sparse<T>, groups: usize) -> Result<Vec<Csr<T>>, S
     let csr = |(mut starts, indices, values): (Vec<u32>, Vec<u32>, Vec<T>)| {
         (0..rows).for_each(|row| starts[row + 1] += starts[row]);
         let narrow = matrix.cols() <= 1 << 16;
-        let indices = if narrow {
-            Indices::U16(indices.into_iter().map(|i| i as u16).collect())
-        } else {
-            Indices::U32(indices)
-        };
+        let indices =
+            if narrow { Indices::U16(indices.into_iter().map(|i| i as u16).collect()) } else { Indices::U32(indices) };
         Csr::new(rows, matrix.cols(), starts, indices, values)
     };
     parts.into_iter().map(csr).collect()

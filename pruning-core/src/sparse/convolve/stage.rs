@@ -7,9 +7,6 @@
 use super::super::plan::LINE;
 use super::shape::{Axis, ConvShape};
 
-
-
-
 /// Where the input lies for the kernel.
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {

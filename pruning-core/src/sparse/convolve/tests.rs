@@ -150,7 +150,9 @@ fn what_is_no_convolution_is_refused_by_name() {
     assert_eq!(shape.clone().with_groups(0).fan_in(), usize::MAX);
 
     let sparse = |rows, cols| Sparse::from_dense(&weights(rows, cols, 50, 1), Format::Csr16).unwrap();
-    let error = |rows, cols, shape: &ConvShape, batch| ConvPlan::new(&sparse(rows, cols), shape, batch).unwrap_err().to_string();
+    let error = |rows, cols, shape: &ConvShape, batch| {
+        ConvPlan::new(&sparse(rows, cols), shape, batch).unwrap_err().to_string()
+    };
     assert_eq!(error(2, 35, &shape, 1), "columns of the weights: 35 where 36 belong");
     assert_eq!(error(3, 18, &shape.clone().with_groups(2), 1), "output channels: 2 does not divide 3");
     assert!(error(2, 36, &shape, usize::MAX).starts_with("inputs: "));
