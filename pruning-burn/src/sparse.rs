@@ -2,7 +2,7 @@
 //!
 //! A [`SparseModel`] is compiled from what a [`Trace`](crate::trace::Trace) recorded of any module, without a change to its code. Every
 //! product with a weight (linear layers, convolutions, the projections of attention, gates) is timed in place, dense and sparse, and runs
-//! as is faster; [`SparseModel::report`] says what became of each.
+//! as is faster; [`SparseModel::report`] says what became of each. [`break_even`] says beforehand from which sparsity on a layer will be.
 //!
 //! ```
 //! use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
@@ -28,6 +28,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod break_even;
 mod file;
 mod layer;
 mod model;
@@ -36,6 +37,7 @@ mod program;
 mod report;
 mod tune;
 
+pub use break_even::{BreakEven, BreakEvenRow, break_even};
 pub use model::SparseModel;
 pub use report::{LayerRow, PassReport, SparseReport, Why};
 pub use tune::Options;

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Distribution, Tensor, Tolerance};
-use pruning_burn::sparse::{Options, SparseModel, SparseModelError, Why};
+use pruning_burn::sparse::{Options, SparseModel, SparseModelError, Why, break_even};
 use pruning_burn::trace::{ReplayError, Trace, Values};
 use pruning_burn::{StoreError, finish, masks};
 use pruning_tests::models::{Cnn, Mlp};
@@ -168,6 +168,19 @@ fn what_is_not_finite_is_carried_as_in_the_dense_product_where_weights_are() {
     let (sparse, dense) = (run(&sparse, x.clone()).into_data(), model.forward(x).into_data());
     let nan = |d: &burn::tensor::TensorData| d.iter::<f32>().map(f32::is_nan).collect::<Vec<_>>();
     assert_eq!(nan(&sparse), nan(&dense));
+}
+
+#[test]
+fn break_even_has_a_row_for_each_shape() {
+    let device = Device::flex();
+    let model = Mlp::new(&device, 3);
+    let found = break_even(&recorded(&model, 8, &device), &model, Duration::from_millis(1)).unwrap();
+    let shapes: Vec<_> = found.rows.iter().map(|r| (r.paths[0].as_str(), r.shape, r.batch)).collect();
+    assert_eq!(shapes, [("fc1.weight", [16, 12], 8), ("fc2.weight", [8, 16], 8)]);
+    assert!(found.rows.iter().all(|r| r.sparsity.is_none_or(|s| (0.0..=0.99).contains(&s))), "{found}");
+    assert!(found.to_string().contains("fc1.weight"), "{found}");
+    let other = break_even(&recorded(&model, 8, &device), &Cnn::new(&device, 1), Duration::from_millis(1));
+    assert!(matches!(other.unwrap_err(), SparseModelError::Model(_)));
 }
 
 #[test]

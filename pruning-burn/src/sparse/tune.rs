@@ -112,9 +112,9 @@ impl How {
     fn of(product: &Product) -> Self {
         match &product.kind {
             Kind::Linear => Self::Linear(match product.batch {
-                ..TILED => 1,
-                ..=8 => 8,
-                ..=16 => 16,
+                0..TILED => 1,
+                TILED..=8 => 8,
+                9..=16 => 16,
                 _ => 32,
             }),
             Kind::Conv(window) => Self::Conv(format!("{window:?}"), product.batch),
@@ -389,7 +389,7 @@ fn measured(program: &Program, tried: &[Tried], options: &Options) -> Result<(Pa
 }
 
 /// Seconds of each run of each pass, one pass after the other in every round: of each product, or of the whole if there is none.
-fn interleaved(
+pub(super) fn interleaved(
     passes: &[&Pass],
     inputs: &Values,
     products: usize,
@@ -428,7 +428,7 @@ fn interleaved(
 }
 
 /// Inputs of the shapes of a program: numbers in `[-1, 1)`, indices that are zero.
-fn example(program: &Program) -> Values {
+pub(super) fn example(program: &Program) -> Values {
     let mut values = Values::new();
     let mut state = 1u64;
     for ir in &program.inputs {
