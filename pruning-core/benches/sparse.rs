@@ -8,46 +8,16 @@
 //! weights by columns. Time is that of the processor, not of the wall: preemption by others does not count. A sample repeats a call until the dense one takes about two milliseconds.
 
 use measure::{Random, median};
+use product::{Pattern, list, seconds, weights};
 use pruning_core::sparse::{Activation, Dense, Format, Plan, Sparse};
-use std::hint::black_box;
 use std::process::ExitCode;
 
 #[path = "support/measure.rs"]
 #[allow(dead_code)]
 mod measure;
-
-/// Processor time that a call takes, in seconds.
-fn seconds<T>(f: impl FnOnce() -> T) -> (f64, T) {
-    let start = processor_time();
-    let result = black_box(f());
-    (processor_time() - start, result)
-}
-
-/// Seconds that this process has had a processor.
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-fn processor_time() -> f64 {
-    /// `timespec` of 64-bit Linux.
-    #[repr(C)]
-    struct Time {
-        seconds: i64,
-        nanoseconds: i64,
-    }
-    // SAFETY: the declaration is that of the C library, which the standard library links.
-    unsafe extern "C" {
-        safe fn clock_gettime(clock: i32, time: &mut Time) -> i32;
-    }
-    const CLOCK_PROCESS_CPUTIME_ID: i32 = 2;
-    let mut time = Time { seconds: 0, nanoseconds: 0 };
-    assert_eq!(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &mut time), 0);
-    time.seconds as f64 + 1e-9 * time.nanoseconds as f64
-}
-
-/// Elsewhere, time of the wall.
-#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-fn processor_time() -> f64 {
-    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-    START.get_or_init(std::time::Instant::now).elapsed().as_secs_f64()
-}
+#[path = "support/product.rs"]
+#[allow(dead_code)]
+mod product;
 
 struct Options {
     json: bool,
@@ -55,24 +25,6 @@ struct Options {
     batches: Vec<usize>,
     sparsities: Vec<Pattern>,
     rounds: usize,
-}
-
-/// What is zero.
-#[derive(Clone, Copy, PartialEq)]
-enum Pattern {
-    /// This fraction, anywhere.
-    Scattered(f64),
-    /// Two of every four columns.
-    TwoOfFour,
-}
-
-impl Pattern {
-    fn sparsity(self) -> f64 {
-        match self {
-            Self::Scattered(sparsity) => sparsity,
-            Self::TwoOfFour => 0.5,
-        }
-    }
 }
 
 impl Options {
@@ -115,28 +67,6 @@ impl Options {
         }
         Ok(options)
     }
-}
-
-fn list<T>(text: &str, item: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
-    text.split(',').map(|t| item(t).ok_or_else(|| format!("cannot read {t}"))).collect()
-}
-
-/// Weights with zeros.
-fn weights(random: &mut Random, rows: usize, cols: usize, pattern: Pattern) -> Vec<f32> {
-    let mut weights = random.weights(rows * cols, 0.02);
-    match pattern {
-        Pattern::Scattered(sparsity) => {
-            let threshold = (sparsity * u32::MAX as f64) as u64;
-            weights.iter_mut().filter(|_| random.bits() >> 32 < threshold).for_each(|w| *w = 0.0);
-        }
-        Pattern::TwoOfFour => {
-            for group in weights.chunks_exact_mut(4) {
-                let pairs = [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]];
-                pairs[(random.bits() >> 32) as usize % 6].iter().for_each(|&i| group[i] = 0.0);
-            }
-        }
-    }
-    weights
 }
 
 /// The dense product, in one of three ways.

@@ -10,7 +10,7 @@ fn plain(dense: &Dense<f32>, shape: &ConvShape, x: &[f32], batch: usize, bias: O
     let ([height, width], rows) = (shape.output().unwrap(), dense.rows());
     let per_group = shape.channels / shape.groups;
     let mut sums = Vec::new();
-    for (sample, row, i, j) in itertools(batch, rows, height, width) {
+    for (sample, row, i, j) in indices(batch, rows, height, width) {
         let bias = bias.map_or(0.0, |b| f64::from(b[row]));
         let mut sum = (bias, bias.abs());
         for (col, &weight) in dense.values()[row * dense.cols()..][..dense.cols()].iter().enumerate() {
@@ -30,7 +30,7 @@ fn plain(dense: &Dense<f32>, shape: &ConvShape, x: &[f32], batch: usize, bias: O
     sums
 }
 
-fn itertools(a: usize, b: usize, c: usize, d: usize) -> impl Iterator<Item = (usize, usize, usize, usize)> {
+fn indices(a: usize, b: usize, c: usize, d: usize) -> impl Iterator<Item = (usize, usize, usize, usize)> {
     (0..a * b * c * d).map(move |i| (i / d / c / b, i / d / c % b, i / d % c, i % d))
 }
 
@@ -150,7 +150,9 @@ fn what_is_no_convolution_is_refused_by_name() {
     assert_eq!(shape.clone().with_groups(0).fan_in(), usize::MAX);
 
     let sparse = |rows, cols| Sparse::from_dense(&weights(rows, cols, 50, 1), Format::Csr16).unwrap();
-    let error = |rows, cols, shape: &ConvShape, batch| ConvPlan::new(&sparse(rows, cols), shape, batch).unwrap_err().to_string();
+    let error = |rows, cols, shape: &ConvShape, batch| {
+        ConvPlan::new(&sparse(rows, cols), shape, batch).unwrap_err().to_string()
+    };
     assert_eq!(error(2, 35, &shape, 1), "columns of the weights: 35 where 36 belong");
     assert_eq!(error(3, 18, &shape.clone().with_groups(2), 1), "output channels: 2 does not divide 3");
     assert!(error(2, 36, &shape, usize::MAX).starts_with("inputs: "));
