@@ -9,7 +9,7 @@
 //! the processor. `--ways` times both ways of a sparse convolution, whichever the plan would choose.
 
 use measure::{Random, median};
-use product::{Pattern, list, seconds};
+use product::{Pattern, in_pool, list, seconds};
 use pruning_core::sparse::{Activation, ConvPlan, ConvShape, Dense, Format, Level, Sparse, Way};
 use std::process::ExitCode;
 
@@ -178,20 +178,20 @@ fn cell(options: &Options, layer: Layer, batch: usize, sparsity: f64) -> Vec<f64
     let (mut y, mut expected) = (vec![0.0; batch * outputs * area], vec![0.0; batch * outputs * area]);
     let times = [0, 1].map(|way| {
         baseline.run(way, &mut expected);
-        (0..3).map(|_| seconds(|| baseline.run(way, &mut expected)).0).fold(f64::INFINITY, f64::min)
+        (0..3).map(|_| seconds(1, || baseline.run(way, &mut expected)).0).fold(f64::INFINITY, f64::min)
     });
     let way = usize::from(times[1] < times[0]);
     let repeats = (2e-3 / times[way]).ceil().clamp(1.0, 1000.0) as usize;
     let mut dense_times = Vec::new();
     for _ in 0..options.rounds {
-        let dense = seconds(|| (0..repeats).for_each(|_| baseline.run(way, &mut expected))).0 / repeats as f64;
+        let dense = seconds(1, || (0..repeats).for_each(|_| baseline.run(way, &mut expected))).0 / repeats as f64;
         dense_times.push(dense);
         for (_, plan, ratios) in &mut plans {
             let run =
                 |plan: &mut ConvPlan, y: &mut [f32]| plan.run(&x, batch, None, Activation::None, y).expect("it fits");
-            let once = seconds(|| run(plan, &mut y)).0;
+            let once = seconds(1, || run(plan, &mut y)).0;
             let times = (2e-3 / once).ceil().clamp(1.0, 1000.0) as usize;
-            let sparse = seconds(|| (0..times).for_each(|_| run(plan, &mut y))).0 / times as f64;
+            let sparse = seconds(1, || (0..times).for_each(|_| run(plan, &mut y))).0 / times as f64;
             ratios.push((dense / sparse, sparse));
         }
     }
@@ -231,7 +231,8 @@ fn run() -> Result<(), String> {
         for &sparsity in &options.sparsities {
             let mut logs = Vec::new();
             for (layer, curve) in options.layers.iter().zip(&mut curves) {
-                let best = cell(&options, *layer, batch, sparsity).into_iter().fold(0.0, f64::max);
+                let ratios = in_pool(1, || cell(&options, *layer, batch, sparsity));
+                let best = ratios.into_iter().fold(0.0, f64::max);
                 curve.push((sparsity, best));
                 if layer.0[3] > 1 {
                     logs.push(best.ln());

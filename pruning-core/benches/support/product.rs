@@ -3,11 +3,32 @@
 use crate::measure::Random;
 use std::hint::black_box;
 
-/// Processor time that a call takes, in seconds.
-pub(crate) fn seconds<T>(f: impl FnOnce() -> T) -> (f64, T) {
+/// Seconds that a call takes: of the processor for one thread, since preemption by others does not count then; of the wall for more.
+pub(crate) fn seconds<T>(threads: usize, f: impl FnOnce() -> T) -> (f64, T) {
+    if threads > 1 {
+        return crate::measure::seconds(f);
+    }
     let start = processor_time();
     let result = black_box(f());
     (processor_time() - start, result)
+}
+
+/// Numbers of threads that products can run on: one, and with the feature `rayon` all of the machine.
+pub(crate) fn threads() -> Vec<usize> {
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    if cfg!(feature = "rayon") && all > 1 { vec![1, all] } else { vec![1] }
+}
+
+/// Calls a function in a pool of so many threads.
+#[cfg(feature = "rayon")]
+pub(crate) fn in_pool<T: Send>(threads: usize, f: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can be started").install(f)
+}
+
+/// Calls a function in the one thread there is.
+#[cfg(not(feature = "rayon"))]
+pub(crate) fn in_pool<T>(_threads: usize, f: impl FnOnce() -> T) -> T {
+    f()
 }
 
 /// Seconds that this process has had a processor.
