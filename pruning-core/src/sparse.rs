@@ -37,6 +37,8 @@ mod dot;
 mod element;
 mod error;
 mod format;
+#[cfg(test)]
+mod hostile_tests;
 mod level;
 mod output;
 mod packed;

@@ -70,7 +70,7 @@ impl Direct {
         }
         let width = size.registers * lanes;
         let floats = channels.saturating_mul(stage.channel()).saturating_add(width + stage.positions());
-        check_most("padded input", u32::MAX as usize, floats)?;
+        check_most("padded input", (u32::MAX as usize).min(isize::MAX as usize / 8), floats)?;
         let (chunks, reach) = chunks(matrix, shape, &stage, size.band);
         let samples = if stage.in_place { batch } else { (STAGE_BYTES / 4 / floats).clamp(1, batch.max(1)) };
         let inputs = if stage.in_place { 0 } else { samples * floats.next_multiple_of(LINE) + LINE };
