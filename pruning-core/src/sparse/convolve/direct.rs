@@ -15,12 +15,13 @@ use super::super::plan::{LINE, aligned};
 use super::super::{Element, Sparse, SparseError};
 use super::shape::{Axis, ConvShape};
 use super::stage::Stage;
-use cut::{Chunk, Size, chunks};
+use cut::{CHUNK_BYTES, Chunk, Size, chunks};
 use kernel::Work;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Bytes of the padded inputs of the samples that are worked on together.
-const STAGE_BYTES: usize = 4 << 20;
+/// Bytes of the padded inputs of the samples that are worked on together: few where the weights stay in the second-level cache
+/// anyway, else as many as stay in the third, so that the weights are fetched less often.
+const STAGE_BYTES: [usize; 2] = [512 << 10, 4 << 20];
 
 /// Bytes after which addresses share a set of the first-level cache.
 const PAGE: usize = 4 << 10;
@@ -72,7 +73,9 @@ impl Direct {
         let floats = channels.saturating_mul(stage.channel()).saturating_add(width + stage.positions());
         check_most("padded input", (u32::MAX as usize).min(isize::MAX as usize / 8), floats)?;
         let (chunks, reach) = chunks(matrix, shape, &stage, size.band);
-        let samples = if stage.in_place { batch } else { (STAGE_BYTES / 4 / floats).clamp(1, batch.max(1)) };
+        let stage_bytes =
+            STAGE_BYTES[usize::from(chunks.len() > 1 && chunks.iter().map(Chunk::bytes).sum::<usize>() > CHUNK_BYTES)];
+        let samples = if stage.in_place { batch } else { (stage_bytes / 4 / floats).clamp(1, batch.max(1)) };
         let inputs = if stage.in_place { 0 } else { samples * floats.next_multiple_of(LINE) + LINE };
         let mut direct = Self {
             level,
@@ -94,8 +97,7 @@ impl Direct {
 
     /// Bytes of the weights and of the memory that calls work in.
     pub(crate) fn bytes(&self) -> usize {
-        let weights: usize =
-            self.chunks.iter().map(|c| 8 * c.taps.len() + 12 * c.pieces.len() + 4 * c.empty.len()).sum();
+        let weights: usize = self.chunks.iter().map(Chunk::bytes).sum();
         weights + 4 * (self.inputs.len() + self.sums.len())
     }
 

@@ -7,7 +7,7 @@ use super::super::stage::Stage;
 
 /// Most output channels of a chunk, and bytes of its weights.
 const CHUNK_ROWS: usize = 64;
-const CHUNK_BYTES: usize = 256 << 10;
+pub(super) const CHUNK_BYTES: usize = 256 << 10;
 /// Bytes of a band's part of a tile, and what an operand costs that lies there, in loads: within the first-level cache, or the
 /// second. Loads that are not aligned cost more than one.
 const BANDS: [(usize, f64); 3] = [(16 << 10, 1.3), (24 << 10, 1.4), (128 << 10, 1.9)];
@@ -39,6 +39,13 @@ pub(super) struct Chunk {
     pub(super) empty: Vec<u32>,
     /// Offsets are at most `Direct::reach`, which the kernel relies on.
     pub(super) taps: Vec<Tap>,
+}
+
+impl Chunk {
+    /// Bytes of the weights.
+    pub(super) fn bytes(&self) -> usize {
+        8 * self.taps.len() + size_of::<Piece>() * self.pieces.len() + 4 * self.empty.len()
+    }
 }
 
 /// How the work is cut.
