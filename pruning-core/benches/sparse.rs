@@ -1,78 +1,32 @@
-//! Products with sparse matrices beside dense ones (the `gemm` crate, AVX-512 where there is one), one thread.
+//! Products with sparse matrices beside dense ones (the `gemm` crate, AVX-512 where there is one), on one thread and on all.
 //!
-//! `cargo bench -p pruning-core --bench sparse -- [--json] [--shapes 768x768,..] [--batches 1,8,..] [--sparsities 0.9,2:4,..]
-//! [--rounds N]`
+//! `cargo bench -p pruning-core --features rayon --bench sparse -- [--json] [--shapes 768x768,..] [--batches 1,8,..]
+//! [--sparsities 0.9,2:4,..] [--threads 1,2,..] [--rounds N]`
 //!
 //! Every round times the dense product and the sparse ones, one after the other; a ratio is taken within a round, and the figure is
 //! the median over the rounds. The dense product is the fastest of three ways to call it: weights by rows from either side, and
-//! weights by columns. Time is that of the processor, not of the wall: preemption by others does not count. A sample repeats a call until the dense one takes about two milliseconds.
+//! weights by columns; it has as many threads. Time of one thread is that of the processor, not of the wall: preemption by
+//! others does not count; time of more is that of the wall. A sample repeats a call until the dense one takes about two milliseconds.
 
 use measure::{Random, median};
+use product::{Pattern, in_pool, list, seconds, threads, weights};
 use pruning_core::sparse::{Activation, Dense, Format, Plan, Sparse};
-use std::hint::black_box;
 use std::process::ExitCode;
 
 #[path = "support/measure.rs"]
 #[allow(dead_code)]
 mod measure;
-
-/// Processor time that a call takes, in seconds.
-fn seconds<T>(f: impl FnOnce() -> T) -> (f64, T) {
-    let start = processor_time();
-    let result = black_box(f());
-    (processor_time() - start, result)
-}
-
-/// Seconds that this process has had a processor.
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-fn processor_time() -> f64 {
-    /// `timespec` of 64-bit Linux.
-    #[repr(C)]
-    struct Time {
-        seconds: i64,
-        nanoseconds: i64,
-    }
-    // SAFETY: the declaration is that of the C library, which the standard library links.
-    unsafe extern "C" {
-        safe fn clock_gettime(clock: i32, time: &mut Time) -> i32;
-    }
-    const CLOCK_PROCESS_CPUTIME_ID: i32 = 2;
-    let mut time = Time { seconds: 0, nanoseconds: 0 };
-    assert_eq!(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &mut time), 0);
-    time.seconds as f64 + 1e-9 * time.nanoseconds as f64
-}
-
-/// Elsewhere, time of the wall.
-#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-fn processor_time() -> f64 {
-    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-    START.get_or_init(std::time::Instant::now).elapsed().as_secs_f64()
-}
+#[path = "support/product.rs"]
+#[allow(dead_code)]
+mod product;
 
 struct Options {
     json: bool,
     shapes: Vec<(usize, usize)>,
     batches: Vec<usize>,
     sparsities: Vec<Pattern>,
+    threads: Vec<usize>,
     rounds: usize,
-}
-
-/// What is zero.
-#[derive(Clone, Copy, PartialEq)]
-enum Pattern {
-    /// This fraction, anywhere.
-    Scattered(f64),
-    /// Two of every four columns.
-    TwoOfFour,
-}
-
-impl Pattern {
-    fn sparsity(self) -> f64 {
-        match self {
-            Self::Scattered(sparsity) => sparsity,
-            Self::TwoOfFour => 0.5,
-        }
-    }
 }
 
 impl Options {
@@ -82,6 +36,7 @@ impl Options {
             shapes: vec![(768, 768), (3072, 768), (768, 3072), (4096, 4096), (300, 784)],
             batches: vec![1, 8, 32, 128],
             sparsities: [0.5, 0.67, 0.8, 0.9, 0.95, 0.98].map(Pattern::Scattered).into_iter().collect(),
+            threads: threads(),
             rounds: 15,
         };
         options.sparsities.push(Pattern::TwoOfFour);
@@ -105,38 +60,20 @@ impl Options {
                         _ => text.parse().ok().filter(|s| (0.0..1.0).contains(s)).map(Pattern::Scattered),
                     })?;
                 }
+                "--threads" => options.threads = list(&value()?, |text| text.parse().ok().filter(|&n| n > 0))?,
                 "--rounds" => options.rounds = value()?.parse().ok().filter(|&n| n > 0).ok_or("--rounds: above 0")?,
                 _ => {
                     return Err(format!(
-                        "unknown argument {arg}: use --json, --shapes, --batches, --sparsities, --rounds"
+                        "unknown argument {arg}: use --json, --shapes, --batches, --sparsities, --threads, --rounds"
                     ));
                 }
             }
         }
+        if !cfg!(feature = "rayon") && options.threads != [1] {
+            return Err("--threads: more than one needs the feature rayon".into());
+        }
         Ok(options)
     }
-}
-
-fn list<T>(text: &str, item: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
-    text.split(',').map(|t| item(t).ok_or_else(|| format!("cannot read {t}"))).collect()
-}
-
-/// Weights with zeros.
-fn weights(random: &mut Random, rows: usize, cols: usize, pattern: Pattern) -> Vec<f32> {
-    let mut weights = random.weights(rows * cols, 0.02);
-    match pattern {
-        Pattern::Scattered(sparsity) => {
-            let threshold = (sparsity * u32::MAX as f64) as u64;
-            weights.iter_mut().filter(|_| random.bits() >> 32 < threshold).for_each(|w| *w = 0.0);
-        }
-        Pattern::TwoOfFour => {
-            for group in weights.chunks_exact_mut(4) {
-                let pairs = [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]];
-                pairs[(random.bits() >> 32) as usize % 6].iter().for_each(|&i| group[i] = 0.0);
-            }
-        }
-    }
-    weights
 }
 
 /// The dense product, in one of three ways.
@@ -147,6 +84,7 @@ struct Baseline<'a> {
     by_rows: &'a [f32],
     by_cols: &'a [f32],
     x: &'a [f32],
+    threads: usize,
 }
 
 impl Baseline<'_> {
@@ -158,26 +96,33 @@ impl Baseline<'_> {
             0 | 1 => (self.by_rows.as_ptr(), 1, cols as isize),
             _ => (self.by_cols.as_ptr(), rows as isize, 1),
         };
-        let (y, x, one) = (y.as_mut_ptr(), self.x.as_ptr(), gemm::Parallelism::None);
+        let threads = if self.threads > 1 { gemm::Parallelism::Rayon(self.threads) } else { gemm::Parallelism::None };
+        let (y, x) = (y.as_mut_ptr(), self.x.as_ptr());
         let (n_rows, n_cols) = (rows as isize, cols as isize);
         // SAFETY: the lengths above are those of the strides: `Y^T = W X^T`, or `Y = X W^T`.
         unsafe {
             if way == 0 {
                 gemm::gemm(
                     rows, batch, cols, y, n_rows, 1, false, weights, along, across, x, n_cols, 1, 0.0, 1.0, false,
-                    false, false, one,
+                    false, false, threads,
                 );
             } else {
                 gemm::gemm(
                     batch, rows, cols, y, 1, n_rows, false, x, 1, n_cols, weights, across, along, 0.0, 1.0, false,
-                    false, false, one,
+                    false, false, threads,
                 );
             }
         }
     }
 }
 
-fn cell(options: &Options, (rows, cols): (usize, usize), batch: usize, pattern: Pattern) -> Vec<(f64, &'static str)> {
+fn cell(
+    options: &Options,
+    (rows, cols): (usize, usize),
+    batch: usize,
+    pattern: Pattern,
+    threads: usize,
+) -> Vec<(f64, &'static str)> {
     let mut random = Random((rows * 31 + cols) as u64 + batch as u64);
     let by_rows = weights(&mut random, rows, cols, pattern);
     let mut by_cols = vec![0.0; rows * cols];
@@ -195,24 +140,24 @@ fn cell(options: &Options, (rows, cols): (usize, usize), batch: usize, pattern: 
         |format| Sparse::from_dense(&dense, format).and_then(|s| Plan::new(&s, batch)).expect("a shape that fits");
     let mut plans: Vec<_> = formats.iter().map(|&(name, format)| (name, plan(format), Vec::new())).collect();
 
-    let baseline = Baseline { rows, cols, batch, by_rows: &by_rows, by_cols: &by_cols, x: &x };
+    let baseline = Baseline { rows, cols, batch, by_rows: &by_rows, by_cols: &by_cols, x: &x, threads };
     let (mut y, mut expected) = (vec![0.0; batch * rows], vec![0.0; batch * rows]);
     let mut time = |way: usize| {
         baseline.run(way, &mut expected);
-        (0..3).map(|_| seconds(|| baseline.run(way, &mut expected)).0).fold(f64::INFINITY, f64::min)
+        (0..3).map(|_| seconds(threads, || baseline.run(way, &mut expected)).0).fold(f64::INFINITY, f64::min)
     };
     let times = [0, 1, 2].map(&mut time);
     let way = (0..3).min_by(|&a, &b| times[a].total_cmp(&times[b])).unwrap_or(0);
     let repeats = (2e-3 / times[way]).ceil().clamp(1.0, 1000.0) as usize;
     let mut densities = Vec::new();
     for _ in 0..options.rounds {
-        let dense = seconds(|| (0..repeats).for_each(|_| baseline.run(way, &mut expected))).0;
+        let dense = seconds(threads, || (0..repeats).for_each(|_| baseline.run(way, &mut expected))).0;
         densities.push(dense / repeats as f64);
         for (_, plan, ratios) in &mut plans {
             let run = |plan: &mut Plan, y: &mut [f32]| plan.run(&x, batch, None, Activation::None, y).expect("it fits");
-            let once = seconds(|| run(plan, &mut y)).0;
+            let once = seconds(threads, || run(plan, &mut y)).0;
             let times = (2e-3 / once).ceil().clamp(1.0, 1000.0) as usize;
-            let sparse = seconds(|| (0..times).for_each(|_| run(plan, &mut y))).0 / times as f64;
+            let sparse = seconds(threads, || (0..times).for_each(|_| run(plan, &mut y))).0 / times as f64;
             ratios.push((dense / repeats as f64 / sparse, sparse));
         }
     }
@@ -229,13 +174,13 @@ fn cell(options: &Options, (rows, cols): (usize, usize), batch: usize, pattern: 
         let sparsity = pattern.sparsity();
         if options.json {
             println!(
-                r#"{{"bench": "sparse", "shape": "{rows}x{cols}", "batch": {batch}, "sparsity": {sparsity}, "format": "{name}", "vs_dense": {ratio:.3}, "gflops": {gflops:.2}, "threads": 1}}"#
+                r#"{{"bench": "sparse", "shape": "{rows}x{cols}", "batch": {batch}, "sparsity": {sparsity}, "format": "{name}", "vs_dense": {ratio:.3}, "gflops": {gflops:.2}, "threads": {threads}}}"#
             );
         } else {
             let dense_time = median(densities.iter().copied());
             let dense_speed = 2.0 * (rows * cols * batch) as f64 / dense_time / 1e9;
             println!(
-                "{:<10} {batch:>5} {sparsity:>6} {name:<8} {ratio:>8.2} {gflops:>7.1}   dense at {dense_speed:.1} (way {way})",
+                "{:<10} {batch:>5} {threads:>7} {sparsity:>6} {name:<8} {ratio:>8.2} {gflops:>7.1}   dense at {dense_speed:.1} (way {way})",
                 format!("{rows}x{cols}"),
             );
         }
@@ -247,25 +192,37 @@ fn cell(options: &Options, (rows, cols): (usize, usize), batch: usize, pattern: 
 fn run() -> Result<(), String> {
     let options = Options::read()?;
     if !options.json {
-        println!("{:<10} {:>5} {:>6} {:<8} {:>8} {:>7}", "shape", "batch", "zeros", "format", "vs dense", "GFLOP/s");
+        println!(
+            "{:<10} {:>5} {:>7} {:>6} {:<8} {:>8} {:>7}",
+            "shape", "batch", "threads", "zeros", "format", "vs dense", "GFLOP/s"
+        );
     }
-    let mut means = Vec::new();
-    for &batch in &options.batches {
+    let (mut means, mut even) = (Vec::new(), Vec::new());
+    for (&threads, &batch) in options.threads.iter().flat_map(|t| options.batches.iter().map(move |b| (t, b))) {
+        let mut curves = vec![Vec::new(); options.shapes.len()];
         for &pattern in &options.sparsities {
             let mut logs = Vec::new();
-            for &shape in &options.shapes {
-                let best = cell(&options, shape, batch, pattern).into_iter().map(|r| r.0).fold(0.0, f64::max);
+            for (&shape, curve) in options.shapes.iter().zip(&mut curves) {
+                let ratios = in_pool(threads, || cell(&options, shape, batch, pattern, threads));
+                let best = ratios.into_iter().map(|r| r.0).fold(0.0, f64::max);
+                if pattern != Pattern::TwoOfFour {
+                    curve.push((pattern.sparsity(), best));
+                }
                 if shape != (300, 784) {
                     logs.push(best.ln());
                 }
             }
             let mean = (logs.iter().sum::<f64>() / logs.len().max(1) as f64).exp();
             let name = if pattern == Pattern::TwoOfFour { "2:4".into() } else { pattern.sparsity().to_string() };
-            means.push(format!("batch {batch:>3}, {name:>4}: {mean:.2}"));
+            means.push(format!("threads {threads}, batch {batch:>3}, {name:>4}: {mean:.2}"));
+        }
+        for ((rows, cols), curve) in options.shapes.iter().zip(&curves) {
+            even.push(format!("threads {threads}, batch {batch:>3}, {rows}x{cols}: {}", product::break_even(curve)));
         }
     }
     if !options.json {
         println!("geometric means over the large shapes, best format:\n{}", means.join("\n"));
+        println!("sparsity from which on sparse is faster:\n{}", even.join("\n"));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Sparse matrices, and products with them.
+//! Sparse matrices, and products and convolutions with them.
 //!
 //! A pruned weight matrix `[rows, cols]`, rows = output units, columns = fan-in, in the format that suits it:
 //!
@@ -13,7 +13,7 @@
 //!
 //! Row pointers and padding are left out of this table; [`Format::bytes`] counts every byte of the arrays, before anything is built.
 //! Conversions are exact, bit for bit: only the all-zero bit pattern is a zero (see [`Element`]). [`smallest`] and [`fastest`] choose a
-//! format; a [`Plan`] multiplies with a matrix of any.
+//! format; a [`Plan`] multiplies with a matrix of any, and a [`ConvPlan`] convolves with it.
 //!
 //! ```
 //! use pruning_core::sparse::{Dense, Format, Sparse};
@@ -37,6 +37,8 @@ mod dot;
 mod element;
 mod error;
 mod format;
+#[cfg(test)]
+mod hostile_tests;
 mod level;
 mod output;
 mod packed;

@@ -95,7 +95,7 @@ impl<T: Element> Csr<T> {
         values: Vec<T>,
     ) -> Result<Self, SparseError> {
         check_shape(rows, cols)?;
-        check_len("row starts", rows + 1, starts.len())?;
+        check_len("row starts", rows.saturating_add(1), starts.len())?;
         check_len("column indices", values.len(), indices.len())?;
         check_len("entries of all rows", values.len(), starts[rows] as usize)?;
         for row in 0..rows {

@@ -78,8 +78,8 @@ impl<T: Element> Dense<T> {
 
     /// Calls `f(row, column, value)` for what is not zero, row after row.
     pub fn for_each(&self, mut f: impl FnMut(usize, usize, T)) {
-        for row in 0..self.rows {
-            for (col, &value) in self.row(row).iter().enumerate() {
+        for (row, values) in self.values.0.chunks_exact(self.cols.max(1)).enumerate() {
+            for (col, &value) in values.iter().enumerate() {
                 if !value.is_zero() {
                     f(row, col, value);
                 }

@@ -39,21 +39,25 @@ impl Format {
     ///
     /// `stored` is what is stored of it: for [`Blocks`](Self::Blocks) the blocks that are not all zero, else the elements that are
     /// not zero; dense and N:M take the same whatever it is. `element` is the bytes of a value ([`Element::BYTES`](super::Element)).
-    /// What is too much for 64 bits is `u64::MAX`.
+    /// What is too much for 64 bits, or no pattern, is `u64::MAX`.
     #[must_use]
     pub fn bytes(self, rows: usize, cols: usize, stored: usize, element: usize) -> u64 {
         let [n_rows, n_cols, stored, element] = [rows, cols, stored, element].map(|v| v as u128);
+        // Sums and products of two sizes fit; what is larger than that is too much in any case.
+        let times = |a: u128, b: u128| a.saturating_mul(b);
         let bytes = match self {
-            Self::Dense => n_rows * n_cols * element,
-            Self::Coo => stored * (8 + element),
-            Self::Csr16 => stored * (2 + element) + 4 * (n_rows + 1),
-            Self::Csr32 => stored * (4 + element) + 4 * (n_rows + 1),
-            Self::Bitmap => stored * element + 2 * n_rows * n_cols.div_ceil(16),
-            Self::Packed { n, m } if m > 0 => {
-                n_rows * ((cols / m * n) as u128 * element + 4 * row_words(cols, n, m) as u128)
+            Self::Dense => times(n_rows * n_cols, element),
+            Self::Coo => times(stored, 8 + element),
+            Self::Csr16 => times(stored, 2 + element).saturating_add(4 * (n_rows + 1)),
+            Self::Csr32 => times(stored, 4 + element).saturating_add(4 * (n_rows + 1)),
+            Self::Bitmap => times(stored, element).saturating_add(times(2 * n_rows, n_cols.div_ceil(16))),
+            Self::Packed { n, m } if (2..=64).contains(&m) && n <= m => {
+                let slots = (cols / m * n) as u128;
+                times(n_rows, times(slots, element) + 4 * row_words(cols, n, m) as u128)
             }
             Self::Blocks { height, width } if height > 0 => {
-                stored * (4 + (height * width) as u128 * element) + 4 * ((rows / height) as u128 + 1)
+                let block = times(height as u128 * width as u128, element).saturating_add(4);
+                times(stored, block).saturating_add(4 * ((rows / height) as u128 + 1))
             }
             Self::Packed { .. } | Self::Blocks { .. } => u128::MAX,
         };

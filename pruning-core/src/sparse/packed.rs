@@ -61,7 +61,8 @@ pub(crate) fn position_bits(m: usize) -> usize {
 
 /// Words that the positions of a row take.
 pub(crate) fn row_words(cols: usize, n: usize, m: usize) -> usize {
-    (cols / m * n * position_bits(m)).div_ceil(32)
+    // A row's positions may be more bits than a number holds, before anything is checked.
+    ((cols / m * n) as u128 * position_bits(m) as u128).div_ceil(32) as usize
 }
 
 /// The position at `slot` of a row.
@@ -100,7 +101,8 @@ impl<T: Element> Packed<T> {
         let (slots, width, bits) = (cols / m * n, row_words(cols, n, m), position_bits(m));
         check_len("values", rows * slots, values.len())?;
         check_len("words of positions", rows * width, positions.len())?;
-        for row in 0..rows {
+        // Rows without groups are not bounded by what is given: they are not gone through.
+        for row in 0..if slots > 0 { rows } else { 0 } {
             let words = &positions[row * width..][..width];
             for slot in 0..slots {
                 let (entry, position) = (row * slots + slot, read(words, slot, bits));
@@ -190,7 +192,7 @@ impl<T: Element> Packed<T> {
     pub fn for_each(&self, mut f: impl FnMut(usize, usize, T)) {
         let (slots, width) = (self.cols / self.m * self.n, row_words(self.cols, self.n, self.m));
         let bits = position_bits(self.m);
-        for row in 0..self.rows {
+        for row in 0..if slots > 0 { self.rows } else { 0 } {
             let words = &self.positions[row * width..][..width];
             for slot in 0..slots {
                 let value = self.values.0[row * slots + slot];

@@ -71,8 +71,11 @@ fn check(dense: &Dense<f32>, batch: usize, most: usize, with_bias: bool, activat
     }
 }
 
+/// Cases for each property: fewer where an interpreter runs them.
+const CASES: u32 = if cfg!(miri) { 2 } else { 48 };
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
     #[test]
     fn products_are_those_of_a_plain_sum(
         rows in 0usize..40, cols in 0usize..90, density in 0u64..=100, seed: u64, batch in 0usize..70, spare in 0usize..5,
@@ -89,6 +92,7 @@ proptest! {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes an interpreter hours")]
 fn several_chunks_and_panels_add_up() {
     for density in [0, 3, 50, 100] {
         let dense = weights(301, 1003, density, 5);

@@ -78,8 +78,11 @@ fn every_format<T: Element>(rows: usize, cols: usize, density: u64, seed: u64) {
     }
 }
 
+/// Cases of the property: fewer where an interpreter runs them.
+const CASES: u32 = if cfg!(miri) { 2 } else { 64 };
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
     #[test]
     fn conversions_are_exact_bit_for_bit(rows in 0usize..20, cols in 0usize..40, density in 0u64..=100, seed: u64) {
         every_format::<f32>(rows, cols, density, seed);
@@ -110,6 +113,7 @@ fn bytes(dense: &Dense<f32>, format: Format) -> usize {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes an interpreter hours, and runs no unsafe code")]
 fn coordinates_are_smaller_than_dense_iff_more_than_two_thirds_are_zeros() {
     for (n, m) in [(6, 8), (7, 11), (30, 30)] {
         for k in 0..=n * m {
@@ -120,6 +124,7 @@ fn coordinates_are_smaller_than_dense_iff_more_than_two_thirds_are_zeros() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes an interpreter hours, and runs no unsafe code")]
 fn the_other_rules_hold_too() {
     for (n, m) in [(8, 16), (7, 11), (20, 48)] {
         for k in 0..=n * m {
@@ -146,6 +151,7 @@ fn the_other_rules_hold_too() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes an interpreter hours, and runs no unsafe code")]
 fn the_smallest_format_is_chosen() {
     assert_eq!(smallest(&ones(16, 64, 16 * 64)), Format::Dense);
     assert_eq!(smallest(&Dense::new(8, 32, vec![0.0f32; 256]).unwrap()), Format::Coo);

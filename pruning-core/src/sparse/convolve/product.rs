@@ -69,7 +69,9 @@ impl Product {
                     let (sample, pixel) = ((first + i) / pixels, (first + i) % pixels);
                     let area = height.input * width.input;
                     let x = &x[(sample * self.channels + group * channels) * area..][..channels * area];
-                    unroll(x, [height, width], [pixel / width.output, pixel % width.output], line);
+                    if channels > 0 {
+                        unroll(x, [height, width], [pixel / width.output, pixel % width.output], line);
+                    }
                 }
                 let results = &mut self.results[..count * rows];
                 plan.run(&self.lines[..count * cols], count, bias, activation, results)?;
@@ -86,16 +88,17 @@ impl Product {
 
 /// What the taps of one output position meet, channel after channel.
 fn unroll(x: &[f32], [height, width]: [Axis; 2], at: [usize; 2], line: &mut [f32]) {
-    let taps = height.kernel * width.kernel;
-    for (channel, line) in line.chunks_exact_mut(taps).enumerate() {
-        let x = &x[channel * height.input * width.input..][..height.input * width.input];
-        for (i, line) in line.chunks_exact_mut(width.kernel).enumerate() {
-            let row = (at[0] * height.stride + height.tap(i)).checked_sub(height.before);
-            let row = row.filter(|&r| r < height.input).map(|r| &x[r * width.input..][..width.input]);
-            for (j, to) in line.iter_mut().enumerate() {
-                let col = (at[1] * width.stride + width.tap(j)).checked_sub(width.before);
-                *to = row.zip(col).and_then(|(row, col)| row.get(col)).copied().unwrap_or(0.0);
+    let (taps, area) = (height.kernel * width.kernel, height.input * width.input);
+    for tap in 0..taps {
+        let row = (at[0] * height.stride + height.tap(tap / width.kernel)).checked_sub(height.before);
+        let col = (at[1] * width.stride + width.tap(tap % width.kernel)).checked_sub(width.before);
+        let to = line[tap..].iter_mut().step_by(taps);
+        match row.zip(col) {
+            Some((row, col)) if row < height.input && col < width.input => {
+                let from = x[row * width.input + col..].iter().step_by(area);
+                to.zip(from).for_each(|(to, &from)| *to = from);
             }
+            _ => to.for_each(|to| *to = 0.0),
         }
     }
 }

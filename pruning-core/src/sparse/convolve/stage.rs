@@ -96,6 +96,10 @@ impl Stage {
     /// Copies a channel to where it lies; padding, which is zero, stays.
     pub(crate) fn fill(&self, source: &[f32], channel: &mut [f32]) {
         let [height, width] = &self.axes;
+        if self.pitch == width.input && self.axes.iter().all(|a| a.stride == 1 && a.padded == a.input) {
+            channel[..source.len()].copy_from_slice(source);
+            return;
+        }
         let mut planes = channel.chunks_exact_mut(self.plane);
         for rows in &self.phases[0] {
             for cols in &self.phases[1] {

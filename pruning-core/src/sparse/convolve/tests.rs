@@ -10,7 +10,7 @@ fn plain(dense: &Dense<f32>, shape: &ConvShape, x: &[f32], batch: usize, bias: O
     let ([height, width], rows) = (shape.output().unwrap(), dense.rows());
     let per_group = shape.channels / shape.groups;
     let mut sums = Vec::new();
-    for (sample, row, i, j) in itertools(batch, rows, height, width) {
+    for (sample, row, i, j) in indices(batch, rows, height, width) {
         let bias = bias.map_or(0.0, |b| f64::from(b[row]));
         let mut sum = (bias, bias.abs());
         for (col, &weight) in dense.values()[row * dense.cols()..][..dense.cols()].iter().enumerate() {
@@ -30,7 +30,7 @@ fn plain(dense: &Dense<f32>, shape: &ConvShape, x: &[f32], batch: usize, bias: O
     sums
 }
 
-fn itertools(a: usize, b: usize, c: usize, d: usize) -> impl Iterator<Item = (usize, usize, usize, usize)> {
+fn indices(a: usize, b: usize, c: usize, d: usize) -> impl Iterator<Item = (usize, usize, usize, usize)> {
     (0..a * b * c * d).map(move |i| (i / d / c / b, i / d / c % b, i / d % c, i % d))
 }
 
@@ -97,6 +97,7 @@ proptest! {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes an interpreter hours")]
 fn several_chunks_bands_and_tiles_add_up() {
     // 70 output channels are two chunks, 100 input channels several bands, 40 x 40 several tiles.
     for (kernel, padding, stride) in [([3, 3], [1, 1], [1, 1]), ([1, 1], [0, 0], [1, 1]), ([3, 3], [0, 2], [2, 2])] {
@@ -160,6 +161,7 @@ fn what_is_no_convolution_is_refused_by_name() {
     assert!(error(2, 36, &wide, 1).starts_with("inputs: "));
     let sides = shape.clone().with_padding([1 << 30, 1 << 30]);
     assert!(error(2, 36, &sides, 1).starts_with("outputs: "));
+    // A stride that skips nearly all of a large padding takes no memory for it.
     let few = ConvShape::new(1, [1, 1], [1, 1]).with_sides([[1 << 18, 0], [1 << 18, 0]]).with_stride([1 << 18; 2]);
     let mut plan = ConvPlan::new(&sparse(1, 1), &few, 1).unwrap();
     assert!(plan.run(&[1.0], 1, None, Activation::None, &mut [0.0; 4]).is_ok());

@@ -1,0 +1,151 @@
+//! From which sparsity on zeros pay, before anything is pruned: [`break_even`].
+
+use super::layer::{Layer, Prepared};
+use super::product::{Product, products};
+use super::program::Program;
+use super::tune::{example, interleaved};
+use super::{SparseModelError, median};
+use crate::trace::Trace;
+use burn::module::Module;
+use burn_ir::OperationIr;
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use pruning_core::sparse::{Csr, Dense, Sparse};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Beyond this sparsity is not looked.
+const MOST: f64 = 0.99;
+/// Halvings of the range of sparsities: to within one and a half percent.
+const STEPS: usize = 6;
+
+/// The break-even of products of one shape.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct BreakEvenRow {
+    /// Weights of this shape, by path.
+    pub paths: Vec<String>,
+    /// `linear` or `conv2d`.
+    pub operation: String,
+    /// Output units and fan-in.
+    pub shape: [usize; 2],
+    /// Vectors that the weights are multiplied with in one run, or images.
+    pub batch: usize,
+    /// The least sparsity at which the sparse product was as fast as the dense one; none if that is above 99 %.
+    pub sparsity: Option<f64>,
+}
+
+/// Break-even sparsities of all products of a recorded pass, on this CPU.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct BreakEven {
+    /// One for each shape, in the order in which they first run.
+    pub rows: Vec<BreakEvenRow>,
+}
+
+impl fmt::Display for BreakEven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.set_header(["weights", "operation", "shape", "batch", "faster from"]);
+        let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+        for row in &self.rows {
+            let weights = match row.paths.as_slice() {
+                [first, _, ..] => format!("{first} and {} more", row.paths.len() - 1),
+                all => all.concat(),
+            };
+            let sparsity = row.sparsity.map_or("never".to_string(), |s| format!("{:.0} %", 100.0 * s));
+            table.add_row([
+                Cell::new(weights),
+                Cell::new(&row.operation),
+                right(format!("{}x{}", row.shape[0], row.shape[1])),
+                right(row.batch.to_string()),
+                right(sparsity),
+            ]);
+        }
+        write!(f, "{table}")
+    }
+}
+
+/// Measures from which sparsity on each product of a recorded pass is faster sparse, with zeros at random places: whether pruning can
+/// pay here, before any.
+///
+/// Every shape is timed alone, dense (as Burn does it) and sparse in turn, at sparsities that close in on the break-even; that takes
+/// about six times `budget` for each shape. The weights of the model do not matter, only their places.
+///
+/// # Errors
+/// The model is not the one that was recorded, or not on Flex.
+pub fn break_even<M: Module>(trace: &Trace, model: &M, budget: Duration) -> Result<BreakEven, SparseModelError> {
+    let program = Program::new(trace, &model.valid().materialize())?;
+    let mut rows: Vec<BreakEvenRow> = Vec::new();
+    let mut known: BTreeMap<String, usize> = BTreeMap::new();
+    for product in products(&program) {
+        // What else counts is in the shapes of the input and the window.
+        let key = format!("{:?} {:?} {:?} {}", product.kind, product.x.shape, product.activation, product.rows);
+        if let Some(&row) = known.get(&key) {
+            let paths = &mut rows[row].paths;
+            if !paths.contains(&product.path) {
+                paths.push(product.path.clone());
+            }
+            continue;
+        }
+        known.insert(key, rows.len());
+        let sparsity = of_product(&program, &product, budget)?;
+        let (shape, batch) = ([product.rows, product.cols], product.batch);
+        rows.push(BreakEvenRow { paths: vec![product.path], operation: product.name.into(), shape, batch, sparsity });
+    }
+    Ok(BreakEven { rows })
+}
+
+fn of_product(program: &Program, product: &Product, budget: Duration) -> Result<Option<f64>, SparseModelError> {
+    let alone = |operations: Vec<OperationIr>| {
+        let used: HashSet<_> = operations.iter().flat_map(OperationIr::inputs).map(|t| t.id).collect();
+        let constants = program.constants.iter().filter(|(id, _)| used.contains(id));
+        let constants = constants.map(|(id, constant)| (*id, constant.clone())).collect();
+        Program { operations, constants, inputs: vec![product.x.clone()], outputs: vec![product.out.clone()] }
+    };
+    let dense = alone(product.operations.iter().map(|&place| program.operations[place].clone()).collect());
+    let inputs = example(&dense);
+    let dense = super::model::Pass::new(dense, Vec::new(), &[]);
+    let weights = product.matrix(&program.constants[&product.weight]);
+    let refuse = |source| SparseModelError::Weight { path: product.path.clone(), source };
+    let weights = weights.map_err(refuse)?;
+    let bias: Option<Arc<[f32]>> = product.bias.and_then(|id| program.constants[&id].floats()).map(Into::into);
+    let pays = |sparsity: f64| -> Result<bool, SparseModelError> {
+        let thinned = thinned(&weights, sparsity).map_err(refuse)?;
+        let matrix = Arc::new(Sparse::Csr(Csr::from_dense(&thinned).map_err(refuse)?));
+        let prepared = Arc::new(Prepared::new(matrix, &product.kind, product.batch).map_err(refuse)?);
+        let id = "alone".to_string();
+        let sparse = alone(vec![product.custom(id.clone())]);
+        let sparse = super::model::Pass::new(sparse, vec![(id, Layer::new(product, prepared, bias.clone()))], &[]);
+        let samples = interleaved(&[&dense, &sparse], &inputs, 0, budget)?;
+        let seconds = |pass: usize| median(samples[pass].iter().map(|run| run[0]));
+        Ok(seconds(1) <= seconds(0))
+    };
+    if !pays(MOST)? {
+        return Ok(None);
+    }
+    let (mut low, mut high) = (0.0, MOST);
+    for _ in 0..STEPS {
+        let middle = 0.5 * (low + high);
+        if pays(middle)? { high = middle } else { low = middle }
+    }
+    Ok(Some(high))
+}
+
+/// A matrix of the same shape of which this fraction is zero, at random places.
+fn thinned(weights: &Dense<f32>, sparsity: f64) -> Result<Dense<f32>, pruning_core::sparse::SparseError> {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let value = |&weight: &f32| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let kept = (state >> 11) as f64 / (1u64 << 53) as f64 >= sparsity;
+        match kept {
+            true if weight == 0.0 => 1.0,
+            true => weight,
+            false => 0.0,
+        }
+    };
+    Dense::new(weights.rows(), weights.cols(), weights.values().iter().map(value).collect())
+}
