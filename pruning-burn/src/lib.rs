@@ -55,6 +55,7 @@ mod needs;
 pub mod nn;
 mod pruner;
 mod recalibrate;
+pub mod rounds;
 mod select;
 pub mod sensitivity;
 mod session;

@@ -13,6 +13,7 @@ use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn_pack::{Reader, Writer};
 use pruning_core::Bits;
+pub(crate) use state::differing;
 use state::{State, pack, resume, unpack};
 use std::path::Path;
 
