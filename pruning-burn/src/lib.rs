@@ -49,6 +49,7 @@ mod grow;
 mod host;
 mod inputs;
 mod layers;
+pub mod learned;
 mod mask;
 mod moments;
 mod needs;

@@ -74,7 +74,15 @@ impl Folder {
 
     /// What is finished, which must be of this recipe and this architecture; `None` if nothing was begun.
     pub(super) fn read(&self, pruner: &Pruner, last: usize) -> Result<Option<State>, RoundsError> {
-        let Some(state) = read(&self.path)? else { return Ok(None) };
+        let Some(state) = read(&self.path)? else {
+            // A model of a round comes after the first `rounds.json`: one without the other is no new beginning.
+            let model = |name: &str| name.starts_with("trained-") && name.ends_with(".bpk");
+            let named = |file: fs::DirEntry| file.file_name().to_str().is_some_and(model);
+            return match fs::read_dir(&self.path).is_ok_and(|mut files| files.any(|file| file.is_ok_and(named))) {
+                true => Err(unread(&self.path.join(STATE), &"it is missing, and there are models of rounds").into()),
+                false => Ok(None),
+            };
+        };
         let folder = || self.path.display().to_string();
         let keys = differing(&pruner.recipe().to_value(), &state.history.recipe);
         if !keys.is_empty() {

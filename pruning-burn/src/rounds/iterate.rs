@@ -167,7 +167,8 @@ impl<'a, M: Module> IterativePruning<'a, M> {
 
     fn start(&self, folder: Option<&Folder>, model: &M) -> Result<At<M>, RoundsError> {
         let recipe = self.pruner.recipe();
-        let mut model = model.clone();
+        // With running statistics of its own, which a plain clone shares.
+        let mut model = apart(model);
         let mut session = self.pruner.attach(&mut model).map_err(in_round(0))?;
         let history = History { recipe: recipe.to_value(), rounds: Vec::new() };
         if let Some(folder) = folder {
@@ -190,7 +191,7 @@ impl<'a, M: Module> IterativePruning<'a, M> {
         // The last round whose training is done.
         let done = if trained.is_some() { Some(number) } else { number.checked_sub(1) };
         let file = done.map_or_else(|| ticket_file(&folder.path, 0), |round| model_file(&folder.path, round));
-        let mut model = model.clone();
+        let mut model = apart(model);
         load(&mut model, file)?;
         let mut session = Session::on(self.pruner, &model).map_err(in_round(number))?;
         for _ in 0..done.unwrap_or(0) {
