@@ -128,7 +128,7 @@ pub fn settle<M: Module>(model: &mut M) -> Result<Report, PruneError> {
     let chosen: Vec<&Layer> = all.iter().filter(carries).collect();
     let keep: Vec<_> = chosen.iter().filter_map(|layer| kept.keep.get(&layer.path).cloned()).collect();
     let named =
-        chosen.iter().zip(&keep).flat_map(|(layer, keep)| names(layer).map(|path| (path.clone(), keep.clone())));
+        chosen.iter().zip(&keep).flat_map(|(layer, keep)| names(layer).map(move |path| (path.clone(), keep.clone())));
     // Also makes a tied parameter one tensor again, which folding in does not.
     let bare = zeroed(bare, named.collect());
     let now = layers(&bare);

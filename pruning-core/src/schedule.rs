@@ -104,7 +104,9 @@ impl Schedule {
     pub fn last(&self, target: Sparsity) -> usize {
         match *self {
             Self::OneShot { at } => at,
-            Self::Iterative { begin, every, .. } => begin.saturating_add(every.saturating_mul(self.rounds(target) - 1)),
+            Self::Iterative { begin, every, .. } => {
+                begin.saturating_add(every.saturating_mul(self.rounds(target).saturating_sub(1)))
+            }
             Self::Gradual { end, .. } => end,
         }
     }
@@ -117,7 +119,9 @@ impl Schedule {
             Self::OneShot { at } => at,
             Self::Gradual { end, .. } if step >= end => end,
             Self::Gradual { begin, every, .. } => begin + since / every * every,
-            Self::Iterative { begin, every, .. } => begin + every * (since / every).min(self.rounds(target) - 1),
+            Self::Iterative { begin, every, .. } => {
+                begin + every * (since / every).min(self.rounds(target).saturating_sub(1))
+            }
         })
     }
 

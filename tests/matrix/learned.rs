@@ -57,12 +57,12 @@ pub(crate) fn learned_masks_settle_into_masks_like_any_other(device: &Device) {
     let mut model = Mlp::new(&device, 1);
     learned::attach(&mut model, &Targets::default(), -4.0).unwrap();
     let start = learned::report(&model).unwrap().sparsity();
-    let decay = WeightDecayConfig::new(0.02);
+    let decay = WeightDecayConfig::new(0.05);
     let mut optimizer = SgdConfig::new().with_weight_decay(Some(decay)).init();
-    for _ in 0..12 {
+    for _ in 0..20 {
         let loss = model.forward(x.clone()).square().mean();
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        model = optimizer.step(1.0, model, gradients);
+        model = optimizer.step(0.3, model, gradients);
     }
     let report = learned::report(&model).unwrap();
     assert!(report.sparsity() > start && report.sparsity() < 1.0, "{start}, then {}", report.sparsity());
@@ -74,10 +74,10 @@ pub(crate) fn learned_masks_settle_into_masks_like_any_other(device: &Device) {
     let loaded = loaded.try_load_record(model.clone().into_record()).unwrap();
     assert!(same_bits(&effective(&loaded), &effective(&model)));
 
-    let (before, output) = (effective(&model), model.forward(x.clone()).into_data());
+    let (parameters, output) = (base(&model).len(), model.forward(x.clone()).into_data());
     assert_eq!(learned::settle(&mut model).unwrap(), report);
     assert_eq!(model.forward(x.clone()).into_data(), output, "the same function");
-    assert_eq!(effective(&model).len(), before.len() - 2, "thresholds are gone");
+    assert_eq!(base(&model).len(), parameters - 2, "thresholds are gone");
     assert!((masks(&model).sparsity() - report.sparsity()).abs() < 1e-12);
     let zeros = weights(&model, "fc1.weight").iter().filter(|w| **w == 0.0).count();
     assert_eq!(zeros, report.layers[0].weights - report.layers[0].kept);
