@@ -81,7 +81,8 @@ fn main() {
         shrink: replay_equals_forward, what_is_handed_through_is_replayed, smaller_models_compute_what_masked_ones_did;
         after: sensitivities_are_those_of_one_layer_pruned_alone, recalibrated_statistics_are_averages_over_batches,
             distillation_is_that_of_torch;
-        store: masked_models_load_into_fresh_ones, finished_models_load_in_plain_burn, files_that_do_not_fit_are_refused;
+        store: masked_models_load_into_fresh_ones, finished_models_load_in_plain_burn,
+            running_statistics_are_saved_with_their_last_update, files_that_do_not_fit_are_refused;
     };
     let arguments = Arguments::from_args();
     libtest_mimic::run(&arguments, trials(properties)).exit();

@@ -187,7 +187,8 @@ impl<M: Module> Module for Pruned<M> {
     /// The record of the model, with the session in it.
     fn into_record(self) -> ModuleRecord {
         let Self { model, session, .. } = self;
-        checkpoint::with_session(model.into_record(), &session)
+        // Running statistics have their last update in the record of a validation model alone.
+        checkpoint::with_session(model.valid().into_record(), &session)
     }
 
     fn try_load_record(self, record: ModuleRecord) -> Result<Self, RecordError> {
