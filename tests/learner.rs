@@ -5,17 +5,18 @@ use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
 use burn::data::dataset::InMemDataset;
 use burn::module::Module;
 use burn::optim::lr_scheduler::constant::ConstantLr;
-use burn::optim::{AdamConfig, GradientsParams};
+use burn::optim::{AdamConfig, GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_train::checkpoint::KeepLastNCheckpoints;
 use burn_train::logger::InMemoryMetricLogger;
 use burn_train::metric::LossMetric;
 use burn_train::metric::store::{Aggregate, EventStoreClient, Split};
 use burn_train::{
-    EarlyStoppingStrategy, InferenceStep, Learner, RegressionOutput, SupervisedTraining, TrainOutput, TrainStep,
+    EarlyStoppingStrategy, ExecutionStrategy, InferenceStep, Learner, MultiDeviceOptim, RegressionOutput,
+    SupervisedTraining, TrainOutput, TrainStep,
 };
 use pruning_burn::train::Pruned;
-use pruning_burn::{PruneError, Pruner, Session, masks};
+use pruning_burn::{Inputs, Needs, PruneError, Pruner, Session, masks};
 use pruning_tests::models::{Mlp, numbers};
 use pruning_tests::values::{base, same_bits};
 use std::fmt;
@@ -176,6 +177,49 @@ fn a_training_goes_on_from_a_checkpoint_in_the_middle_of_a_schedule() {
             assert_eq!(masks(&resumed), masks(&whole), "cut at {cut}\n{recipe}");
             assert!(same_bits(&base(&resumed), &base(&whole)), "cut at {cut}\n{recipe}");
         }
+    }
+}
+
+#[test]
+fn two_workers_on_one_device_prune_as_a_loop_does() {
+    let gradient = RECIPES[3].replace("random", "gradient");
+    for recipe in RECIPES.into_iter().chain([gradient.as_str()]) {
+        // Two halves of the data, a batch of each in every step; gradients are added up.
+        let halves = || [(0, 12), (12, 24)].map(|(from, to)| batches(&device()).slice(from, to));
+        let mut model = Net::new(1);
+        let mut session = pruner(recipe).attach(&mut model).unwrap();
+        let mut optimizer = AdamConfig::new().init();
+        session.step(&mut model).unwrap();
+        for _ in 0..6 {
+            let [first, second] = halves();
+            for both in first.iter().zip(second.iter()) {
+                let mut sum = GradientsAccumulator::new();
+                let mut inputs = Inputs::new();
+                let batches = [both.0.unwrap(), both.1.unwrap()];
+                if session.needs() != Needs::WEIGHT {
+                    let loss = |model: &Net, batch: &Batch| model.output(batch).loss;
+                    inputs = inputs.with_dense_gradients(&model, session.needs(), &batches, loss).unwrap();
+                }
+                for batch in &batches {
+                    let gradients = GradientsParams::from_grads(model.output(batch).loss.backward(), &model);
+                    sum.accumulate(&model, gradients);
+                }
+                model = optimizer.step(RATE, model, sum.grads());
+                if session.step_with(&mut model, &inputs).unwrap().is_some() {
+                    optimizer = session.mask_optimizer(&model, &optimizer).unwrap();
+                }
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let strategy = ExecutionStrategy::multi(vec![device(), device()], MultiDeviceOptim::OptimMainDevice);
+        let result =
+            training(folder.path(), 6).with_training_strategy(strategy.into()).launch(learner(wrapped(recipe, 1)));
+        assert!(result.error.is_none() && result.interrupted.is_none(), "{recipe}");
+        let (found, other) = result.model.into_parts().unwrap();
+        assert_eq!((session.steps(), other.steps()), (13, 13));
+        assert_eq!(masks(&found), masks(&model), "{recipe}");
+        assert!(same_bits(&base(&found), &base(&model)), "{recipe}");
+        assert!((masks(&found).sparsity() - 0.8).abs() < 0.01);
     }
 }
 

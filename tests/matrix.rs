@@ -10,10 +10,14 @@ mod dynamic;
 mod initialize;
 #[path = "matrix/inputs.rs"]
 mod inputs;
+#[path = "matrix/learned.rs"]
+mod learned;
 #[path = "matrix/masks.rs"]
 mod masks;
 #[path = "matrix/parameters.rs"]
 mod parameters;
+#[path = "matrix/rounds.rs"]
+mod rounds;
 #[path = "matrix/sessions.rs"]
 mod sessions;
 #[path = "matrix/shrink.rs"]
@@ -60,10 +64,14 @@ fn main() {
             running_statistics_are_refused, weights_that_are_not_finite_are_named;
         sessions: iterative_schedule_keeps_its_promises, gradual_schedule_reaches_its_target,
             rewind_to_the_start_is_bit_exact, rewind_to_a_step_is_bit_exact, failed_steps_change_nothing,
+            another_model_is_not_the_one_of_the_session, a_schedule_that_does_not_come_prunes_nothing_and_is_not_done,
             resumed_training_is_bit_identical;
         initialize: keeping_and_rewinding_the_rate_leave_every_bit, rewinding_sets_the_rate_back_with_the_weights,
             reinitializing_takes_new_weights_each_time, a_snapshot_in_a_file_is_bit_exact,
             snapshots_that_are_gone_or_of_another_model_are_errors, random_masks_of_the_same_density_attach;
+        learned: soft_thresholds_are_those_of_the_paper, learned_masks_settle_into_masks_like_any_other,
+            a_tied_parameter_has_one_threshold, thresholds_that_cannot_be_are_errors;
+        rounds: rounds_go_on_from_a_folder_bit_for_bit, controls_of_a_ticket_stay_on_their_device;
         dynamic: updates_keep_every_count, gradient_growth_is_that_of_rigl, weights_come_back_without_velocity,
             gradients_through_masks_grow_nothing, resumed_dynamic_training_is_bit_identical;
         inputs: scores_are_those_of_the_papers, synflow_conserves_flow, movement_sums_over_steps,
@@ -73,7 +81,8 @@ fn main() {
         shrink: replay_equals_forward, what_is_handed_through_is_replayed, smaller_models_compute_what_masked_ones_did;
         after: sensitivities_are_those_of_one_layer_pruned_alone, recalibrated_statistics_are_averages_over_batches,
             distillation_is_that_of_torch;
-        store: masked_models_load_into_fresh_ones, finished_models_load_in_plain_burn, files_that_do_not_fit_are_refused;
+        store: masked_models_load_into_fresh_ones, finished_models_load_in_plain_burn,
+            running_statistics_are_saved_with_their_last_update, files_that_do_not_fit_are_refused;
     };
     let arguments = Arguments::from_args();
     libtest_mimic::run(&arguments, trials(properties)).exit();

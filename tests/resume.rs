@@ -1,8 +1,9 @@
-//! A process that is killed in the middle of a schedule, and one that goes on.
+//! A process that is killed in the middle of a schedule, and one that goes on; files that no session goes on from.
 
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::Device;
-use pruning_burn::{Pruner, Session, masks};
+use burn_pack::{Reader, Writer};
+use pruning_burn::{PruneError, Pruner, Session, StoreError, masks};
 use pruning_tests::models::Mlp;
 use pruning_tests::values::{base, same_bits};
 use std::path::Path;
@@ -78,5 +79,85 @@ fn a_killed_process_goes_on_bit_for_bit() {
         let resumed = train(model, session, optimizer, None);
         assert_eq!(masks(&resumed), masks(&whole), "killed at {done}");
         assert!(same_bits(&base(&resumed), &base(&whole)), "killed at {done}");
+    }
+}
+
+/// Writes the session in a file anew: with another text, and with the tensors whose names are wanted.
+fn rewrite(file: &Path, text: impl Fn(&str) -> String, wanted: impl Fn(&str) -> bool) {
+    let reader = Reader::from_file_exact(file).unwrap();
+    let text = text(&reader.metadata()["pruning.session"]);
+    let tensors = reader.into_tensors().unwrap().into_iter().filter(|tensor| wanted(&tensor.name)).collect();
+    let writer = Writer::new(tensors).auto_extension(false).with_metadata("pruning.session", &text);
+    writer.write_to_file(file).unwrap();
+}
+
+fn pruner(recipe: &str) -> Pruner {
+    Pruner::from_toml(recipe, &pruning_plugins::all()).unwrap()
+}
+
+const REWIND: &str = "sparsity = 0.5\ncriterion = \"magnitude\"\ninitialization = { rewind = { step = 1 } }\n\
+                      schedule = { kind = \"one_shot\", at = 3 }";
+
+/// A session of three steps, the next of which prunes.
+fn saved(recipe: &str, file: &Path) {
+    let mut model = Mlp::new(&Device::flex(), 1);
+    let mut session = pruner(recipe).attach(&mut model).unwrap();
+    (0..3).for_each(|_| assert!(session.step(&mut model).unwrap().is_none()));
+    session.save(&model, file).unwrap();
+}
+
+#[test]
+fn a_session_whose_snapshot_is_gone_says_so_when_it_rewinds() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.bpk");
+    saved(REWIND, &file);
+    rewrite(&file, |text| text.replace("\"snapshot\":true", "\"snapshot\":false"), |name| !name.contains("snapshot/"));
+    let mut model = Mlp::new(&Device::flex(), 9);
+    let mut session = pruner(REWIND).load(&mut model, &file).unwrap();
+    let (before, mask) = (base(&model), masks(&model));
+    for _ in 0..2 {
+        let error = session.step(&mut model).unwrap_err();
+        assert_eq!(error, PruneError::NoSnapshot { step: 1 });
+        assert!(same_bits(&base(&model), &before) && masks(&model) == mask && session.steps() == 3);
+    }
+}
+
+#[test]
+fn sessions_that_another_version_wrote_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.bpk");
+    for (from, to) in [
+        ("\"step\":3", "\"step\":3,\"rounds\":2"),
+        ("\"step\":3", "\"steps\":3"),
+        ("\"step\":3", "\"step\":\"3\""),
+        ("\"step\":3", "\"step\":-3"),
+        ("{", "["),
+        ("\"targets\":[", "\"targets\":[\"fc9.weight\","),
+    ] {
+        saved(REWIND, &file);
+        rewrite(&file, |text| text.replacen(from, to, 1), |_| true);
+        let mut model = Mlp::new(&Device::flex(), 9);
+        let before = base(&model);
+        let error = pruner(REWIND).load(&mut model, &file).unwrap_err();
+        assert!(matches!(error, StoreError::Read { .. } | StoreError::Prune { .. }), "{to}: {error}");
+        assert!(same_bits(&base(&model), &before) && masks(&model).is_empty(), "{to}");
+    }
+    // A snapshot that lacks a parameter.
+    saved(REWIND, &file);
+    rewrite(&file, str::to_string, |name| name != "pruning.snapshot/fc1.bias");
+    let error = pruner(REWIND).load(&mut Mlp::new(&Device::flex(), 9), &file).unwrap_err();
+    assert!(matches!(&error, StoreError::Snapshot { path, .. } if path == "fc1.bias"), "{error}");
+}
+
+#[test]
+fn a_recipe_whose_numbers_lose_their_last_bit_in_a_file_resumes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.bpk");
+    for rounds in 1..30 {
+        let sparsity = 1.0 - 0.8f64.powi(rounds);
+        let recipe = REWIND.replace("0.5", &sparsity.to_string());
+        saved(&recipe, &file);
+        let loaded = pruner(&recipe).load(&mut Mlp::new(&Device::flex(), 9), &file);
+        assert!(loaded.is_ok(), "{sparsity}: {loaded:?}");
     }
 }

@@ -105,6 +105,31 @@ impl Session {
         Ok(Self { pruner, step: 0, targets, ids, snapshot, snapshot_file: None, fresh: None, grown })
     }
 
+    /// A session at its first step on a model that carries the masks already.
+    pub(crate) fn on<M: Module>(pruner: &Pruner, model: &M) -> Result<Self, PruneError> {
+        let all = layers(model);
+        let selection = Selection::new(pruner.recipe(), &all)?;
+        let ids = selection.targets.iter().map(|t| all[t.layer].id).collect();
+        let (targets, grown, pruner) = (targets(&selection, &all), BTreeMap::new(), pruner.clone());
+        let session = Self { pruner, step: 0, targets, ids, snapshot: None, snapshot_file: None, fresh: None, grown };
+        session.check(model)?;
+        Ok(session)
+    }
+
+    /// Goes to the step of the next pruning or update, and says whether there is one.
+    pub(crate) fn forward(&mut self) -> bool {
+        let recipe = self.pruner.recipe();
+        let (schedule, target) = (&recipe.schedule, self.sparsity());
+        let update = || recipe.grow.as_ref().and_then(|grow| grow.next(self.step, schedule.last(target)));
+        match schedule.next(self.step, target).or_else(update) {
+            Some(step) => {
+                self.step = step;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// The same session, which keeps its snapshot in a file instead of in memory: for models that do not fit twice.
     ///
     /// The file must stay until the last pruning; a saved session names it, and does not hold it.

@@ -22,6 +22,7 @@ use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn_pack::{Reader, Writer};
 use pruning_core::Bits;
+pub(crate) use state::differing;
 use state::{State, pack, resume, unpack};
 use std::path::Path;
 
@@ -202,7 +203,8 @@ impl Pruner {
 
 fn write<M: Module>(model: &M, session: Option<&Session>, file: &Path) -> Result<(), StoreError> {
     let failed = |reason: String| StoreError::Write { file: file.display().to_string(), reason };
-    let record = model.clone().into_record().into_bytes().map_err(|error| failed(error.to_string()))?;
+    // Running statistics have their last update in the record of a validation model alone.
+    let record = model.valid().into_record().into_bytes().map_err(|error| failed(error.to_string()))?;
     let record = Reader::from_bytes(record).and_then(Reader::into_tensors);
     let mut tensors = record.map_err(|error| failed(error.to_string()))?;
     let mut state = None;

@@ -27,6 +27,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 ///
 /// Criteria that look at gradients get those of the batch that was just trained on, of pruned weights too. Other inputs are
 /// not there.
+///
+/// With several workers (`ExecutionStrategy::MultiDevice`, in which one device may stand more than once, such as the only CPU of Flex), gradients
+/// are added up on the first device, where optimizer and session take their steps; `DistributedDataParallel` needs collective operations, which
+/// the CPU backends of Burn 0.22 have not (`all_reduce` panics there).
 #[derive(Clone, Debug)]
 pub struct Pruned<M> {
     model: M,
@@ -183,7 +187,8 @@ impl<M: Module> Module for Pruned<M> {
     /// The record of the model, with the session in it.
     fn into_record(self) -> ModuleRecord {
         let Self { model, session, .. } = self;
-        checkpoint::with_session(model.into_record(), &session)
+        // Running statistics have their last update in the record of a validation model alone.
+        checkpoint::with_session(model.valid().into_record(), &session)
     }
 
     fn try_load_record(self, record: ModuleRecord) -> Result<Self, RecordError> {

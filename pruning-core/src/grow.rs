@@ -86,6 +86,13 @@ impl<K: ?Sized> Grow<K> {
         (number <= updates).then_some(Update { step, number, updates, fraction: self.fraction * factor })
     }
 
+    /// Step of the first update at `step` or later; `None` after the last.
+    #[must_use]
+    pub fn next(&self, step: usize, pruned: usize) -> Option<usize> {
+        let number = step.saturating_sub(pruned).max(1).div_ceil(self.every);
+        (number <= self.updates(pruned)).then(|| pruned + number * self.every)
+    }
+
     /// Step of the last update, if there is one.
     #[must_use]
     pub fn last(&self, pruned: usize) -> Option<usize> {

@@ -158,3 +158,25 @@ fn numbers_that_are_none_and_keys_that_exclude_each_other_are_refused() {
         assert!(found.iter().any(|p| p.contains(part)), "{part} in {found:#?}");
     }
 }
+
+#[test]
+fn schedules_that_never_prune_or_end_before_they_begin_are_refused() {
+    for (schedule, part) in [
+        ("sparsity = 0.5\nschedule = { kind = \"iterative\", rounds = 0 }", "rounds: 0: at least 1 round is needed"),
+        ("schedule = { kind = \"iterative\", rounds = 0, fraction = 0.2 }", "rounds: 0: at least 1 round is needed"),
+        (
+            "sparsity = 0.5\nschedule = { kind = \"iterative\", fraction = 0 }",
+            "fraction: 0: a round must remove something",
+        ),
+        ("schedule = { kind = \"iterative\", rounds = 3, fraction = 0 }", "fraction: 0: a round must remove something"),
+        ("sparsity = 0.5\nschedule = { kind = \"iterative\", rounds = 3, every = 0 }", "every: 0: at least 1 step"),
+        ("sparsity = 0.5\nschedule = { kind = \"gradual\", end = 9, every = 0 }", "every: 0: at least 1 step"),
+        ("sparsity = 0.5\nschedule = { kind = \"gradual\", begin = 9, end = 9 }", "end: 9: must be above begin, 9"),
+        ("sparsity = 0.5\nschedule = { kind = \"gradual\", begin = 9, end = 3 }", "end: 3: must be above begin, 9"),
+        ("sparsity = 0.5\nschedule = { kind = \"gradual\" }", "a gradual schedule needs `end`"),
+        ("sparsity = 0.5\nschedule = { kind = \"one_shot\", at = -1 }", "at: "),
+    ] {
+        let found = problems(&format!("criterion = \"magnitude\"\n{schedule}"));
+        assert!(found.iter().any(|p| p.contains(part)), "{part} in {found:#?}");
+    }
+}

@@ -104,7 +104,9 @@ impl Schedule {
     pub fn last(&self, target: Sparsity) -> usize {
         match *self {
             Self::OneShot { at } => at,
-            Self::Iterative { begin, every, .. } => begin.saturating_add(every.saturating_mul(self.rounds(target) - 1)),
+            Self::Iterative { begin, every, .. } => {
+                begin.saturating_add(every.saturating_mul(self.rounds(target).saturating_sub(1)))
+            }
             Self::Gradual { end, .. } => end,
         }
     }
@@ -117,8 +119,25 @@ impl Schedule {
             Self::OneShot { at } => at,
             Self::Gradual { end, .. } if step >= end => end,
             Self::Gradual { begin, every, .. } => begin + since / every * every,
-            Self::Iterative { begin, every, .. } => begin + every * (since / every).min(self.rounds(target) - 1),
+            Self::Iterative { begin, every, .. } => {
+                begin + every * (since / every).min(self.rounds(target).saturating_sub(1))
+            }
         })
+    }
+
+    /// Step of the first pruning at `step` or later on the way to `target`; `None` after the last.
+    #[must_use]
+    pub fn next(&self, step: usize, target: Sparsity) -> Option<usize> {
+        let on_grid = |begin: usize, every: usize| {
+            let steps = step.saturating_sub(begin).div_ceil(every).checked_mul(every);
+            steps.and_then(|steps| begin.checked_add(steps))
+        };
+        let next = match *self {
+            Self::OneShot { at } => Some(at),
+            Self::Iterative { begin, every, .. } => on_grid(begin, every),
+            Self::Gradual { begin, end, every, .. } => Some(on_grid(begin, every).map_or(end, |next| next.min(end))),
+        };
+        next.filter(|next| *next >= step && *next <= self.last(target))
     }
 
     /// The pruning due at `step` on the way to `target`; a few integer operations.
@@ -201,6 +220,23 @@ mod tests {
         let latest: Vec<_> = [2, 3, 7, 8, 12, 13, 14, 99].map(|step| schedule.latest(step, s(0.9))).into();
         assert_eq!(latest, [None, Some(3), Some(3), Some(8), Some(8), Some(13), Some(13), Some(13)]);
         assert_eq!(steps(&Schedule::OneShot { at: 7 }, s(0.5)), [(7, 1)]);
+    }
+
+    #[test]
+    fn the_next_pruning_is_the_first_that_falls_due() {
+        for schedule in [
+            Schedule::OneShot { at: 7 },
+            Schedule::Iterative { begin: 3, every: 5, rounds: Rounds::ToTarget(3) },
+            Schedule::Iterative { begin: 0, every: 1, rounds: Rounds::Fraction(s(0.3)) },
+        ] {
+            let due: Vec<usize> = steps(&schedule, s(0.9)).into_iter().map(|(step, _)| step).collect();
+            for from in 0..100 {
+                let expected = due.iter().copied().find(|step| *step >= from);
+                assert_eq!(schedule.next(from, s(0.9)), expected, "{schedule:?} from {from}");
+            }
+        }
+        let far = Schedule::Iterative { begin: usize::MAX - 1, every: 3, rounds: Rounds::ToTarget(3) };
+        assert_eq!(far.next(usize::MAX, s(0.9)), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::optim::{AdamConfig, ModuleOptimizer};
 use burn::tensor::Device;
 use pruning_burn::{PruneError, Session, finish, masks, undo};
-use pruning_tests::models::Mlp;
+use pruning_tests::models::{Cnn, Mlp};
 use pruning_tests::values::{base, effective, same_bits};
 
 fn optimizer() -> ModuleOptimizer {
@@ -136,6 +136,39 @@ pub(crate) fn failed_steps_change_nothing(device: &Device) {
     }
     assert_eq!(session.step(&mut model).unwrap().unwrap().kept(), 160);
     finish(&mut model).unwrap();
+}
+
+pub(crate) fn another_model_is_not_the_one_of_the_session(device: &Device) {
+    let recipe = "sparsity = 0.5\ncriterion = \"magnitude\"";
+    let (mut model, mut other) = (Mlp::new(device, 1), Mlp::new(device, 2));
+    let mut session = pruner(recipe).attach(&mut model).unwrap();
+    let mut another = pruner(recipe).attach(&mut other).unwrap();
+    let (before, mask) = (base(&other), masks(&other));
+    let error = session.step(&mut other).unwrap_err();
+    assert!(matches!(&error, PruneError::AnotherModel { path } if path == "fc1.weight"), "{error}");
+    assert!(same_bits(&base(&other), &before) && masks(&other) == mask && session.steps() == 0);
+    // Each with its own.
+    assert!(session.step(&mut model).unwrap().is_some() && another.step(&mut other).unwrap().is_some());
+    // Other names, and others of the same.
+    let mut cnn = Cnn::new(device, 1);
+    let mut session = pruner(recipe).attach(&mut Mlp::new(device, 3)).unwrap();
+    let _ = pruner(recipe).attach(&mut cnn).unwrap();
+    let error = session.step(&mut cnn).unwrap_err();
+    assert!(matches!(&error, PruneError::TargetsChanged { .. }), "{error}");
+    assert_eq!(session.steps(), 0);
+}
+
+pub(crate) fn a_schedule_that_does_not_come_prunes_nothing_and_is_not_done(device: &Device) {
+    let mut model = Mlp::new(device, 1);
+    let before = base(&model);
+    let recipe = "sparsity = 0.5\ncriterion = \"magnitude\"\nschedule = { kind = \"one_shot\", at = 1000000 }";
+    let mut session = pruner(recipe).attach(&mut model).unwrap();
+    for _ in 0..20 {
+        assert!(session.due().is_none() && session.step(&mut model).unwrap().is_none());
+    }
+    assert!(!session.is_done());
+    assert_eq!(finish(&mut model).unwrap().sparsity(), 0.0);
+    assert!(same_bits(&base(&model), &before));
 }
 
 /// Trains for steps `from..to` of a schedule.

@@ -1,8 +1,8 @@
 use crate::pruner;
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use pruning_burn::{StoreError, finish, load, masks, save};
-use pruning_tests::models::{Cnn, Mlp, Tied};
+use pruning_tests::models::{Cnn, Mlp, Tied, numbers};
 use pruning_tests::values::{base, effective, same_bits};
 use std::fs;
 
@@ -50,6 +50,24 @@ pub(crate) fn finished_models_load_in_plain_burn(device: &Device) {
         let same = base(&fresh).iter().all(|(path, data)| data.iter::<f32>().eq(masked[path].iter::<f32>()));
         assert!(same, "{name}");
     }
+}
+
+pub(crate) fn running_statistics_are_saved_with_their_last_update(device: &Device) {
+    let device = device.clone().autodiff();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("masked.bpk");
+    let mut model = Cnn::new(&device, 1);
+    pruner("sparsity = 0.5\ncriterion = \"magnitude\"").prune(&mut model).unwrap();
+    let images = TensorData::new(numbers(2 * 3 * 8 * 8, 5), [2, 3, 8, 8]);
+    for updates in 1..3 {
+        // In training mode, so it updates the statistics.
+        let _ = model.forward(Tensor::from_data(images.clone(), &device));
+        save(&model, &file).unwrap();
+        let mut loaded = Cnn::new(&device, 2);
+        load(&mut loaded, &file).unwrap();
+        assert!(same_bits(&base(&loaded.valid()), &base(&model.valid())), "after {updates} updates");
+    }
+    assert_ne!(base(&model.valid())["norm.running_mean"], base(&Cnn::new(&device, 1).valid())["norm.running_mean"]);
 }
 
 pub(crate) fn files_that_do_not_fit_are_refused(device: &Device) {

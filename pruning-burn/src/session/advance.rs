@@ -57,6 +57,11 @@ impl Session {
         Ok((updated.report, updated.grown))
     }
 
+    /// That this is the model of the session, with its masks on.
+    pub(crate) fn check<M: Module>(&self, model: &M) -> Result<(), PruneError> {
+        self.selection(&layers(model)).map(drop)
+    }
+
     /// The targets, which must be those of the start and carry masks.
     fn selection(&self, all: &[Layer]) -> Result<Selection, PruneError> {
         let selection = Selection::new(self.pruner.recipe(), all)?;

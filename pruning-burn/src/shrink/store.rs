@@ -31,7 +31,8 @@ pub fn save<M: Module>(plan: &ShrinkPlan, model: &M, file: impl AsRef<Path>) -> 
             return refuse(ShrinkError::OtherModel { path: layer.path, expected, found: layer.shape });
         }
     }
-    let record = model.clone().into_record().into_bytes().map_err(|error| failed(error.to_string()))?;
+    // As in `crate::save`: with the last update of running statistics.
+    let record = model.valid().into_record().into_bytes().map_err(|error| failed(error.to_string()))?;
     let tensors = Reader::from_bytes(record).and_then(Reader::into_tensors);
     let tensors = tensors.map_err(|error| failed(error.to_string()))?;
     if safetensors::is_one(file) {

@@ -48,14 +48,8 @@ pub(super) fn resume<M: Module>(
     mut snapshot: Snapshot,
     name: &dyn Fn() -> String,
 ) -> Result<Session, StoreError> {
-    let recipe = pruner.recipe().to_value();
-    if recipe != state.recipe {
-        let object = |v: &Value| v.as_object().cloned().unwrap_or_default();
-        let (ours, theirs) = (object(&recipe), object(&state.recipe));
-        let mut keys: Vec<_> =
-            ours.keys().chain(theirs.keys()).filter(|k| ours.get(*k) != theirs.get(*k)).cloned().collect();
-        keys.sort();
-        keys.dedup();
+    let keys = differing(&pruner.recipe().to_value(), &state.recipe);
+    if !keys.is_empty() {
         return Err(StoreError::OtherRecipe { file: name(), keys });
     }
     let kept = match (state.snapshot, &state.snapshot_file) {
@@ -94,6 +88,19 @@ pub(super) fn resume<M: Module>(
         fresh: None,
         grown: BTreeMap::new(),
     })
+}
+
+/// The top-level keys by which a recipe differs from one that was read from a file.
+pub(crate) fn differing(recipe: &Value, read: &Value) -> Vec<String> {
+    // A number may lose its last bit on the way through a text, so this one takes the same way.
+    let recipe = serde_json::from_str(&recipe.to_string()).unwrap_or_else(|_| recipe.clone());
+    let object = |v: &Value| v.as_object().cloned().unwrap_or_default();
+    let (ours, theirs) = (object(&recipe), object(read));
+    let mut keys: Vec<_> =
+        ours.keys().chain(theirs.keys()).filter(|k| ours.get(*k) != theirs.get(*k)).cloned().collect();
+    keys.sort();
+    keys.dedup();
+    keys
 }
 
 pub(super) fn unpack<M: Module>(tensor: burn_pack::Tensor, model: &M) -> Result<Tensor<1>, String> {

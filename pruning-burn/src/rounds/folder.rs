@@ -1,0 +1,158 @@
+//! The folder of rounds: which files are in it, and which of them count.
+
+use super::{History, RoundReport, RoundsError};
+use crate::layers::layers;
+use crate::store::differing;
+use crate::{Pruner, StoreError};
+use burn::module::Module;
+use pruning_core::Report;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+const STATE: &str = "rounds.json";
+const FORMAT: u64 = 1;
+
+/// The file in which [`IterativePruning`](super::IterativePruning) keeps what the training of a round began with: masks, and the weights that
+/// are trained with them. [`load`](crate::load) reads it into a freshly built module.
+#[must_use]
+pub fn ticket_file(folder: impl AsRef<Path>, round: usize) -> PathBuf {
+    folder.as_ref().join(format!("ticket-{round:02}.bpk"))
+}
+
+/// The file of the model that the training of a round ended with: of the last finished round, or of each by
+/// [`keep_models`](super::IterativePruning::keep_models). [`load`](crate::load) reads it.
+#[must_use]
+pub fn model_file(folder: impl AsRef<Path>, round: usize) -> PathBuf {
+    folder.as_ref().join(format!("trained-{round:02}.bpk"))
+}
+
+/// A round whose training is done, and its evaluation is not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Trained {
+    pub(super) pruning: Report,
+    pub(super) seconds: f64,
+}
+
+/// What is finished. Other files count from the moment that this one, in `rounds.json`, says so.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct State {
+    format: u64,
+    parameters: Vec<Parameter>,
+    pub(super) history: History,
+    pub(super) trained: Option<Trained>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Parameter {
+    path: String,
+    shape: Vec<usize>,
+}
+
+/// The folder of the rounds of one model.
+pub(super) struct Folder {
+    pub(super) path: PathBuf,
+    parameters: Vec<Parameter>,
+}
+
+impl Folder {
+    pub(super) fn new<M: Module>(path: PathBuf, model: &M) -> Self {
+        let parameters = layers(model).into_iter().map(|l| Parameter { path: l.path, shape: l.shape }).collect();
+        Self { path, parameters }
+    }
+
+    /// The weights to go back to.
+    pub(super) fn rewind_file(&self) -> PathBuf {
+        self.path.join("rewind.bpk")
+    }
+
+    pub(super) fn create(&self) -> Result<(), RoundsError> {
+        fs::create_dir_all(&self.path).map_err(|error| unwritten(&self.path, &error).into())
+    }
+
+    /// What is finished, which must be of this recipe and this architecture; `None` if nothing was begun.
+    pub(super) fn read(&self, pruner: &Pruner, last: usize) -> Result<Option<State>, RoundsError> {
+        let Some(state) = read(&self.path)? else {
+            // A model of a round comes after the first `rounds.json`: one without the other is no new beginning.
+            let model = |name: &str| name.starts_with("trained-") && name.ends_with(".bpk");
+            let named = |file: fs::DirEntry| file.file_name().to_str().is_some_and(model);
+            return match fs::read_dir(&self.path).is_ok_and(|mut files| files.any(|file| file.is_ok_and(named))) {
+                true => Err(unread(&self.path.join(STATE), &"it is missing, and there are models of rounds").into()),
+                false => Ok(None),
+            };
+        };
+        let folder = || self.path.display().to_string();
+        let keys = differing(&pruner.recipe().to_value(), &state.history.recipe);
+        if !keys.is_empty() {
+            return Err(RoundsError::OtherRecipe { folder: folder(), keys });
+        }
+        let differs = |a: &[Parameter], b: &[Parameter]| {
+            a.iter().find(|parameter| !b.contains(parameter)).map(|p| p.path.clone())
+        };
+        let (ours, theirs) = (&self.parameters, &state.parameters);
+        if let Some(path) = differs(ours, theirs).or_else(|| differs(theirs, ours)) {
+            return Err(RoundsError::OtherModel { folder: folder(), path });
+        }
+        if state.history.rounds.len() + usize::from(state.trained.is_some()) > last + 1 {
+            return Err(unread(&self.path.join(STATE), &"it has more rounds than the recipe").into());
+        }
+        Ok(Some(state))
+    }
+
+    /// Says what is finished: written beside its final name, then renamed.
+    pub(super) fn write(&self, history: &History, trained: Option<&Trained>) -> Result<(), RoundsError> {
+        let parameters = self.parameters.clone();
+        let state = State { format: FORMAT, parameters, history: history.clone(), trained: trained.cloned() };
+        let (file, beside) = (self.path.join(STATE), self.path.join(format!("{STATE}.new")));
+        let text = serde_json::to_vec_pretty(&state).map_err(|error| unwritten(&file, &error))?;
+        let written = File::create(&beside).and_then(|mut new| new.write_all(&text).and_then(|()| new.sync_all()));
+        written.and_then(|()| fs::rename(&beside, &file)).map_err(|error| unwritten(&file, &error).into())
+    }
+
+    /// Removes the model of a round that is no longer the last. One that stays behind does no harm.
+    pub(super) fn forget_model(&self, round: usize) {
+        let _ = fs::remove_file(model_file(&self.path, round));
+    }
+}
+
+impl History {
+    /// The rounds that are finished in a folder.
+    ///
+    /// # Errors
+    /// There is no such folder, it is damaged, or another version wrote it.
+    pub fn read(folder: impl AsRef<Path>) -> Result<Self, RoundsError> {
+        let file = folder.as_ref().join(STATE);
+        let state = read(folder.as_ref())?.ok_or_else(|| unread(&file, &"there is no such file"))?;
+        Ok(state.history)
+    }
+}
+
+fn read(folder: &Path) -> Result<Option<State>, RoundsError> {
+    let file = folder.join(STATE);
+    let text = match fs::read(&file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(|error| unread(&file, &error))?,
+    };
+    let value: Value = serde_json::from_slice(&text).map_err(|error| unread(&file, &error))?;
+    let found = value.get("format").and_then(Value::as_u64).ok_or_else(|| unread(&file, &"it names no format"))?;
+    if found != FORMAT {
+        let folder = folder.display().to_string();
+        return Err(RoundsError::OtherFormat { folder, found, expected: FORMAT });
+    }
+    let state: State = serde_json::from_value(value).map_err(|error| unread(&file, &error))?;
+    let in_order = |(i, round): (usize, &RoundReport)| round.number == i;
+    if !state.history.rounds.iter().enumerate().all(in_order) {
+        return Err(unread(&file, &"its rounds are not in order").into());
+    }
+    Ok(Some(state))
+}
+
+fn unread(file: &Path, reason: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Read { file: file.display().to_string(), reason: reason.to_string() }
+}
+
+fn unwritten(file: &Path, reason: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Write { file: file.display().to_string(), reason: reason.to_string() }
+}
