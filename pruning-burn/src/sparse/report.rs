@@ -113,7 +113,7 @@ impl fmt::Display for PassReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new();
         table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-        table.set_header(["weight", "shape", "batch", "zeros", "runs as", "bytes", "dense, us", "sparse, us", "why"]);
+        table.set_header(["weight", "shape", "batch", "zeros", "format", "bytes", "dense, us", "sparse, us", "why"]);
         let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
         let time = |seconds: Option<f64>| right(seconds.map_or("-".into(), |s| format!("{:.1}", 1e6 * s)));
         for row in &self.layers {

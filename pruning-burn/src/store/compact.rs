@@ -124,7 +124,8 @@ pub fn save_compact<M: Module>(model: &M, file: impl AsRef<Path>) -> Result<Comp
     if layers(model).iter().any(|l| l.keep.is_some()) {
         finish(&mut plain).map_err(|source| StoreError::Prune { file: name(), source })?;
     }
-    let record = plain.clone().into_record().into_bytes().map_err(|error| failed(error.to_string()))?;
+    // Running statistics have their last update in the record of a validation model alone.
+    let record = plain.valid().into_record().into_bytes().map_err(|error| failed(error.to_string()))?;
     let record = Reader::from_bytes(record).and_then(Reader::into_tensors);
     let record = record.map_err(|error| failed(error.to_string()))?;
     // The fan-in of a linear layer is along the first axis.
