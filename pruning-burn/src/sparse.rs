@@ -12,6 +12,7 @@
 //! let mut model = LinearConfig::new(256, 128).init(&device);
 //! # let mut plugins = pruning_burn::Plugins::empty();
 //! # pruning_magnitude::register(&mut plugins);
+//! # pruning_allocation::register(&mut plugins);
 //! Pruner::from_toml("criterion = \"magnitude\"\nsparsity = 0.95", &plugins)?.prune(&mut model)?;
 //!
 //! let x = Tensor::<2>::ones([8, 256], &device);
