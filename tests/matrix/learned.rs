@@ -76,7 +76,9 @@ pub(crate) fn learned_masks_settle_into_masks_like_any_other(device: &Device) {
 
     let (parameters, output) = (base(&model).len(), model.forward(x.clone()).into_data());
     assert_eq!(learned::settle(&mut model).unwrap(), report);
-    assert_eq!(model.forward(x.clone()).into_data(), output, "the same function");
+    let after = model.forward(x.clone()).into_data();
+    let far = after.iter::<f32>().zip(output.iter::<f32>()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(far < 1e-5, "the same function: {far}");
     assert_eq!(base(&model).len(), parameters - 2, "thresholds are gone");
     assert!((masks(&model).sparsity() - report.sparsity()).abs() < 1e-12);
     let zeros = weights(&model, "fc1.weight").iter().filter(|w| **w == 0.0).count();

@@ -31,28 +31,31 @@ fn evaluate(model: &Cnn, device: &Device) -> f64 {
     f64::from(model.forward(images(device)).square().mean().into_scalar::<f32>())
 }
 
+/// Of what a training is given, not of what it makes: a device may tune its kernels while it runs, and sum in another order.
 pub(crate) fn rounds_go_on_from_a_folder_bit_for_bit(device: &Device) {
     let device = device.clone().autodiff();
     let pruner = pruner(RECIPE);
-    let train = |model: Cnn, round: &mut Round| -> Result<Cnn, &'static str> { Ok(train(model, round, &device)) };
     let evaluate = |model: &Cnn| evaluate(model, &device);
-    let mut whole = Cnn::new(&device, 1);
-    let expected = IterativePruning::new(&pruner).run(&mut whole, train, evaluate).unwrap();
     for cut in 0..=2 {
         let folder = tempfile::tempdir().unwrap();
-        let rounds = || IterativePruning::new(&pruner).with_folder(folder.path());
-        let fails = |model: Cnn, round: &mut Round| match round.number() == cut {
-            true => Err("cut"),
-            false => train(model, round),
-        };
-        assert!(rounds().run(&mut Cnn::new(&device, 1), fails, evaluate).is_err());
-        let mut model = Cnn::new(&device, 9);
-        let history = rounds().run(&mut model, train, evaluate).unwrap();
-        assert_eq!(masks(&model), masks(&whole), "cut in round {cut}");
-        assert!(same_bits(&base(&model.valid()), &base(&whole.valid())), "cut in round {cut}");
-        for (a, b) in history.rounds.iter().zip(&expected.rounds) {
-            assert!((a.evaluation - b.evaluation).abs() < 1e-12, "cut in round {cut}: {a:?}, {b:?}");
+        let mut given = Vec::new();
+        for (fails, seed) in [(true, 1), (false, 9)] {
+            let watched = |model: Cnn, round: &mut Round| -> Result<Cnn, &'static str> {
+                if round.number() == cut {
+                    given.push((masks(&model), base(&model.valid())));
+                    if fails {
+                        return Err("cut");
+                    }
+                }
+                Ok(train(model, round, &device))
+            };
+            let rounds = IterativePruning::new(&pruner).with_folder(folder.path());
+            let result = rounds.run(&mut Cnn::new(&device, seed), watched, evaluate);
+            assert!(if fails { result.is_err() } else { result.is_ok_and(|history| history.rounds.len() == 3) });
         }
+        let [(first, weights), (again, same)] = &given[..] else { panic!("{} trainings of round {cut}", given.len()) };
+        assert_eq!(first, again, "round {cut}");
+        assert!(same_bits(weights, same), "round {cut}");
     }
 }
 
