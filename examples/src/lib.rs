@@ -2,6 +2,7 @@
 
 pub mod device;
 pub mod lenet;
+pub mod lenet5;
 pub mod mnist;
 pub mod picture;
 pub mod reproduce;
