@@ -25,7 +25,7 @@ pub(super) fn lenet300(run: &Run<'_>) -> Result<(), Failed> {
 
 pub(super) fn lenet5(run: &Run<'_>) -> Result<(), Failed> {
     let rounds = if run.lab.quick { 1 } else { 3 };
-    twelve(run, Lenet5::new, &Length { dense: (5, 1), rounds, each: 1, last: 3 })
+    twelve(run, Lenet5::new, &Length { dense: (4, 1), rounds, each: 1, last: 2 })
 }
 
 fn twelve<M: Classifier>(run: &Run<'_>, new: fn(&Device) -> M, length: &Length) -> Result<(), Failed> {
