@@ -6,6 +6,7 @@
 mod allocation;
 mod chart;
 mod criteria;
+mod dynamic;
 mod han;
 mod lab;
 mod log;
@@ -34,9 +35,10 @@ pub struct Experiment {
     pub run: fn(&Run<'_>) -> Result<(), Failed>,
 }
 
-/// All of them, in the order in which they run. Dynamic sparse training (SET, RigL) belongs at the end, in a file of its own.
+/// All of them, in the order in which they run.
 pub const EXPERIMENTS: &[Experiment] = &[
-    Experiment { name: "han", about: "12 times fewer weights without loss (Han et al. 2015)", run: han::run },
+    Experiment { name: "han", about: "12 times fewer weights without loss (Han et al. 2015)", run: han::lenet300 },
+    Experiment { name: "han-lenet5", about: "the same for LeNet-5, which has convolutions", run: han::lenet5 },
     Experiment { name: "oneshot", about: "one-shot against iterative (Han et al. 2015)", run: oneshot::run },
     Experiment { name: "criteria", about: "L1, L2 and random, of weights and of channels", run: criteria::run },
     Experiment { name: "allocation", about: "global, uniform, ERK and LAMP (Lee et al. 2021)", run: allocation::run },
@@ -44,4 +46,9 @@ pub const EXPERIMENTS: &[Experiment] = &[
     Experiment { name: "lottery", about: "winning tickets (Frankle & Carbin 2019)", run: lottery::run },
     Experiment { name: "rewinding", about: "fine-tuning and rewinding (Renda et al. 2020)", run: rewinding::run },
     Experiment { name: "structured", about: "half the channels of a small CNN, removed", run: structured::run },
+    Experiment {
+        name: "dynamic",
+        about: "sparse from the start: static, SET and RigL (Evci et al. 2020)",
+        run: dynamic::run,
+    },
 ];

@@ -6,7 +6,7 @@ use crate::mnist::{Mnist, PIXELS, Split};
 use crate::training::Classifier;
 use burn::module::{ModuleVisitor, Param};
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::optim::{AdamWConfig, GradientsParams};
+use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use pruning_burn::Pruner;
 use rand::SeedableRng;
@@ -14,6 +14,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::error::Error;
 use std::f64::consts::PI;
 use std::sync::{Mutex, PoisonError};
@@ -21,6 +22,9 @@ use std::time::Instant;
 
 /// Why an experiment stopped.
 pub type Failed = Box<dyn Error + Send + Sync>;
+
+/// Images `[batch, 784]` and labels.
+pub(crate) type Batch = (Tensor<2>, Tensor<1, Int>);
 
 /// Images at the end of the training set that are not trained on, as in the example `lenet`.
 const VALIDATION: usize = 5000;
@@ -177,7 +181,19 @@ impl Run<'_> {
     }
 
     /// The same; after each epoch `watch` sees its number, from 1, and the model.
-    pub(crate) fn fit_watched<M: Classifier>(&self, mut model: M, plan: &Plan, mut watch: impl FnMut(usize, &M)) -> M {
+    pub(crate) fn fit_watched<M: Classifier>(&self, model: M, plan: &Plan, watch: impl FnMut(usize, &M)) -> M {
+        let Ok(model) = self.fit_stepped(model, plan, |_, _, _| Ok::<_, Infallible>(()), watch);
+        model
+    }
+
+    /// The same; before each step `before` sees the model, the optimizer and the batch, and may change the first two.
+    pub(crate) fn fit_stepped<M: Classifier, E>(
+        &self,
+        mut model: M,
+        plan: &Plan,
+        mut before: impl FnMut(&mut M, &mut ModuleOptimizer, &Batch) -> Result<(), E>,
+        mut watch: impl FnMut(usize, &M),
+    ) -> Result<M, E> {
         let (split, device) = (&self.lab.train, &self.lab.device);
         let mut random = StdRng::seed_from_u64(self.seed);
         let mut optimizer = AdamWConfig::new().with_weight_decay(plan.decay).init();
@@ -187,7 +203,9 @@ impl Run<'_> {
         for epoch in 0..plan.epochs {
             order.shuffle(&mut random);
             for (i, indices) in order.chunks(plan.batch).enumerate() {
-                let (images, labels) = self.batch(indices);
+                let batch = self.batch(indices);
+                before(&mut model, &mut optimizer, &batch)?;
+                let (images, labels) = batch;
                 let loss = loss_of.forward(model.forward(images), labels);
                 let gradients = GradientsParams::from_grads(loss.backward(), &model);
                 let rate = plan.rate(epoch as f64 + i as f64 / batches as f64);
@@ -195,11 +213,11 @@ impl Run<'_> {
             }
             watch(epoch + 1, &model);
         }
-        model
+        Ok(model)
     }
 
     /// Images and labels of the training set.
-    pub(crate) fn batch(&self, indices: &[usize]) -> (Tensor<2>, Tensor<1, Int>) {
+    pub(crate) fn batch(&self, indices: &[usize]) -> Batch {
         let (pixels, labels) = self.lab.train.gather(indices);
         let count = indices.len();
         (
