@@ -3,7 +3,7 @@
 //! | device | how | [`Execution`] |
 //! |---|---|---|
 //! | Flex (feature `flex`), NdArray (`ndarray`) | on the memory of the tensors, by [`Plan`](pruning_core::sparse::Plan) | `Host` |
-//! | wgpu, Vulkan, Metal, CUDA, ROCm (`cube`), fused or not | a kernel; weights are copied to each device once | `Kernel` |
+//! | wgpu, Vulkan, Metal, CUDA, ROCm (`cube`, or `fusion` where Burn fuses) | a kernel; weights are copied to each device once | `Kernel` |
 //! | any other, and devices with autodiff | Burn's own layer, of weights with their zeros | `Dense` |
 
 mod conv;
@@ -11,6 +11,8 @@ mod conv;
 mod cube;
 mod host;
 mod linear;
+// Burn deprecates its NdArray backend as a whole.
+#[cfg_attr(feature = "ndarray", allow(deprecated))]
 mod ops;
 mod weights;
 

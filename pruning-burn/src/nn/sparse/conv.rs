@@ -104,7 +104,9 @@ impl SparseConv2d {
         // An input that any kernel fits, to check everything else.
         let (kernel, dilation) = (frame.kernel, frame.dilation);
         let fits = [0, 1].map(|i| kernel[i].saturating_mul(dilation[i]).clamp(1, u32::MAX as usize));
-        ConvShape { input: fits, ..frame.clone() }.output()?;
+        let mut largest = frame.clone();
+        largest.input = fits;
+        largest.output()?;
         let (rows, groups) = (weights.matrix.rows(), frame.groups);
         if !rows.is_multiple_of(groups) {
             return Err(SparseError::DoesNotDivide { what: "output channels", part: groups, whole: rows }.into());
@@ -211,7 +213,9 @@ impl Convolution {
             PaddingConfig2d::Same => [0, 1].map(|i| same(input[i], self.frame.kernel[i], self.frame.stride[i])),
             PaddingConfig2d::Explicit(top, left, bottom, right) => [[top, bottom], [left, right]],
         };
-        ConvShape { input, ..self.frame.clone() }.with_sides(sides)
+        let mut shape = self.frame.clone().with_sides(sides);
+        shape.input = input;
+        shape
     }
 
     /// Makes a plan for an input, unless there is one.

@@ -2,6 +2,7 @@
 
 mod conv;
 mod linear;
+mod relu;
 
 pub(super) use conv::check;
 
@@ -10,7 +11,7 @@ use super::ops::{Layer, SparseOps};
 use super::weights::{Weights, lock};
 use burn::backend::DispatchDevice;
 use burn::tensor::{Bytes, DType, Device};
-use burn_cubecl::cubecl::{self, prelude::*, server::Handle};
+use burn_cubecl::cubecl::{prelude::*, server::Handle};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
@@ -110,10 +111,4 @@ impl SparseOps for CubeBackend {
 fn address(x: &CubeTensor, y: &CubeTensor, weights: &Buffer) -> AddressType {
     let lengths = [x.meta.shape().num_elements(), y.meta.shape().num_elements(), weights.1];
     AddressType::from_len(lengths.into_iter().max().unwrap_or(0))
-}
-
-/// A NaN stays one.
-#[cube]
-fn activate(value: f32, #[comptime] relu: bool) -> f32 {
-    if relu { select(value < 0.0, 0.0, value) } else { value }
 }

@@ -75,10 +75,13 @@ pub(super) fn forward<const D: usize>(x: Tensor<D>, layer: Layer) -> Result<Tens
 #[backend_extension(
     Flex: cfg(feature = "flex"),
     NdArray: cfg(feature = "ndarray"),
-    Cube: cfg(feature = "cube")
+    Cube: cfg(feature = "cube"),
+    Fusion: cfg(feature = "fusion")
 )]
+#[diagnostic::on_unimplemented(note = "where Burn fuses operations, `pruning-burn` needs its feature `fusion`")]
 pub(super) trait SparseOps: Backend {
     /// The output of a layer for an input in single precision.
+    #[fusion(dtype = x, shape = layer.output(x))]
     fn sparse(x: FloatTensor<Self>, layer: Layer) -> FloatTensor<Self>;
 }
 
@@ -99,7 +102,6 @@ mod flex {
 }
 
 #[cfg(feature = "ndarray")]
-#[allow(deprecated)]
 mod ndarray {
     use super::{Layer, SparseOps};
     use burn::backend::NdArray;
@@ -121,47 +123,6 @@ mod ndarray {
             };
             let (y, shape) = layer.run(values, &x.shape().to_vec().into());
             NdArray::float_from_data(TensorData::new(y, shape), &NdArrayDevice::Cpu)
-        }
-    }
-}
-
-#[cfg(feature = "cube")]
-mod fusion {
-    use super::{Layer, SparseOps};
-    use burn::backend::tensor::FloatTensor;
-    use burn_fusion::custom::{
-        CustomOpIr, HandleContainer, Operation, OperationIr, OperationOutput, StreamId, TensorIr,
-    };
-    use burn_fusion::{ExecutionError, Fusion, FusionBackend, FusionRuntime};
-    use std::marker::PhantomData;
-
-    #[derive(Debug)]
-    struct Deferred<B> {
-        description: CustomOpIr,
-        layer: Layer,
-        backend: PhantomData<B>,
-    }
-
-    impl<B: FusionBackend + SparseOps> Operation<B::FusionRuntime> for Deferred<B> {
-        fn execute(
-            &self,
-            handles: &mut HandleContainer<<B::FusionRuntime as FusionRuntime>::FusionHandle>,
-        ) -> Result<(), ExecutionError> {
-            let ([x], [y]) = self.description.as_fixed();
-            let x = handles.get_float_tensor::<B>(x);
-            handles.register_float_tensor::<B>(&y.id, B::sparse(x, self.layer.clone()));
-            Ok(())
-        }
-    }
-
-    // By hand, and not by the macro: whether Burn fuses is decided by features that this crate may not know of.
-    impl<B: FusionBackend + SparseOps> SparseOps for Fusion<B> {
-        fn sparse(x: FloatTensor<Self>, layer: Layer) -> FloatTensor<Self> {
-            let client = x.client.clone();
-            let y = TensorIr::uninit(client.create_empty_handle(), layer.output(&x.shape), x.dtype);
-            let description = CustomOpIr::new("pruning::sparse", &[x.into_ir()], &[y]);
-            let deferred = Deferred::<B> { description: description.clone(), layer, backend: PhantomData };
-            client.register(StreamId::current(), OperationIr::Custom(description), deferred).output()
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A convolution has a unit for each output; neighbors differ in their place in the image, and read the same weight at the same time.
 
+use super::relu::*;
 use super::{Buffer, Uploaded, address, biases};
 use crate::nn::sparse::conv::Convolution;
 use crate::nn::sparse::{SparseLayerError, check_most};
@@ -144,5 +145,5 @@ fn conv2d(
         }
         sum += values[entry] * value;
     }
-    y[ABSOLUTE_POS] = super::activate(sum, relu);
+    y[ABSOLUTE_POS] = if relu { rectified(sum) } else { sum };
 }

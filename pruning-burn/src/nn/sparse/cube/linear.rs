@@ -5,6 +5,7 @@
 //! neighboring rows, so that they read weights side by side. Each reads as many as its own row has: what fills up a slice is never
 //! multiplied.
 
+use super::relu::*;
 use super::{Buffer, Uploaded, address, biases};
 use crate::nn::sparse::linear::Product;
 use crate::nn::sparse::{SparseLayerError, check_most};
@@ -125,7 +126,7 @@ fn linear(
     #[unroll]
     for s in 0..samples {
         if first + s < batch {
-            y[(first + s) * rows + row] = super::activate(sums[s], relu);
+            y[(first + s) * rows + row] = if relu { rectified(sums[s]) } else { sums[s] };
         }
     }
 }
