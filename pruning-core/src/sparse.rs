@@ -63,7 +63,7 @@ pub use format::Format;
 pub use level::Level;
 pub use output::Activation;
 pub use packed::Packed;
-pub use plan::Plan;
+pub use plan::{Plan, Workspace};
 
 use serde::{Deserialize, Serialize};
 

@@ -36,6 +36,13 @@ pub struct Plan {
     batch: usize,
     level: Level,
     form: Form,
+    /// Of [`run`](Self::run).
+    workspace: Workspace,
+}
+
+/// Memory that the calls of a [`Plan`] work in, to be had from [`Plan::workspace`]: one for each call at a time.
+#[derive(Clone, Debug, Default)]
+pub struct Workspace {
     /// Inputs as the kernel wants them, with room to begin at a cache line.
     inputs: Vec<f32>,
     sums: Vec<f32>,
@@ -61,22 +68,17 @@ impl Plan {
     #[doc(hidden)]
     pub fn with_level<T: Element>(matrix: &Sparse<T>, batch: usize, level: Level) -> Result<Self, SparseError> {
         let level = level.check()?;
-        let (form, inputs, sums) = if batch < TILED {
-            let rows = Rows::new(matrix, level)?;
-            let inputs = rows.scratch(batch);
-            (Form::Rows(rows), inputs, 0)
+        let form = if batch < TILED {
+            Form::Rows(Rows::new(matrix, level)?)
         } else {
             let lanes = match batch {
                 0..=8 => 8,
                 9..=16 => 16,
                 _ => 32,
             };
-            let panels = Panels::new(matrix, lanes)?;
-            let (inputs, sums) = panels.scratch(batch);
-            (Form::Panels(panels), inputs, sums)
+            Form::Panels(Panels::new(matrix, lanes)?)
         };
-        let (inputs, sums) = (vec![0.0; inputs + LINE], vec![0.0; sums + LINE]);
-        Ok(Self { rows: matrix.rows(), cols: matrix.cols(), batch, level, form, inputs, sums })
+        Ok(Self { rows: matrix.rows(), cols: matrix.cols(), batch, level, form, workspace: Workspace::default() })
     }
 
     /// Output units.
@@ -97,20 +99,26 @@ impl Plan {
         self.batch
     }
 
-    /// Bytes of the prepared weights and of the memory that calls work in.
+    /// Bytes of the prepared weights; a [`Workspace`] comes on top.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let weights = match &self.form {
+        match &self.form {
             Form::Rows(rows) => rows.bytes(),
             Form::Panels(panels) => panels.bytes(),
-        };
-        weights + 4 * (self.inputs.len() + self.sums.len())
+        }
     }
 
-    /// `y = activation(x W^T + bias)`, without allocating, but for what a thread pool does.
-    ///
-    /// # Shapes
-    /// `x` `[batch, cols]`, `bias` `[rows]`, `y` `[batch, rows]`, row after row.
+    /// Memory for one call at a time, whatever its batch.
+    #[must_use]
+    pub fn workspace(&self) -> Workspace {
+        let (inputs, sums) = match &self.form {
+            Form::Rows(rows) => (rows.scratch(self.batch), 0),
+            Form::Panels(panels) => panels.scratch(self.batch),
+        };
+        Workspace { inputs: vec![0.0; inputs + LINE], sums: vec![0.0; sums + LINE] }
+    }
+
+    /// As [`run_in`](Self::run_in), in memory of its own, which the first call allocates.
     ///
     /// # Errors
     /// A slice has another length, or the batch is larger than planned.
@@ -122,15 +130,44 @@ impl Plan {
         activation: Activation,
         y: &mut [f32],
     ) -> Result<(), SparseError> {
+        let mut workspace = std::mem::take(&mut self.workspace);
+        let done = self.run_in(&mut workspace, x, batch, bias, activation, y);
+        self.workspace = workspace;
+        done
+    }
+
+    /// `y = activation(x W^T + bias)`, without allocating, but for what a thread pool does. A workspace of another plan is made anew.
+    ///
+    /// # Shapes
+    /// `x` `[batch, cols]`, `bias` `[rows]`, `y` `[batch, rows]`, row after row.
+    ///
+    /// # Errors
+    /// A slice has another length, or the batch is larger than planned.
+    pub fn run_in(
+        &self,
+        workspace: &mut Workspace,
+        x: &[f32],
+        batch: usize,
+        bias: Option<&[f32]>,
+        activation: Activation,
+        y: &mut [f32],
+    ) -> Result<(), SparseError> {
         check_most("batch", self.batch, batch)?;
         check_len("inputs", batch.saturating_mul(self.cols), x.len())?;
         check_len("outputs", batch.saturating_mul(self.rows), y.len())?;
         check_len("biases", self.rows, bias.map_or(self.rows, <[f32]>::len))?;
+        let (inputs, sums) = match &self.form {
+            Form::Rows(rows) => (rows.scratch(self.batch), 0),
+            Form::Panels(panels) => panels.scratch(self.batch),
+        };
+        if (workspace.inputs.len(), workspace.sums.len()) != (inputs + LINE, sums + LINE) {
+            *workspace = self.workspace();
+        }
         let y = Output::new(y, batch, self.rows);
         match &self.form {
-            Form::Rows(rows) => rows.run(self.level, x, bias, activation, aligned(&mut self.inputs), y),
+            Form::Rows(rows) => rows.run(self.level, x, bias, activation, aligned(&mut workspace.inputs), y),
             Form::Panels(panels) => {
-                let scratch = (aligned(&mut self.inputs), aligned(&mut self.sums));
+                let scratch = (aligned(&mut workspace.inputs), aligned(&mut workspace.sums));
                 panels.run(self.level, x, bias, activation, scratch, y);
             }
         }
