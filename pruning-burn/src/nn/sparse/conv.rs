@@ -226,7 +226,6 @@ impl Convolution {
     }
 
     /// The output for an input, on the host.
-    #[cfg(any(feature = "flex", feature = "ndarray"))]
     pub(super) fn run(&self, x: &[f32], input: &Shape, y: &mut [f32]) -> Result<(), SparseLayerError> {
         let mut plan = self.take(input)?;
         let (bias, activation) = (self.weights.bias.as_deref(), self.weights.options.activation);

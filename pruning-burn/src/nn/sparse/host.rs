@@ -37,7 +37,6 @@ impl Plans {
     }
 
     /// `y = activation(x W^T + bias)` for `x` `[batch, cols]` and `y` `[batch, rows]`.
-    #[cfg(any(feature = "flex", feature = "ndarray"))]
     pub(super) fn run(
         &self,
         weights: &Weights,

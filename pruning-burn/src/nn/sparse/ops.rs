@@ -46,7 +46,6 @@ impl Layer {
     }
 
     /// The output, on the host.
-    #[cfg(any(feature = "flex", feature = "ndarray"))]
     fn run(&self, x: &[f32], input: &Shape) -> (Vec<f32>, Shape) {
         let output = self.output(input);
         let mut y = vec![0.0; output.num_elements()];
