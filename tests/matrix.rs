@@ -22,6 +22,8 @@ mod rounds;
 mod sessions;
 #[path = "matrix/shrink.rs"]
 mod shrink;
+#[path = "matrix/sparse.rs"]
+mod sparse;
 #[path = "matrix/store.rs"]
 mod store;
 #[path = "matrix/survival.rs"]
@@ -81,6 +83,14 @@ fn main() {
         shrink: replay_equals_forward, what_is_handed_through_is_replayed, smaller_models_compute_what_masked_ones_did;
         after: sensitivities_are_those_of_one_layer_pruned_alone, recalibrated_statistics_are_averages_over_batches,
             distillation_is_that_of_torch;
+        sparse: linear_layers_are_the_dense_ones, every_batch_and_rank_has_its_outputs, inputs_may_be_views_of_tensors,
+            only_weights_meet_what_is_not_finite, formats_are_the_same_layer,
+            masked_and_finished_layers_keep_the_same_weights, inputs_that_do_not_fit_are_errors,
+            half_precision_comes_back_as_it_went_in, sparse_layers_are_fields_of_modules, gradients_reach_the_inputs,
+            sparse_layers_are_traced_as_dense_ones, threads_share_layers, convolutions_are_the_dense_ones,
+            convolutions_have_the_shapes_of_dense_ones, convolutions_take_any_format_and_views,
+            inputs_that_do_not_fit_a_convolution_are_errors, convolutions_are_fields_of_modules,
+            threads_share_convolutions;
         store: masked_models_load_into_fresh_ones, finished_models_load_in_plain_burn,
             running_statistics_are_saved_with_their_last_update, files_that_do_not_fit_are_refused;
     };

@@ -1,5 +1,11 @@
-//! Layers that can lose channels where Burn's own cannot.
+//! Layers that can lose channels where Burn's own cannot, and layers of sparse weights.
 
 mod attention;
+#[cfg(feature = "sparse")]
+// Products on the host are not called without a backend for them.
+#[cfg_attr(not(any(feature = "flex", feature = "ndarray")), allow(dead_code))]
+mod sparse;
 
 pub use attention::{AttentionInput, AttentionOutput, MultiHeadAttention};
+#[cfg(feature = "sparse")]
+pub use sparse::{Execution, SparseConv2d, SparseLayerError, SparseLinear, SparseOptions};

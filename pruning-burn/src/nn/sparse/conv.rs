@@ -1,0 +1,289 @@
+//! A two-dimensional convolution with sparse weights.
+
+use super::ops::{self, Layer};
+use super::weights::{Weights, lock};
+use super::{Execution, SparseLayerError, SparseOptions, check_len, check_type};
+use crate::layers::layout;
+use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
+use burn::nn::PaddingConfig2d;
+use burn::nn::conv::Conv2d;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{DType, Device, Shape, Tensor};
+use pruning_core::sparse::{ConvPlan, ConvShape, Sparse, SparseError};
+use std::sync::{Arc, Mutex};
+
+/// A convolution for inference, made of a pruned one, without its zeros.
+///
+/// It can be a field of a module, and its clones share the weights. They are **no parameters**: records do not carry them, optimizers
+/// and `num_params` do not see them. Train and save the [`Conv2d`] it is made of, and make it after loading.
+///
+/// What is said of sums, infinities and types at [`SparseLinear`](super::SparseLinear) holds here too. On the host, a layer keeps plans
+/// for the four last sizes of input, single samples and batches apart.
+///
+/// ```
+/// use burn::nn::{PaddingConfig2d, conv::Conv2dConfig};
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// use pruning_burn::{Plugins, Pruner, nn::SparseConv2d};
+/// # use {pruning_allocation as _, pruning_magnitude as _};
+///
+/// let device = Device::flex();
+/// let mut dense = Conv2dConfig::new([8, 16], [3, 3]).with_padding(PaddingConfig2d::Same).init(&device);
+/// let pruner = Pruner::from_toml("criterion = \"magnitude\"\nsparsity = 0.9", &Plugins::linked())?;
+/// pruner.prune(&mut dense)?;
+///
+/// let sparse = SparseConv2d::from_conv2d(&dense)?;
+/// let x = Tensor::<4>::random([2, 8, 10, 12], Distribution::Default, &device);
+/// let difference = (sparse.forward(x.clone()) - dense.forward(x)).abs().max().into_scalar::<f32>();
+/// assert!(difference < 1e-5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Module, Debug)]
+#[module(custom_display)]
+pub struct SparseConv2d {
+    #[module(skip)]
+    convolution: Arc<Convolution>,
+}
+
+/// What clones share.
+#[derive(Debug)]
+pub(super) struct Convolution {
+    pub(super) weights: Weights,
+    /// For an input of no size.
+    frame: ConvShape,
+    padding: PaddingConfig2d,
+    /// Plans that no call is using.
+    plans: Mutex<Vec<(Key, Vec<ConvPlan>)>>,
+}
+
+/// What a plan is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Key {
+    input: [usize; 2],
+    batch: usize,
+}
+
+/// The most samples of a plan; larger batches go in pieces. Memory does not grow with it once there is some for every thread.
+const BATCH: usize = 32;
+/// What a layer keeps plans for: single samples and batches of two sizes of input, or four sizes of one of them.
+const KEPT: usize = 4;
+
+impl Key {
+    fn of(input: &Shape) -> Self {
+        Self { input: [input[2], input[3]], batch: if input[0] == 1 { 1 } else { BATCH } }
+    }
+}
+
+impl SparseConv2d {
+    /// The weights of a convolution, masked or finished, in compressed sparse rows.
+    ///
+    /// # Errors
+    /// The weights are not in single or half precision, there is none, or they are more than 32 bits can count; a size is zero, or
+    /// groups do not divide the channels.
+    pub fn from_conv2d(conv: &Conv2d) -> Result<Self, SparseLayerError> {
+        Self::with_options(conv, SparseOptions::new())
+    }
+
+    /// The weights of a convolution, masked or finished, in a format, and an activation after it.
+    ///
+    /// # Errors
+    /// As [`from_conv2d`](Self::from_conv2d); or the weights do not fit the format.
+    pub fn with_options(conv: &Conv2d, options: SparseOptions) -> Result<Self, SparseLayerError> {
+        let weight = conv.weight.val();
+        let [_, channels, height, width] = weight.dims();
+        let frame = ConvShape::new(channels * conv.groups, [0, 0], [height, width])
+            .with_stride(conv.stride)
+            .with_dilation(conv.dilation)
+            .with_groups(conv.groups);
+        let bias = conv.bias.as_ref().map(|bias| bias.val());
+        let weights = Weights::read(&weight, bias, &layout("Conv2d", "weight", &weight.dims()), options)?;
+        Self::of(weights, frame, conv.padding.clone())
+    }
+
+    fn of(weights: Weights, frame: ConvShape, padding: PaddingConfig2d) -> Result<Self, SparseLayerError> {
+        // An input that any kernel fits, to check everything else.
+        let (kernel, dilation) = (frame.kernel, frame.dilation);
+        let fits = [0, 1].map(|i| kernel[i].saturating_mul(dilation[i]).clamp(1, u32::MAX as usize));
+        let mut largest = frame.clone();
+        largest.input = fits;
+        largest.output()?;
+        let (rows, groups) = (weights.matrix.rows(), frame.groups);
+        if !rows.is_multiple_of(groups) {
+            return Err(SparseError::DoesNotDivide { what: "output channels", part: groups, whole: rows }.into());
+        }
+        check_len("columns of the weights", frame.fan_in(), weights.matrix.cols())?;
+        #[cfg(feature = "cube")]
+        super::cube::check(&frame)?;
+        Ok(Self { convolution: Arc::new(Convolution { weights, frame, padding, plans: Mutex::default() }) })
+    }
+
+    /// The output for an input, as [`Conv2d::forward`] has it.
+    ///
+    /// # Shapes
+    /// `[batch, channels in, height in, width in]` to `[batch, channels out, height out, width out]`.
+    ///
+    /// # Panics
+    /// The input has other channels, it is smaller than the kernel, or its type is none that single precision holds. See
+    /// [`try_forward`](Self::try_forward).
+    #[must_use]
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.try_forward(x).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The output for an input.
+    ///
+    /// # Shapes
+    /// `[batch, channels in, height in, width in]` to `[batch, channels out, height out, width out]`.
+    ///
+    /// # Errors
+    /// The input has other channels, it is smaller than the kernel, or its type is none that single precision holds.
+    pub fn try_forward(&self, x: Tensor<4>) -> Result<Tensor<4>, SparseLayerError> {
+        let weights = &self.convolution.weights;
+        let [batch, channels, height, width] = x.dims();
+        check_len("channels of the input", self.convolution.frame.channels, channels)?;
+        let dtype = x.dtype();
+        check_type("inputs", dtype)?;
+        let shape = self.convolution.shape([height, width]);
+        let output = shape.output()?;
+        for (what, size) in [("height of the input", height), ("width of the input", width)] {
+            if size == 0 {
+                return Err(SparseError::Zero { what }.into());
+            }
+        }
+        let x = if dtype == DType::F32 { x } else { x.cast(DType::F32) };
+        let y = if batch == 0 {
+            Tensor::zeros([0, weights.matrix.rows(), output[0], output[1]], &x.device())
+        } else if self.execution(&x.device()) == Execution::Dense {
+            let (weight, bias) = weights.dense(&x.device());
+            let [rows, _] = weight.dims();
+            let weight = weight.reshape([rows, channels / shape.groups, shape.kernel[0], shape.kernel[1]]);
+            let padding = shape.padding.map(|[before, after]| (before, after));
+            let options = ConvOptions::new_with_padding(shape.stride, padding, shape.dilation, shape.groups);
+            weights.activate(conv2d(x, weight, bias, options))
+        } else {
+            ops::forward(x, Layer::Conv2d(self.convolution.clone()))?
+        };
+        Ok(if dtype == DType::F32 { y } else { y.cast(dtype) })
+    }
+
+    /// What [`forward`](Self::forward) does on a device.
+    #[must_use]
+    pub fn execution(&self, device: &Device) -> Execution {
+        Execution::on(device)
+    }
+
+    /// The weights, `[channels out, channels in / groups * kernel height * kernel width]`.
+    #[must_use]
+    pub fn matrix(&self) -> &Sparse<f32> {
+        &self.convolution.weights.matrix
+    }
+
+    /// The biases, one for each output channel.
+    #[must_use]
+    pub fn bias(&self) -> Option<&[f32]> {
+        self.convolution.weights.bias.as_deref()
+    }
+
+    /// How it was made.
+    #[must_use]
+    pub fn options(&self) -> SparseOptions {
+        self.convolution.weights.options
+    }
+
+    /// How many weights are not zero.
+    #[must_use]
+    pub fn nonzeros(&self) -> usize {
+        self.convolution.weights.nonzeros
+    }
+
+    /// Bytes of the weights in host memory, in their format and in the plans that are made so far and no call is using.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let plans = lock(&self.convolution.plans);
+        let plans = plans.iter().flat_map(|(_, plans)| plans).map(ConvPlan::bytes);
+        self.convolution.weights.matrix.bytes() + plans.sum::<usize>()
+    }
+}
+
+impl Convolution {
+    /// The convolution of an input of a height and width.
+    pub(super) fn shape(&self, input: [usize; 2]) -> ConvShape {
+        let sides = match self.padding {
+            PaddingConfig2d::Valid => [[0, 0]; 2],
+            PaddingConfig2d::Same => [0, 1].map(|i| same(input[i], self.frame.kernel[i], self.frame.stride[i])),
+            PaddingConfig2d::Explicit(top, left, bottom, right) => [[top, bottom], [left, right]],
+        };
+        let mut shape = self.frame.clone().with_sides(sides);
+        shape.input = input;
+        shape
+    }
+
+    /// Makes a plan for an input, unless there is one.
+    pub(super) fn prepare(&self, input: &Shape) -> Result<(), SparseLayerError> {
+        let plan = self.take(input)?;
+        self.put(input, plan);
+        Ok(())
+    }
+
+    /// The output for an input, on the host.
+    pub(super) fn run(&self, x: &[f32], input: &Shape, y: &mut [f32]) -> Result<(), SparseLayerError> {
+        let mut plan = self.take(input)?;
+        let (bias, activation) = (self.weights.bias.as_deref(), self.weights.options.activation);
+        let (sample, result) = (x.len() / input[0], y.len() / input[0]);
+        let pieces = x.chunks(BATCH * sample).zip(y.chunks_mut(BATCH * result));
+        let mut done = pieces.map(|(x, y)| plan.run(x, x.len() / sample, bias, activation, y));
+        let done = done.try_for_each(|done| done);
+        self.put(input, plan);
+        Ok(done?)
+    }
+
+    /// A plan that no other call is using. What it computes must not depend on earlier calls, so that a batch has a plan of its own.
+    fn take(&self, input: &Shape) -> Result<ConvPlan, SparseLayerError> {
+        let key = Key::of(input);
+        let mut all = lock(&self.plans);
+        if let Some(plan) = all.iter_mut().find(|(of, _)| *of == key).and_then(|(_, plans)| plans.pop()) {
+            return Ok(plan);
+        }
+        // Without the lock, since this takes a while.
+        drop(all);
+        Ok(ConvPlan::new(&self.weights.matrix, &self.shape(key.input), key.batch)?)
+    }
+
+    /// Keeps a plan for the next call.
+    fn put(&self, input: &Shape, plan: ConvPlan) {
+        let key = Key::of(input);
+        let mut all = lock(&self.plans);
+        let mut plans = match all.iter().position(|(of, _)| *of == key) {
+            Some(at) => all.remove(at).1,
+            None => Vec::new(),
+        };
+        plans.push(plan);
+        // The last one is the one that was used last.
+        all.push((key, plans));
+        let excess = all.len().saturating_sub(KEPT);
+        all.drain(..excess);
+    }
+}
+
+/// Padding that leaves `ceil(input / stride)` outputs, the odd one after the input. Burn's own is private.
+fn same(input: usize, kernel: usize, stride: usize) -> [usize; 2] {
+    let outputs = input.div_ceil(stride);
+    let needed = if outputs > 0 { (outputs - 1) * stride + kernel } else { 0 };
+    let padding = needed.saturating_sub(input);
+    [padding / 2, padding - padding / 2]
+}
+
+impl ModuleDisplay for SparseConv2d {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        DisplaySettings::new().with_new_line_after_attribute(false).optional()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        let Convolution { weights, frame, padding, .. } = &*self.convolution;
+        let pairs = [("stride", frame.stride), ("kernel_size", frame.kernel), ("dilation", frame.dilation)];
+        let content = content.add("ch_in", &frame.channels).add("ch_out", &weights.matrix.rows());
+        let content = pairs.iter().fold(content, |content, (name, pair)| content.add(name, &format!("{pair:?}")));
+        let content = content.add("groups", &frame.groups).add_debug_attribute("padding", padding);
+        weights.describe(content).optional()
+    }
+}

@@ -1,0 +1,182 @@
+//! A linear layer with sparse weights.
+
+use super::host::Plans;
+use super::ops::{self, Layer};
+use super::weights::Weights;
+use super::{Execution, SparseLayerError, SparseOptions, check_len, check_type};
+use crate::layers::layout;
+use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
+use burn::nn::Linear;
+use burn::tensor::module::linear;
+use burn::tensor::{DType, Device, Tensor};
+use pruning_core::sparse::Sparse;
+use std::sync::Arc;
+
+/// A linear layer for inference, made of a pruned one: `y = x W + b`, without the zeros of `W`.
+///
+/// It can be a field of a module, and its clones share the weights. They are **no parameters**: records do not carry them, optimizers
+/// and `num_params` do not see them. Train and save the [`Linear`] it is made of, and make it after loading.
+///
+/// Sums are in single precision, and no zero is multiplied: an infinite or NaN input reaches the outputs that have a weight for it, and
+/// no other. That is not so where [`execution`](Self::execution) is [`Dense`](Execution::Dense). Inputs of half precision are
+/// widened, and the output has their type.
+///
+/// On the host, a layer keeps plans for batches of up to 3, 8 and 16 samples and for more, each made when it is first needed, with weights
+/// of its own. With the feature `rayon` of `pruning-core` a call works on all threads of the current pool. Outputs depend on neither.
+///
+/// ```
+/// use burn::nn::LinearConfig;
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// use pruning_burn::{Plugins, Pruner, nn::SparseLinear};
+/// # use {pruning_allocation as _, pruning_magnitude as _};
+///
+/// let device = Device::flex();
+/// let mut dense = LinearConfig::new(64, 32).init(&device);
+/// let pruner = Pruner::from_toml("criterion = \"magnitude\"\nsparsity = 0.9", &Plugins::linked())?;
+/// pruner.prune(&mut dense)?;
+///
+/// let sparse = SparseLinear::from_linear(&dense)?;
+/// assert_eq!(sparse.nonzeros(), 205);
+/// let x = Tensor::<2>::random([5, 64], Distribution::Default, &device);
+/// let difference = (sparse.forward(x.clone()) - dense.forward(x)).abs().max().into_scalar::<f32>();
+/// assert!(difference < 1e-5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Module, Debug)]
+#[module(custom_display)]
+pub struct SparseLinear {
+    #[module(skip)]
+    product: Arc<Product>,
+}
+
+/// What clones share.
+#[derive(Debug)]
+pub(super) struct Product {
+    pub(super) weights: Weights,
+    pub(super) plans: Plans,
+}
+
+impl SparseLinear {
+    /// The weights of a linear layer, masked or finished, in compressed sparse rows.
+    ///
+    /// # Errors
+    /// The weights are not in single or half precision, there is none, or they are more than 32 bits can count.
+    pub fn from_linear(linear: &Linear) -> Result<Self, SparseLayerError> {
+        Self::with_options(linear, SparseOptions::new())
+    }
+
+    /// The weights of a linear layer, masked or finished, in a format, and an activation after it.
+    ///
+    /// # Errors
+    /// As [`from_linear`](Self::from_linear); or the weights do not fit the format.
+    pub fn with_options(linear: &Linear, options: SparseOptions) -> Result<Self, SparseLayerError> {
+        let weight = linear.weight.val();
+        let layout = layout("Linear", "weight", &weight.dims());
+        let bias = linear.bias.as_ref().map(|bias| bias.val());
+        Ok(Self::of(Weights::read(&weight, bias, &layout, options)?))
+    }
+
+    /// A matrix `[outputs, inputs]`, and a bias for each output.
+    ///
+    /// # Errors
+    /// There are not as many biases as rows, or no weight at all.
+    pub fn from_matrix(
+        matrix: Sparse<f32>,
+        bias: Option<Vec<f32>>,
+        options: SparseOptions,
+    ) -> Result<Self, SparseLayerError> {
+        Ok(Self::of(Weights::new(matrix, bias, options)?))
+    }
+
+    fn of(weights: Weights) -> Self {
+        Self { product: Arc::new(Product { weights, plans: Plans::default() }) }
+    }
+
+    /// The output for an input, as [`Linear::forward`] has it.
+    ///
+    /// # Shapes
+    /// `[..., inputs]` to `[..., outputs]`, of any rank.
+    ///
+    /// # Panics
+    /// As [`Linear::forward`] does: the last axis has another length, or the type is none that single precision holds. See
+    /// [`try_forward`](Self::try_forward).
+    #[must_use]
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        self.try_forward(x).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The output for an input.
+    ///
+    /// # Shapes
+    /// `[..., inputs]` to `[..., outputs]`, of any rank.
+    ///
+    /// # Errors
+    /// The last axis has another length, or the type is none that single precision holds.
+    pub fn try_forward<const D: usize>(&self, x: Tensor<D>) -> Result<Tensor<D>, SparseLayerError> {
+        let weights = &self.product.weights;
+        let (rows, cols) = (weights.matrix.rows(), weights.matrix.cols());
+        check_len("columns of the input", cols, x.dims()[D - 1])?;
+        let dtype = x.dtype();
+        check_type("inputs", dtype)?;
+        let x = if dtype == DType::F32 { x } else { x.cast(DType::F32) };
+        let y = if x.shape().num_elements() == 0 {
+            let mut shape = x.shape();
+            shape[D - 1] = rows;
+            Tensor::zeros(shape, &x.device())
+        } else if self.execution(&x.device()) == Execution::Dense {
+            let (weight, bias) = weights.dense(&x.device());
+            weights.activate(linear(x, weight.transpose(), bias))
+        } else {
+            ops::forward(x, Layer::Linear(self.product.clone()))?
+        };
+        Ok(if dtype == DType::F32 { y } else { y.cast(dtype) })
+    }
+
+    /// What [`forward`](Self::forward) does on a device.
+    #[must_use]
+    pub fn execution(&self, device: &Device) -> Execution {
+        Execution::on(device)
+    }
+
+    /// The weights, `[outputs, inputs]`.
+    #[must_use]
+    pub fn matrix(&self) -> &Sparse<f32> {
+        &self.product.weights.matrix
+    }
+
+    /// The biases, one for each output.
+    #[must_use]
+    pub fn bias(&self) -> Option<&[f32]> {
+        self.product.weights.bias.as_deref()
+    }
+
+    /// How it was made.
+    #[must_use]
+    pub fn options(&self) -> SparseOptions {
+        self.product.weights.options
+    }
+
+    /// How many weights are not zero.
+    #[must_use]
+    pub fn nonzeros(&self) -> usize {
+        self.product.weights.nonzeros
+    }
+
+    /// Bytes of the weights in host memory, in their format and in the plans that are made so far.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.product.weights.matrix.bytes() + self.product.plans.bytes()
+    }
+}
+
+impl ModuleDisplay for SparseLinear {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        DisplaySettings::new().with_new_line_after_attribute(false).optional()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        let weights = &self.product.weights;
+        let content = content.add("d_input", &weights.matrix.cols()).add("d_output", &weights.matrix.rows());
+        weights.describe(content).optional()
+    }
+}
