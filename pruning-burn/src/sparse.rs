@@ -33,15 +33,17 @@ mod break_even;
 mod file;
 mod layer;
 mod model;
+mod options;
 mod product;
 mod program;
 mod report;
+mod shop;
 mod tune;
 
 pub use break_even::{BreakEven, BreakEvenRow, break_even};
 pub use model::SparseModel;
+pub use options::Options;
 pub use report::{LayerRow, PassReport, SparseReport, Why};
-pub use tune::Options;
 
 use crate::trace::ReplayError;
 use pruning_core::sparse::SparseError;

@@ -8,6 +8,8 @@ mod compact;
 pub(crate) mod parts;
 #[cfg(feature = "trace")]
 pub(crate) mod safetensors;
+#[cfg(feature = "sparse")]
+pub(crate) mod sealed;
 mod state;
 
 #[cfg(feature = "sparse")]

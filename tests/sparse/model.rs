@@ -237,7 +237,8 @@ fn files_that_are_no_sparse_model_are_refused() {
     assert!(matches!(error, StoreError::Version { found: 2, supported: 1, .. }), "{error}");
     let text = String::from_utf8_lossy(&bytes[8..header]).replace("0.22", "0.23");
     let error = load(&[&bytes[..8], text.as_bytes(), &bytes[header..]].concat());
-    assert!(error.to_string().contains("Burn 0.23"), "{error}");
+    // What the header says is part of the checksum.
+    assert!(matches!(error, StoreError::Checksum { .. }), "{error}");
     pruning_burn::save_compact(&model, &other).unwrap();
     let error = SparseModel::load(&other).unwrap_err();
     assert!(matches!(error, StoreError::Kind { .. }), "{error}");

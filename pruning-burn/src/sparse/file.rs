@@ -3,14 +3,14 @@
 use super::layer::{Layer, Prepared};
 use super::model::{Pass, SparseModel};
 use super::product::Kind;
-use super::program::{Constant, Program, kind};
+use super::program::{Constant, Key, Program, kind, primitive};
 use super::report::SparseReport;
 use crate::StoreError;
 use crate::store::parts::{Parts, PartsError, matrix, parts, tensors};
-use crate::store::safetensors;
+use crate::store::sealed::Kind as FileKind;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{Bytes, DType, Shape, TensorData};
-use burn_ir::{HandleKind, OperationIr, TensorId, TensorIr};
+use burn_ir::{OperationIr, TensorId, TensorIr};
 use burn_pack::Tensor;
 use pruning_core::sparse::{Activation, Format};
 use serde::{Deserialize, Serialize};
@@ -18,18 +18,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-const METADATA: &str = "pruning.sparse_model";
-const VERSION: u32 = 1;
+const KIND: FileKind = FileKind { key: "pruning.sparse_model", name: "sparse model", version: 1 };
 /// What the operations are written by; another one may have others.
 const BURN: &str = "0.22";
 /// The tensor that holds the passes.
 const PROGRAM: &str = "program";
 
 #[derive(Serialize, Deserialize)]
-struct Header {
-    version: u32,
+struct About {
     burn: String,
-    crc32: u32,
 }
 
 /// The content of [`PROGRAM`], as CBOR, which unlike JSON has infinities.
@@ -156,11 +153,7 @@ impl SparseModel {
             None,
             Bytes::from_bytes_vec(program),
         ));
-        stored.sort_by(|a, b| a.name.cmp(&b.name));
-        let (stored, crc32) = checksum(stored).map_err(failed)?;
-        let header = serde_json::to_string(&Header { version: VERSION, burn: BURN.into(), crc32 });
-        let header = header.map_err(|error| failed(error.to_string()))?;
-        safetensors::write(stored, HashMap::from([(METADATA.to_string(), header)]), file).map_err(failed)
+        KIND.write(stored, &About { burn: BURN.into() }, file)
     }
 
     /// Loads what [`save`](Self::save) wrote. The module it came from, and its type, are not needed.
@@ -171,25 +164,10 @@ impl SparseModel {
         let file = file.as_ref();
         let name = || file.display().to_string();
         let damaged = |reason: String| StoreError::Read { file: name(), reason };
-        let (stored, metadata) = safetensors::read(file).map_err(damaged)?;
-        let text = metadata.get(METADATA);
-        let text = text.ok_or_else(|| StoreError::Kind { file: name(), expected: "sparse model" })?;
-        let version = serde_json::from_str::<serde_json::Value>(text).ok().and_then(|v| v.get("version")?.as_u64());
-        let version = version.ok_or_else(|| damaged("its metadata has no version".to_string()))?;
-        let found = u32::try_from(version).unwrap_or(u32::MAX);
-        if found > VERSION {
-            return Err(StoreError::Version { file: name(), found, supported: VERSION });
-        }
-        let header: Header = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
-        if header.burn != BURN {
-            return Err(damaged(format!(
-                "its operations are those of Burn {}, not {BURN}: compile the model anew",
-                header.burn
-            )));
-        }
-        let (stored, found) = checksum(stored).map_err(damaged)?;
-        if found != header.crc32 {
-            return Err(StoreError::Checksum { file: name(), expected: header.crc32, found });
+        let (stored, about): (_, About) = KIND.read(file)?;
+        if about.burn != BURN {
+            let reason = format!("its operations are those of Burn {}, not {BURN}: compile the model anew", about.burn);
+            return Err(damaged(reason));
         }
         let mut by_name: BTreeMap<String, (DType, Vec<usize>, Vec<u8>)> = BTreeMap::new();
         for tensor in stored {
@@ -307,31 +285,7 @@ fn stored_as(wanted: DType, found: DType) -> DType {
     if wanted.is_bool() && (found.is_bool() || found == DType::U8) { wanted } else { found }
 }
 
-/// Where a constant is, so that it is stored once.
-#[derive(PartialEq)]
-struct Key(usize, usize, Vec<isize>, Vec<usize>);
-
-impl Key {
-    fn of(tensor: &FlexTensor) -> Self {
-        let layout = tensor.layout();
-        let shape = layout.shape().as_slice().to_vec();
-        Self(tensor.bytes().as_ptr() as usize, layout.start_offset(), layout.strides().to_vec(), shape)
-    }
-}
-
-fn primitive(value: &HandleKind<burn::backend::Flex>) -> &FlexTensor {
-    match value {
-        HandleKind::Float(tensor) | HandleKind::Int(tensor) | HandleKind::Bool(tensor) => tensor,
-        HandleKind::Quantized(_) => unreachable!("a pass with quantized tensors is refused when it is compiled"),
-    }
-}
-
 fn tensor_of(name: String, data: TensorData) -> Tensor {
     let (bytes, shape, dtype) = data.into_parts();
     Tensor::new(name, dtype, shape, None, bytes)
-}
-
-/// CRC-32 of tensors that are sorted by name.
-fn checksum(tensors: Vec<Tensor>) -> Result<(Vec<Tensor>, u32), String> {
-    safetensors::checksum(tensors, &[])
 }

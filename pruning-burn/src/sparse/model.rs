@@ -2,9 +2,10 @@
 
 use super::SparseModelError;
 use super::layer::Layer;
+use super::options::Options;
 use super::program::Program;
 use super::report::SparseReport;
-use super::tune::{self, Options};
+use super::tune;
 use crate::trace::{ReplayBackend, Trace, Values};
 use burn::backend::Flex;
 use burn::module::Module;

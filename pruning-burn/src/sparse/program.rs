@@ -25,6 +25,36 @@ impl Constant {
     }
 }
 
+/// Where the numbers of a tensor are, and how they lie there: the same for the same numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    at: usize,
+    start: usize,
+    strides: Vec<isize>,
+    shape: Vec<usize>,
+}
+
+impl Key {
+    /// Of a tensor that outlives the key.
+    pub(super) fn of(tensor: &FlexTensor) -> Self {
+        let layout = tensor.layout();
+        Self {
+            at: tensor.bytes().as_ptr() as usize,
+            start: layout.start_offset(),
+            strides: layout.strides().to_vec(),
+            shape: layout.shape().as_slice().to_vec(),
+        }
+    }
+}
+
+/// The tensor of a value, whatever its kind.
+pub(super) fn primitive(value: &HandleKind<Flex>) -> &FlexTensor {
+    match value {
+        HandleKind::Float(tensor) | HandleKind::Int(tensor) | HandleKind::Bool(tensor) => tensor,
+        HandleKind::Quantized(_) => unreachable!("Burn's capture and this crate make no quantized tensors"),
+    }
+}
+
 /// Operations that depend on the inputs, and the values of all else.
 #[derive(Clone, Debug)]
 pub(super) struct Program {

@@ -1,19 +1,19 @@
 //! Which products become sparse: measured in place, or by a rule.
 
-use super::layer::{Layer, Prepared};
+use super::layer::Layer;
 use super::model::{Pass, SparseModel};
+use super::options::{Choice, Options};
 use super::product::{Kind, Product, products};
-use super::program::{Constant, Program, kind};
+use super::program::{Program, kind};
 use super::report::{LayerRow, PassReport, SparseReport, Why};
+use super::shop::{Shop, Weight};
 use super::{SparseModelError, median};
 use crate::trace::{ReplayBackend, Values};
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{Bytes, TensorData};
-use burn_ir::{HandleKind, OperationIr};
-use pruning_core::sparse::{Dense, Format, Sparse, fastest, smallest};
-use std::collections::HashMap;
-use std::sync::Arc;
+use burn_ir::OperationIr;
+use pruning_core::sparse::{Format, fastest, smallest};
 use std::time::{Duration, Instant};
 
 /// From here on a weight is tried sparse: no product below pays on any machine that was measured.
@@ -21,170 +21,7 @@ const LEAST: f64 = 0.3;
 /// A sparse product has to be this much faster.
 const GAIN: f64 = 0.97;
 /// Samples from which a product goes by tiles, for which one format is as good as another (see [`Plan`](pruning_core::sparse::Plan)).
-const TILED: usize = 4;
-
-/// How it is decided which products become sparse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Choice {
-    Measured,
-    Rule,
-    All,
-}
-
-/// How a model is compiled.
-#[derive(Clone, Debug)]
-pub struct Options {
-    choice: Choice,
-    budget: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { choice: Choice::Measured, budget: Duration::from_secs(2) }
-    }
-}
-
-impl Options {
-    /// Measured, for some two seconds a recorded pass.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// By the rule of [`fastest`], without measuring: the same choice in every run on this kind of processor.
-    #[must_use]
-    pub fn by_rule() -> Self {
-        Self { choice: Choice::Rule, ..Self::default() }
-    }
-
-    /// Every product with a weight, even if that is slower.
-    #[must_use]
-    pub fn every_product() -> Self {
-        Self { choice: Choice::All, ..Self::default() }
-    }
-
-    /// About how long to measure for each recorded pass. There are at least five rounds, however long they take.
-    #[must_use]
-    pub fn budget(self, budget: Duration) -> Self {
-        Self { budget, ..self }
-    }
-}
-
-/// One weight in all passes: where it is, and how it lies there.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    at: usize,
-    start: usize,
-    strides: Vec<isize>,
-    shape: Vec<usize>,
-}
-
-impl Key {
-    fn of(constant: &Constant) -> Option<Self> {
-        let HandleKind::Float(tensor) = &constant.value else { return None };
-        let layout = tensor.layout();
-        Some(Self {
-            at: tensor.bytes().as_ptr() as usize,
-            start: layout.start_offset(),
-            strides: layout.strides().to_vec(),
-            shape: constant.ir.shape.as_slice().to_vec(),
-        })
-    }
-}
-
-/// The same weights prepared in the same way.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Use {
-    weight: Key,
-    format: Format,
-    how: How,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum How {
-    /// By lanes.
-    Linear(usize),
-    /// Everything about it but the weights, and the batch.
-    Conv(String, usize),
-}
-
-impl How {
-    fn of(product: &Product) -> Self {
-        match &product.kind {
-            Kind::Linear => Self::Linear(match product.batch {
-                0..TILED => 1,
-                TILED..=8 => 8,
-                9..=16 => 16,
-                _ => 32,
-            }),
-            Kind::Conv(window) => Self::Conv(format!("{window:?}"), product.batch),
-        }
-    }
-}
-
-/// A weight with what it could be.
-struct Weight {
-    dense: Dense<f32>,
-    sparsity: f64,
-}
-
-/// All that passes share.
-#[derive(Default)]
-struct Shop {
-    weights: HashMap<Key, Arc<Weight>>,
-    prepared: HashMap<Use, Arc<Prepared>>,
-    /// The largest batch of each use.
-    most: HashMap<(Key, How), usize>,
-    biases: HashMap<Key, Arc<[f32]>>,
-}
-
-impl Shop {
-    fn weight(&mut self, program: &Program, product: &Product) -> Result<(Key, Arc<Weight>), SparseModelError> {
-        let constant = &program.constants[&product.weight];
-        let refuse = |source| SparseModelError::Weight { path: product.path.clone(), source };
-        let key = Key::of(constant).expect("weights are floats");
-        if let Some(weight) = self.weights.get(&key) {
-            return Ok((key, weight.clone()));
-        }
-        let dense = product.matrix(constant).map_err(refuse)?;
-        let len = dense.values().len().max(1);
-        let sparsity = 1.0 - dense.nonzeros() as f64 / len as f64;
-        let weight = Arc::new(Weight { dense, sparsity });
-        self.weights.insert(key.clone(), weight.clone());
-        Ok((key, weight))
-    }
-
-    fn prepare(
-        &mut self,
-        key: &Key,
-        weight: &Weight,
-        product: &Product,
-        format: Format,
-    ) -> Result<Arc<Prepared>, SparseModelError> {
-        let how = How::of(product);
-        let usage = Use { weight: key.clone(), format, how: how.clone() };
-        if let Some(prepared) = self.prepared.get(&usage) {
-            return Ok(prepared.clone());
-        }
-        let refuse = |source| SparseModelError::Weight { path: product.path.clone(), source };
-        let matrix = Sparse::from_dense(&weight.dense, format).map_err(refuse)?;
-        let batch = self.most.get(&(key.clone(), how)).copied().unwrap_or(product.batch);
-        let prepared = Arc::new(Prepared::new(Arc::new(matrix), &product.kind, batch).map_err(refuse)?);
-        self.prepared.insert(usage, prepared.clone());
-        Ok(prepared)
-    }
-
-    fn bias(&mut self, program: &Program, product: &Product) -> Option<Arc<[f32]>> {
-        let constant = &program.constants[&product.bias?];
-        let key = Key::of(constant)?;
-        if let Some(bias) = self.biases.get(&key) {
-            return Some(bias.clone());
-        }
-        let bias: Arc<[f32]> = constant.floats()?.into();
-        self.biases.insert(key, bias.clone());
-        Some(bias)
-    }
-}
+pub(super) const TILED: usize = 4;
 
 /// Formats worth trying for a product, the first one by default.
 fn formats(weight: &Weight, product: &Product, options: &Options) -> Vec<Format> {
@@ -226,11 +63,7 @@ pub(super) fn compile(programs: Vec<Program>, options: &Options) -> Result<Spars
     let mut shop = Shop::default();
     let found: Vec<Vec<Product>> = programs.iter().map(products).collect();
     for (program, products) in programs.iter().zip(&found) {
-        for product in products {
-            let Some(key) = Key::of(&program.constants[&product.weight]) else { continue };
-            let most = shop.most.entry((key, How::of(product))).or_default();
-            *most = product.batch.max(*most);
-        }
+        products.iter().for_each(|product| shop.note(program, product));
     }
     let mut passes = Vec::new();
     let mut report = SparseReport::default();

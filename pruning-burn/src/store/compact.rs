@@ -1,7 +1,8 @@
 //! Pruned models in small files that other programs read too: [`save_compact`] and [`load_compact`].
 
+use super::StoreError;
 use super::parts::{Parts, PartsError, bytes_of, matrix, parts, tensors, values_of};
-use super::{StoreError, safetensors};
+use super::sealed::Kind;
 use crate::attach::finish;
 use crate::layers::{layers, names};
 use burn::module::Module;
@@ -11,20 +12,15 @@ use burn_pack::{Reader, Tensor, Writer};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use pruning_core::sparse::{Dense, Element, Format, Sparse, smallest};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-const METADATA: &str = "pruning.compact";
-const VERSION: u32 = 1;
+const KIND: Kind = Kind { key: "pruning.compact", name: "compact model", version: 1 };
 
-/// What the metadata of a file says.
+/// Tensors that are not stored as they are.
 #[derive(Debug, Serialize, Deserialize)]
-struct Header {
-    version: u32,
-    /// CRC-32 of names, types, shapes and bytes of all tensors in the order of their names, and of `tensors`.
-    crc32: u32,
-    /// Those that are not stored as they are.
+struct Content {
     tensors: BTreeMap<String, Entry>,
 }
 
@@ -161,12 +157,7 @@ pub fn save_compact<M: Module>(model: &M, file: impl AsRef<Path>) -> Result<Comp
         report.push(CompactTensor { path, format, sparsity, dense, bytes: size });
     }
     report.sort_by(|a, b| a.path.cmp(&b.path));
-    stored.sort_by(|a, b| a.name.cmp(&b.name));
-    let (stored, crc32) = checksum(stored, &entries).map_err(failed)?;
-    let header = serde_json::to_string(&Header { version: VERSION, crc32, tensors: entries });
-    let header = header.map_err(|error| failed(error.to_string()))?;
-    let metadata = HashMap::from([(METADATA.to_string(), header), ("format".to_string(), "pt".to_string())]);
-    safetensors::write(stored, metadata, file).map_err(failed)?;
+    KIND.write(stored, &Content { tensors: entries }, file)?;
     let file = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?.len();
     Ok(CompactReport { tensors: report, file })
 }
@@ -179,25 +170,11 @@ pub fn load_compact<M: Module>(model: &mut M, file: impl AsRef<Path>) -> Result<
     let file = file.as_ref();
     let name = || file.display().to_string();
     let damaged = |reason: String| StoreError::Read { file: name(), reason };
-    let (stored, metadata) = safetensors::read(file).map_err(damaged)?;
-    let kind = || StoreError::Kind { file: name(), expected: "compact model" };
-    let text = metadata.get(METADATA).ok_or_else(kind)?;
-    // The version first, since what else a later one says is not known.
-    let version = serde_json::from_str::<serde_json::Value>(text).ok().and_then(|v| v.get("version")?.as_u64());
-    let version = version.ok_or_else(|| damaged("its metadata has no version".to_string()))?;
-    let found = u32::try_from(version).unwrap_or(u32::MAX);
-    if found > VERSION {
-        return Err(StoreError::Version { file: name(), found, supported: VERSION });
-    }
-    let header: Header = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
-    let (stored, found) = checksum(stored, &header.tensors).map_err(damaged)?;
-    if found != header.crc32 {
-        return Err(StoreError::Checksum { file: name(), expected: header.crc32, found });
-    }
+    let (stored, content): (_, Content) = KIND.read(file)?;
     let mut arrays: BTreeMap<String, Parts> = BTreeMap::new();
     let mut record = Vec::new();
     for tensor in stored {
-        let owner = tensor.name.rsplit_once('.').filter(|(path, _)| header.tensors.contains_key(*path));
+        let owner = tensor.name.rsplit_once('.').filter(|(path, _)| content.tensors.contains_key(*path));
         let Some((path, part)) = owner.map(|(path, part)| (path.to_string(), part.to_string())) else {
             record.push(tensor);
             continue;
@@ -206,7 +183,7 @@ pub fn load_compact<M: Module>(model: &mut M, file: impl AsRef<Path>) -> Result<
         arrays.entry(path).or_default().insert(part, (dtype, shape.as_slice().to_vec(), bytes.to_vec()));
     }
     let all = layers(model);
-    for (path, entry) in &header.tensors {
+    for (path, entry) in &content.tensors {
         // Before memory is taken for what the file says.
         let known = all.iter().find(|l| names(l).any(|name| name == path));
         if known.is_none_or(|l| l.shape != entry.shape) {
@@ -275,10 +252,4 @@ fn whole<T: Element>(entry: &Entry, dtype: DType, parts: &mut Parts) -> Result<V
 /// `[rows, cols]` as `[cols, rows]`.
 fn turn<T: Element>(values: &[T], rows: usize, cols: usize) -> Vec<T> {
     (0..cols).flat_map(|col| (0..rows).map(move |row| values[row * cols + col])).collect()
-}
-
-/// The checksum of tensors that are sorted by name, and of the entries.
-fn checksum(tensors: Vec<Tensor>, entries: &BTreeMap<String, Entry>) -> Result<(Vec<Tensor>, u32), String> {
-    let entries = serde_json::to_string(entries).map_err(|error| error.to_string())?;
-    safetensors::checksum(tensors, entries.as_bytes())
 }

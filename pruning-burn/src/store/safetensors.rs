@@ -74,20 +74,3 @@ pub(crate) fn read(file: &Path) -> Result<(Vec<Tensor>, HashMap<String, String>)
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     Ok((tensors, metadata))
 }
-
-/// CRC-32 of names, types, shapes and bytes of tensors, and of what else belongs to them.
-#[cfg(feature = "sparse")]
-pub(crate) fn checksum(tensors: Vec<Tensor>, more: &[u8]) -> Result<(Vec<Tensor>, u32), String> {
-    let mut hasher = crc32fast::Hasher::new();
-    let mut whole = Vec::with_capacity(tensors.len());
-    for tensor in tensors {
-        let (name, dtype, shape, id, bytes) = tensor.into_parts().map_err(|error| error.to_string())?;
-        // Every kind of bool is one type in the file.
-        let kind = if dtype.is_bool() { "Bool".to_string() } else { format!("{dtype:?}") };
-        hasher.update(format!("{name} {kind} {:?}\n", shape.as_slice()).as_bytes());
-        hasher.update(&bytes);
-        whole.push(Tensor::new(name, dtype, shape, id, bytes));
-    }
-    hasher.update(more);
-    Ok((whole, hasher.finalize()))
-}

@@ -1,0 +1,52 @@
+//! How a model is compiled: [`Options`].
+
+#[cfg(doc)]
+use pruning_core::sparse::fastest;
+use std::time::Duration;
+
+/// How it is decided which products become sparse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    Measured,
+    Rule,
+    All,
+}
+
+/// How a model is compiled.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(super) choice: Choice,
+    pub(super) budget: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { choice: Choice::Measured, budget: Duration::from_secs(2) }
+    }
+}
+
+impl Options {
+    /// Measured, for some two seconds a recorded pass.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// By the rule of [`fastest`], without measuring: the same choice in every run on this kind of processor.
+    #[must_use]
+    pub fn by_rule() -> Self {
+        Self { choice: Choice::Rule, ..Self::default() }
+    }
+
+    /// Every product with a weight, even if that is slower.
+    #[must_use]
+    pub fn every_product() -> Self {
+        Self { choice: Choice::All, ..Self::default() }
+    }
+
+    /// About how long to measure for each recorded pass. There are at least five rounds, however long they take.
+    #[must_use]
+    pub fn budget(self, budget: Duration) -> Self {
+        Self { budget, ..self }
+    }
+}
