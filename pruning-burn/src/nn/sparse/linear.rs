@@ -22,7 +22,8 @@ use std::sync::Arc;
 /// widened, and the output has their type.
 ///
 /// On the host, a layer keeps plans for batches of up to 3, 8 and 16 samples and for more, each made when it is first needed, with weights
-/// of its own. With the feature `rayon` of `pruning-core` a call works on all threads of the current pool. Outputs depend on neither.
+/// of its own. With the feature `rayon` a call works on all threads of the current pool. Outputs do not depend on the number of threads or on
+/// earlier calls; within rounding, they do on the batch.
 ///
 /// ```
 /// use burn::nn::LinearConfig;
