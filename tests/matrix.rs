@@ -92,7 +92,8 @@ fn main() {
             inputs_that_do_not_fit_a_convolution_are_errors, convolutions_are_fields_of_modules,
             threads_share_convolutions;
         store: masked_models_load_into_fresh_ones, finished_models_load_in_plain_burn,
-            running_statistics_are_saved_with_their_last_update, files_that_do_not_fit_are_refused;
+            running_statistics_are_saved_with_their_last_update, loaded_models_need_their_file_no_more,
+            rewound_weights_need_their_file_no_more, files_that_do_not_fit_are_refused;
     };
     let arguments = Arguments::from_args();
     libtest_mimic::run(&arguments, trials(properties)).exit();

@@ -87,7 +87,8 @@ fn open(file: &Path) -> Result<BTreeMap<String, burn_pack::Tensor>, PruneError> 
 }
 
 fn read(tensor: &burn_pack::Tensor) -> Result<Tensor<1>, String> {
-    let bytes = tensor.to_bytes().map_err(|error| error.to_string())?;
+    // A copy in memory: the file may be gone before the numbers are first used.
+    let bytes = Bytes::from_bytes_vec(tensor.to_bytes().map_err(|error| error.to_string())?.to_vec());
     let data = TensorData::try_from_bytes(bytes, tensor.shape.clone(), tensor.dtype).map_err(|e| format!("{e:?}"))?;
     Ok(Tensor::from_data(data, &Default::default()))
 }

@@ -22,6 +22,7 @@ use crate::snapshot::Snapshot;
 use crate::{PruneError, Pruner, Session};
 use burn::module::Module;
 use burn::store::ModuleRecord;
+use burn::tensor::Bytes;
 use burn_pack::{Reader, Writer};
 use pruning_core::Bits;
 pub(crate) use state::differing;
@@ -220,10 +221,17 @@ fn write<M: Module>(model: &M, session: Option<&Session>, file: &Path) -> Result
     writer.write_to_file(file).map_err(|error| failed(error.to_string()))
 }
 
+/// A burnpack file, read as a whole. Burn would read each tensor when it is first used, and by then the file may be another one, or gone.
+pub(crate) fn open(file: &Path) -> Result<Reader, burn_pack::Error> {
+    let bytes = std::fs::read(file);
+    let failed = |error| burn_pack::Error::IoError(format!("cannot open '{}': {error}", file.display()));
+    Reader::from_bytes(Bytes::from_bytes_vec(bytes.map_err(failed)?))
+}
+
 fn read<M: Module>(model: &M, file: &Path) -> Result<(M, Option<State>, Snapshot), StoreError> {
     let name = || file.display().to_string();
     let damaged = |reason: String| StoreError::Read { file: name(), reason };
-    let reader = Reader::from_file_exact(file).map_err(|error| damaged(error.to_string()))?;
+    let reader = open(file).map_err(|error| damaged(error.to_string()))?;
     let state = match reader.metadata().get(METADATA) {
         None => None,
         Some(text) => Some(serde_json::from_str(text).map_err(|error| damaged(format!("session: {error}")))?),

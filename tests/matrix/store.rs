@@ -70,6 +70,40 @@ pub(crate) fn running_statistics_are_saved_with_their_last_update(device: &Devic
     assert_ne!(base(&model.valid())["norm.running_mean"], base(&Cnn::new(&device, 1).valid())["norm.running_mean"]);
 }
 
+/// The file of a loaded model may go, or become another one, before its weights are first used.
+pub(crate) fn loaded_models_need_their_file_no_more(device: &Device) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.bpk");
+    let mut model = Mlp::new(device, 1);
+    pruner(RECIPE).prune(&mut model).unwrap();
+    for gone in [true, false] {
+        save(&model, &file).unwrap();
+        let mut loaded = Mlp::new(device, 2);
+        load(&mut loaded, &file).unwrap();
+        if gone {
+            fs::remove_file(&file).unwrap();
+        } else {
+            let len = fs::metadata(&file).unwrap().len();
+            fs::write(&file, vec![1; len as usize]).unwrap();
+        }
+        assert!(same_bits(&base(&loaded), &base(&model)));
+        assert_eq!(masks(&loaded), masks(&model));
+    }
+}
+
+/// So may the file of a snapshot that weights were rewound to.
+pub(crate) fn rewound_weights_need_their_file_no_more(device: &Device) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("snapshot.bpk");
+    let mut model = Mlp::new(device, 1);
+    let start = base(&model);
+    let recipe = format!("{RECIPE}\ninitialization = \"rewind\"");
+    let mut session = pruner(&recipe).attach(&mut model).unwrap().with_snapshot_file(&file).unwrap();
+    session.step(&mut model).unwrap().unwrap();
+    fs::remove_file(&file).unwrap();
+    assert!(same_bits(&base(&model), &start));
+}
+
 pub(crate) fn files_that_do_not_fit_are_refused(device: &Device) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("masked.bpk");

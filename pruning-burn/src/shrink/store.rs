@@ -4,7 +4,7 @@ use super::apply::cut;
 use super::{Fields, ShrinkError};
 use crate::StoreError;
 use crate::layers::layers;
-use crate::store::safetensors;
+use crate::store::{open, safetensors};
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn_pack::{Reader, Writer};
@@ -60,7 +60,7 @@ pub fn load<M: Module>(
         let (tensors, mut metadata) = safetensors::read(file).map_err(damaged)?;
         (tensors, metadata.remove(METADATA))
     } else {
-        let reader = Reader::from_file_exact(file).map_err(|error| damaged(error.to_string()))?;
+        let reader = open(file).map_err(|error| damaged(error.to_string()))?;
         let plan = reader.metadata().get(METADATA).cloned();
         (reader.into_tensors().map_err(|error| damaged(error.to_string()))?, plan)
     };
