@@ -73,11 +73,11 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let image =
         |batch: usize, device: &Device| Tensor::random([batch, PIXELS], Distribution::Uniform(0.0, 1.0), device);
     if wanted("lenet_300_100") {
-        let model = job.classifier("lenet_300_100", Lenet300::new, 4, 10)?;
+        let model = job.classifier("lenet_300_100", Lenet300::new, 6, (5, 2))?;
         job.measure("lenet_300_100", &model, Lenet300::new(&job.device), image, |m, x| m.forward(x))?;
     }
     if wanted("lenet_5") {
-        let model = job.classifier("lenet_5", Lenet5::new, 1, 4)?;
+        let model = job.classifier("lenet_5", Lenet5::new, 1, (3, 1))?;
         job.measure("lenet_5", &model, Lenet5::new(&job.device), image, |m, x| m.forward(x))?;
     }
     let (layers, tokens) = if options.quick { (1, 8) } else { (options.layers, options.tokens) };
@@ -114,21 +114,21 @@ impl Job<'_> {
         }
     }
 
-    /// Trains, prunes 92 % of the weights in as many rounds as there are epochs for that, and says what it cost.
+    /// Trains, prunes 92 % of the weights in rounds of so many epochs, the last of twice as many, and says what it cost.
     fn classifier<M: Classifier>(
         &self,
         name: &str,
         new: impl FnOnce(&Device) -> M,
         epochs: usize,
-        rounds: usize,
+        (rounds, each): (usize, usize),
     ) -> Result<M, Box<dyn Error>> {
         let device = self.device.clone().autodiff();
         device.seed(self.options.seed);
         let mut data = Mnist::load(self.options.data.as_deref().unwrap_or(&default_dir()))?;
-        let (mut epochs, mut rounds) = (epochs, rounds);
+        let (mut epochs, mut rounds, mut each) = (epochs, rounds, each);
         if self.options.quick {
             data = Mnist { train: data.train.split_at(QUICK.0).0, test: data.test.split_at(QUICK.1).0 };
-            (epochs, rounds) = (1, 2);
+            (epochs, rounds, each) = (1, 2, 1);
         }
         let mut random = StdRng::seed_from_u64(self.options.seed);
         let mut model = new(&device);
@@ -142,9 +142,13 @@ impl Job<'_> {
         );
         let mut session = Pruner::from_toml(&recipe, &pruning_plugins::all())?.attach(&mut model)?;
         let mut optimizer = RETRAIN.optimizer();
-        for epoch in 0..rounds {
+        for round in 1..=rounds {
             session.step(&mut model)?;
-            model = RETRAIN.epoch(model, &mut optimizer, &data.train, (epoch, rounds), &mut random, &device, &|| ());
+            let epochs = if round == rounds { 2 * each } else { each };
+            for epoch in 0..epochs {
+                model =
+                    RETRAIN.epoch(model, &mut optimizer, &data.train, (epoch, epochs), &mut random, &device, &|| ());
+            }
         }
         let report = finish(&mut model)?;
         let sparse = model.error(&data.test, &device);
