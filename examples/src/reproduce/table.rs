@@ -52,7 +52,8 @@ pub(super) fn range(values: &[f64]) -> (f64, f64) {
 
 /// A table of test errors, a line for each sparsity and a column for each method: mean, least and greatest of all seeds.
 ///
-/// For experiments whose variants are the name of a method and a number; `None` for others.
+/// For experiments whose variants are the name of a method and a number, or a name alone; `None` for others, and where no variant has a
+/// number.
 #[must_use]
 pub fn grid(experiment: &str, rows: &[Row]) -> Option<String> {
     let rows: Vec<_> = rows.iter().filter(|r| r.experiment == experiment).collect();
@@ -60,6 +61,7 @@ pub fn grid(experiment: &str, rows: &[Row]) -> Option<String> {
         Some((name, number)) => number.parse::<f64>().is_ok().then(|| name.to_string()),
         None => Some(row.variant.clone()),
     };
+    rows.iter().find(|r| r.variant.contains(' '))?;
     let mut methods: Vec<String> = Vec::new();
     let mut sparsities: Vec<f64> = Vec::new();
     for row in &rows {
@@ -108,7 +110,10 @@ pub fn fill(text: &str, rows: &[Row]) -> String {
     for part in parts {
         let name = part.split(" -->").next().unwrap_or_default();
         let rest = part.split_once(END).map_or("", |(_, rest)| rest);
-        let made = grid(name, rows).unwrap_or_else(|| table(name, rows));
+        let made = match rows.iter().any(|r| r.experiment == name) {
+            true => grid(name, rows).unwrap_or_else(|| table(name, rows)),
+            false => "No rows yet.".to_string(),
+        };
         filled += &format!("<!-- rows: {name} -->\n{made}\n{END}{rest}");
     }
     filled
@@ -146,5 +151,10 @@ mod tests {
         assert_eq!(fill(text, &rows), made);
         assert_eq!(fill(made, &rows), made);
         assert!(grid("e", &[row("b 0.9 l1", 1, 0.9, 4.0)]).is_none());
+        assert!(grid("e", &[row("dense", 1, 0.0, 2.0), row("12x", 1, 0.9, 4.0)]).is_none());
+        assert_eq!(
+            fill("<!-- rows: f -->\n<!-- end of rows -->", &rows),
+            "<!-- rows: f -->\nNo rows yet.\n<!-- end of rows -->"
+        );
     }
 }
