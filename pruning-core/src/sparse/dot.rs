@@ -1,8 +1,8 @@
 //! The form for single samples: the dot product of each row with `X`.
 //!
 //! Compressed rows read a column, a weight and an element of `X` for each nonzero, without gather
-//! instructions. Bits need AVX-512: sixteen columns at a time, the values spread to the lanes of the set bits,
-//! whatever the sparsity.
+//! instructions. Bits need AVX-512 or AVX2: sixteen or eight columns at a time, the values spread to the lanes of the
+//! set bits, whatever the sparsity.
 
 use super::Element;
 use super::csr::Indices;
@@ -50,7 +50,7 @@ impl Rows {
             other => &csr(other)?,
         };
         let mut values: Vec<f32> = csr.values().iter().map(|v| v.to_f32()).collect();
-        let bits = level == Level::Avx512 && matches!(matrix, Sparse::Bitmap(_) | Sparse::Packed(_));
+        let bits = level.spreads() && matches!(matrix, Sparse::Bitmap(_) | Sparse::Packed(_));
         let columns = if bits {
             let width = cols.div_ceil(16);
             let mut words = vec![0; rows * width];
@@ -108,12 +108,16 @@ impl Rows {
                     #[cfg(target_arch = "x86_64")]
                     Columns::Bits(words) => {
                         let x = &scratch[sample * padded..][..padded];
-                        if let Some(simd) = pulp::x86::V4::try_new() {
-                            Simd::vectorize(simd, Expand { simd, matrix: self, words, rows, x, y });
+                        if level == Level::Avx512 {
+                            if let Some(simd) = pulp::x86::V4::try_new() {
+                                Simd::vectorize(simd, Expand { simd, matrix: self, words, rows, x, y });
+                            }
+                        } else if let Some(simd) = pulp::x86::V3::try_new() {
+                            Simd::vectorize(simd, Permute { simd, matrix: self, words, rows, x, y });
                         }
                     }
                     #[cfg(not(target_arch = "x86_64"))]
-                    Columns::Bits(_) => unreachable!("bits are for AVX-512, and {scratch:?} is empty"),
+                    Columns::Bits(_) => unreachable!("bits are for AVX-512 and AVX2, and {scratch:?} is empty"),
                     Columns::Every => level.run(Every { matrix: self, rows, x, y }),
                 }
             }
@@ -302,6 +306,86 @@ impl WithSimd for Expand<'_> {
             let avx = simd.avx512f;
             let both = avx._mm512_add_ps(avx._mm512_add_ps(sums[0], sums[1]), avx._mm512_add_ps(sums[2], sums[3]));
             *y = avx._mm512_reduce_add_ps(both);
+        }
+    }
+}
+
+/// For each byte of bits, which of the values that follow goes to each column whose bit is set.
+#[cfg(target_arch = "x86_64")]
+const PLACES: [[u8; 8]; 256] = {
+    let mut places = [[0; 8]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut bit, mut next) = (0, 0);
+        while bit < 8 {
+            if byte >> bit & 1 == 1 {
+                places[byte][bit] = next;
+                next += 1;
+            }
+            bit += 1;
+        }
+        byte += 1;
+    }
+    places
+};
+
+/// Columns by bits, where no instruction expands: a permutation from a table for each byte.
+#[cfg(target_arch = "x86_64")]
+struct Permute<'a> {
+    simd: pulp::x86::V3,
+    matrix: &'a Rows,
+    words: &'a [u16],
+    rows: Range<usize>,
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<'a> WithSimd for Permute<'a> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { simd, matrix, words, rows, x, y } = self;
+        let (x, _) = x.as_chunks::<16>();
+        let lanes = pulp::cast([1i32, 2, 4, 8, 16, 32, 64, 128]);
+        for (row, y) in rows.zip(y) {
+            let words = &words[row * x.len()..][..x.len()];
+            let mut at = matrix.starts[row] as usize;
+            let mut sums = [simd.avx._mm256_setzero_ps(); 4];
+            let add = |sum, at: usize, byte: u8, x: &[f32; 8]| {
+                debug_assert!(at + 8 <= matrix.values.len());
+                // SAFETY: `at` is the number of bits before this byte; the values are as many as the bits, and 16 more.
+                let values = unsafe { matrix.values.as_ptr().add(at).cast::<[f32; 8]>().read() };
+                let places = pulp::cast([u64::from_le_bytes(PLACES[usize::from(byte)]), 0]);
+                let places = simd.avx2._mm256_cvtepu8_epi32(places);
+                let spread = simd.avx2._mm256_permutevar8x32_ps(pulp::cast(values), places);
+                let bits = simd.avx2._mm256_and_si256(simd.avx._mm256_set1_epi32(byte.into()), lanes);
+                let set = pulp::cast(simd.avx2._mm256_cmpeq_epi32(bits, lanes));
+                // A column without a weight adds nothing, even if it is infinite, or if the value in its lane is.
+                let (spread, x) = (simd.avx._mm256_and_ps(spread, set), simd.avx._mm256_and_ps(pulp::cast(*x), set));
+                (simd.fma._mm256_fmadd_ps(spread, x, sum), at + byte.count_ones() as usize)
+            };
+            let halves = |x: &'a [f32; 16]| {
+                let (halves, _) = x.as_chunks::<8>();
+                (&halves[0], &halves[1])
+            };
+            let ((twos, rest), (x_twos, x_rest)) = (words.as_chunks::<2>(), x.as_chunks::<2>());
+            for (words, x) in twos.iter().zip(x_twos) {
+                let ((a, b), (c, d)) = (halves(&x[0]), halves(&x[1]));
+                (sums[0], at) = add(sums[0], at, words[0] as u8, a);
+                (sums[1], at) = add(sums[1], at, (words[0] >> 8) as u8, b);
+                (sums[2], at) = add(sums[2], at, words[1] as u8, c);
+                (sums[3], at) = add(sums[3], at, (words[1] >> 8) as u8, d);
+            }
+            for (&word, x) in rest.iter().zip(x_rest) {
+                let (a, b) = halves(x);
+                (sums[0], at) = add(sums[0], at, word as u8, a);
+                (sums[1], at) = add(sums[1], at, (word >> 8) as u8, b);
+            }
+            let avx = simd.avx;
+            let both = avx._mm256_add_ps(avx._mm256_add_ps(sums[0], sums[1]), avx._mm256_add_ps(sums[2], sums[3]));
+            *y = total(pulp::cast(both));
         }
     }
 }

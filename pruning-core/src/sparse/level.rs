@@ -97,6 +97,11 @@ impl Level {
         }
     }
 
+    /// Whether values are spread over the lanes of set bits.
+    pub(crate) fn spreads(self) -> bool {
+        matches!(self, Self::Avx512 | Self::Avx2)
+    }
+
     /// Floats of a register.
     pub(crate) fn lanes(self) -> usize {
         match self {
