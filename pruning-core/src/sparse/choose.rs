@@ -37,7 +37,7 @@ pub fn smallest<T: Element>(dense: &Dense<T>) -> Format {
 ///
 /// For a batch, a dense product takes a multiply-add for each element and register of samples, and a sparse one about twice that for
 /// each nonzero: dense from one half on, compressed rows below. Single samples are bound by memory where the matrix is larger than the
-/// caches, by the processor where it is not: dense above 70 % density, a bitmap (with AVX-512) above 20 % where the dense matrix
+/// caches, by the processor where it is not: dense above 70 % density, a bitmap above 20 % (with AVX-512) or 35 % (AVX2) where the dense matrix
 /// takes 16 MiB or more, compressed rows for the rest. The limits are from `cargo bench -p pruning-core --bench sparse` on one Zen 4
 /// core at 50 % sparsity and above; that of 70 % is extrapolated. A rule of thumb: other machines have other limits.
 #[must_use]
@@ -52,7 +52,8 @@ pub fn fastest<T: Element>(dense: &Dense<T>, batch: usize) -> Format {
         (false, true) => 0.7,
         (false, false) => 0.2,
     };
-    let bits = batch < TILED && far && density > 0.2 && Level::Avx512.is_available();
+    let level = Level::available().first().copied().unwrap_or(Level::Scalar);
+    let bits = batch < TILED && far && density > level.spreads_from().max(0.2);
     if density > limit {
         Format::Dense
     } else if bits {

@@ -50,7 +50,8 @@ impl Rows {
             other => &csr(other)?,
         };
         let mut values: Vec<f32> = csr.values().iter().map(|v| v.to_f32()).collect();
-        let bits = level.spreads() && matches!(matrix, Sparse::Bitmap(_) | Sparse::Packed(_));
+        let dense_enough = values.len() as f64 > level.spreads_from() * (rows * cols) as f64;
+        let bits = dense_enough && matches!(matrix, Sparse::Bitmap(_) | Sparse::Packed(_));
         let columns = if bits {
             let width = cols.div_ceil(16);
             let mut words = vec![0; rows * width];
