@@ -132,11 +132,10 @@ impl Rows {
         };
         let firsts = 0..self.rows.div_ceil(CHUNK);
         #[cfg(feature = "rayon")]
-        {
+        if super::output::in_parallel(y.batch() * self.values.len()) {
             use rayon::prelude::*;
-            firsts.into_par_iter().for_each(|i| run(i * CHUNK));
+            return firsts.into_par_iter().for_each(|i| run(i * CHUNK));
         }
-        #[cfg(not(feature = "rayon"))]
         firsts.for_each(|i| run(i * CHUNK));
     }
 

@@ -60,3 +60,12 @@ impl<'a> Output<'a> {
         unsafe { std::slice::from_raw_parts_mut(self.y.add(sample * self.rows + first), len) }
     }
 }
+
+/// Whether so many multiply-adds are worth the other threads: handing work to a pool and waiting for it takes longer than a small
+/// product does, most of all on a machine that is busy.
+#[cfg(feature = "rayon")]
+pub(crate) fn in_parallel(multiplies: usize) -> bool {
+    // Tests are of small matrices.
+    let least = if cfg!(test) { 0 } else { 1 << 18 };
+    multiplies >= least && rayon::current_num_threads() > 1
+}

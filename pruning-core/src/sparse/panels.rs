@@ -107,7 +107,7 @@ impl Panels {
             level.tile(self.lanes, Pack { samples, cols: self.cols, lanes: self.lanes, tile });
         };
         #[cfg(feature = "rayon")]
-        {
+        if super::output::in_parallel(y.batch() * self.chunks.iter().map(|c| c.values.len()).sum::<usize>()) {
             use rayon::prelude::*;
             tiles.par_chunks_mut(stride).enumerate().for_each(pack);
             let sums = sums.par_chunks_mut(CHUNK * self.lanes);
@@ -115,14 +115,12 @@ impl Panels {
             self.chunks.par_iter().zip(sums).for_each(|(chunk, sums)| {
                 level.tile(self.lanes, Multiply { panels: self, chunk, tiles, bias, activation, sums, y });
             });
+            return;
         }
-        #[cfg(not(feature = "rayon"))]
-        {
-            tiles.chunks_mut(stride).enumerate().for_each(pack);
-            for chunk in &self.chunks {
-                let sums = &mut sums[..chunk.rows * self.lanes];
-                level.tile(self.lanes, Multiply { panels: self, chunk, tiles, bias, activation, sums, y });
-            }
+        tiles.chunks_mut(stride).enumerate().for_each(pack);
+        for chunk in &self.chunks {
+            let sums = &mut sums[..chunk.rows * self.lanes];
+            level.tile(self.lanes, Multiply { panels: self, chunk, tiles, bias, activation, sums, y });
         }
     }
 }
