@@ -48,6 +48,7 @@ mod plan;
 mod plan_tests;
 #[cfg(test)]
 mod tests;
+mod transpose;
 
 pub use bitmap::Bitmap;
 pub use blocks::Blocks;
