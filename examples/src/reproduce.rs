@@ -13,6 +13,7 @@ mod log;
 mod lottery;
 mod oneshot;
 mod quick;
+mod regularization;
 mod rewinding;
 mod snip;
 mod structured;
@@ -40,6 +41,11 @@ pub const EXPERIMENTS: &[Experiment] = &[
     Experiment { name: "han", about: "12 times fewer weights without loss (Han et al. 2015)", run: han::lenet300 },
     Experiment { name: "han-lenet5", about: "the same for LeNet-5, which has convolutions", run: han::lenet5 },
     Experiment { name: "oneshot", about: "one-shot against iterative (Han et al. 2015)", run: oneshot::run },
+    Experiment {
+        name: "regularization",
+        about: "L1 and L2 penalties in training (Han et al. 2015)",
+        run: regularization::run,
+    },
     Experiment { name: "criteria", about: "L1, L2 and random, of weights and of channels", run: criteria::run },
     Experiment { name: "allocation", about: "global, uniform, ERK and LAMP (Lee et al. 2021)", run: allocation::run },
     Experiment { name: "snip", about: "pruning before training (Lee et al. 2019)", run: snip::run },

@@ -49,6 +49,7 @@ mod plan_tests;
 #[cfg(test)]
 mod tests;
 mod transpose;
+mod workspace;
 
 pub use bitmap::Bitmap;
 pub use blocks::Blocks;
@@ -66,7 +67,8 @@ pub use format::Format;
 pub use level::Level;
 pub use output::Activation;
 pub use packed::Packed;
-pub use plan::{Plan, Workspace};
+pub use plan::Plan;
+pub use workspace::Workspace;
 
 use serde::{Deserialize, Serialize};
 

@@ -186,11 +186,33 @@ impl Run<'_> {
         model
     }
 
+    /// Trains with something that is added to the loss.
+    pub(crate) fn fit_penalized<M: Classifier>(
+        &self,
+        model: M,
+        plan: &Plan,
+        penalty: impl Fn(&M) -> Option<Tensor<1>>,
+    ) -> M {
+        let Ok(model) = self.fit_by(model, plan, penalty, |_, _, _| Ok::<_, Infallible>(()), |_, _| {});
+        model
+    }
+
     /// The same; before each step `before` sees the model, the optimizer and the batch, and may change the first two.
     pub(crate) fn fit_stepped<M: Classifier, E>(
         &self,
+        model: M,
+        plan: &Plan,
+        before: impl FnMut(&mut M, &mut ModuleOptimizer, &Batch) -> Result<(), E>,
+        watch: impl FnMut(usize, &M),
+    ) -> Result<M, E> {
+        self.fit_by(model, plan, |_| None, before, watch)
+    }
+
+    fn fit_by<M: Classifier, E>(
+        &self,
         mut model: M,
         plan: &Plan,
+        penalty: impl Fn(&M) -> Option<Tensor<1>>,
         mut before: impl FnMut(&mut M, &mut ModuleOptimizer, &Batch) -> Result<(), E>,
         mut watch: impl FnMut(usize, &M),
     ) -> Result<M, E> {
@@ -207,6 +229,10 @@ impl Run<'_> {
                 before(&mut model, &mut optimizer, &batch)?;
                 let (images, labels) = batch;
                 let loss = loss_of.forward(model.forward(images), labels);
+                let loss = match penalty(&model) {
+                    Some(penalty) => loss + penalty,
+                    None => loss,
+                };
                 let gradients = GradientsParams::from_grads(loss.backward(), &model);
                 let rate = plan.rate(epoch as f64 + i as f64 / batches as f64);
                 model = optimizer.step(rate, model, gradients);

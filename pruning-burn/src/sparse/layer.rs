@@ -35,47 +35,39 @@ pub(super) struct Prepared {
     /// The most vectors or images of a call.
     pub(super) batch: usize,
     form: Form,
+    /// Memory of calls that are over.
+    idle: Pool<Workspace>,
 }
 
 #[derive(Debug)]
 enum Form {
-    Linear {
-        plan: Plan,
-        idle: Pool<Workspace>,
-    },
-    Conv {
-        plan: Box<ConvPlan>,
-        /// Plans work in memory of their own.
-        idle: Pool<ConvPlan>,
-    },
+    Linear(Box<Plan>),
+    Conv(Box<ConvPlan>),
 }
 
 impl Prepared {
     /// For batches of up to `batch`.
     pub(super) fn new(matrix: Arc<Sparse<f32>>, kind: &Kind, batch: usize) -> Result<Self, SparseError> {
         let form = match kind {
-            Kind::Linear => Form::Linear { plan: Plan::new(&matrix, batch)?, idle: Pool::default() },
-            Kind::Conv(window) => {
-                let plan = Box::new(ConvPlan::new(&matrix, &window.shape(), batch)?);
-                Form::Conv { plan, idle: Pool::default() }
-            }
+            Kind::Linear => Form::Linear(Box::new(Plan::new(&matrix, batch)?)),
+            Kind::Conv(window) => Form::Conv(Box::new(ConvPlan::new(&matrix, &window.shape(), batch)?)),
         };
-        Ok(Self { matrix, kind: kind.clone(), batch, form })
+        Ok(Self { matrix, kind: kind.clone(), batch, form, idle: Pool::default() })
     }
 
     /// Bytes of the weights in the order of use.
     pub(super) fn bytes(&self) -> usize {
         match &self.form {
-            Form::Linear { plan, .. } => plan.bytes(),
-            Form::Conv { plan, .. } => plan.bytes(),
+            Form::Linear(plan) => plan.bytes(),
+            Form::Conv(plan) => plan.bytes(),
         }
     }
 
     /// Elements of input and output for one vector or image.
     fn lengths(&self) -> (usize, usize) {
         match &self.form {
-            Form::Linear { plan, .. } => (plan.cols(), plan.rows()),
-            Form::Conv { plan, .. } => {
+            Form::Linear(plan) => (plan.cols(), plan.rows()),
+            Form::Conv(plan) => {
                 let shape = plan.shape();
                 (shape.channels * shape.input[0] * shape.input[1], plan.output().iter().product())
             }
@@ -90,14 +82,11 @@ impl Prepared {
         activation: Activation,
         y: &mut [f32],
     ) -> Result<(), SparseError> {
-        match &self.form {
-            Form::Linear { plan, idle } => {
-                idle.with(|| plan.workspace(), |workspace| plan.run_in(workspace, x, batch, bias, activation, y))
-            }
-            Form::Conv { plan, idle } => {
-                idle.with(|| plan.as_ref().clone(), |own| own.run(x, batch, bias, activation, y))
-            }
-        }
+        // An empty one is given its memory by the plan.
+        self.idle.with(Workspace::default, |workspace| match &self.form {
+            Form::Linear(plan) => plan.run_in(workspace, x, batch, bias, activation, y),
+            Form::Conv(plan) => plan.run_in(workspace, x, batch, bias, activation, y),
+        })
     }
 }
 

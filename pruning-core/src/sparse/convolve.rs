@@ -12,6 +12,7 @@ pub use shape::ConvShape;
 use super::error::{check_len, check_most};
 use super::level::Level;
 use super::output::Activation;
+use super::workspace::{PlanId, Workspace};
 use super::{Element, Sparse, SparseError};
 use direct::Direct;
 use product::Product;
@@ -45,11 +46,14 @@ use stage::Stage;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ConvPlan {
+    id: PlanId,
     shape: ConvShape,
     outputs: usize,
     output: [usize; 2],
     batch: usize,
     form: Form,
+    /// Of [`run`](Self::run).
+    workspace: Workspace,
 }
 
 #[derive(Clone, Debug)]
@@ -98,7 +102,8 @@ impl ConvPlan {
             Way::Direct => Form::Direct(Direct::new(matrix, shape, axes, batch, level)?),
             Way::Product => Form::Product(Product::new(matrix, shape, axes, batch, level)?),
         };
-        Ok(Self { shape: shape.clone(), outputs: matrix.rows(), output: axes.map(|a| a.output), batch, form })
+        let (shape, outputs, output) = (shape.clone(), matrix.rows(), axes.map(|a| a.output));
+        Ok(Self { id: PlanId::new(), shape, outputs, output, batch, form, workspace: Workspace::default() })
     }
 
     /// The convolution, but for its weights.
@@ -119,7 +124,7 @@ impl ConvPlan {
         self.batch
     }
 
-    /// Bytes of the prepared weights and of the memory that calls work in.
+    /// Bytes of the prepared weights; a [`Workspace`] comes on top.
     #[must_use]
     pub fn bytes(&self) -> usize {
         match &self.form {
@@ -128,11 +133,16 @@ impl ConvPlan {
         }
     }
 
-    /// `y = activation(x * W + bias)`. Nothing is allocated, but for what a thread pool does, and once where it has more threads than
-    /// the one the plan was made in.
-    ///
-    /// # Shapes
-    /// `x` `[batch, channels, height, width]`, `bias` `[outputs]`, `y` `[batch, outputs, output height, output width]`.
+    /// Memory for one call at a time, whatever its batch.
+    #[must_use]
+    pub fn workspace(&self) -> Workspace {
+        match &self.form {
+            Form::Direct(direct) => direct.workspace(self.id),
+            Form::Product(product) => product.workspace(self.id),
+        }
+    }
+
+    /// As [`run_in`](Self::run_in), in memory of its own, which the first call allocates.
     ///
     /// # Errors
     /// A slice has another length, or the batch is larger than planned.
@@ -144,13 +154,39 @@ impl ConvPlan {
         activation: Activation,
         y: &mut [f32],
     ) -> Result<(), SparseError> {
+        let mut workspace = std::mem::take(&mut self.workspace);
+        let done = self.run_in(&mut workspace, x, batch, bias, activation, y);
+        self.workspace = workspace;
+        done
+    }
+
+    /// `y = activation(x * W + bias)`. Nothing is allocated, but for what a thread pool does, and once where it has more threads than
+    /// the one that the workspace was made in.
+    ///
+    /// # Shapes
+    /// `x` `[batch, channels, height, width]`, `bias` `[outputs]`, `y` `[batch, outputs, output height, output width]`.
+    ///
+    /// # Errors
+    /// A slice has another length, or the batch is larger than planned.
+    pub fn run_in(
+        &self,
+        workspace: &mut Workspace,
+        x: &[f32],
+        batch: usize,
+        bias: Option<&[f32]>,
+        activation: Activation,
+        y: &mut [f32],
+    ) -> Result<(), SparseError> {
         check_most("batch", self.batch, batch)?;
         check_len("inputs", batch * self.shape.channels * self.shape.area(), x.len())?;
         check_len("outputs", batch * self.outputs * self.output[0] * self.output[1], y.len())?;
         check_len("biases", self.outputs, bias.map_or(self.outputs, <[f32]>::len))?;
-        match &mut self.form {
-            Form::Direct(direct) => direct.run(x, batch, bias, activation, y),
-            Form::Product(product) => product.run(x, batch, bias, activation, y)?,
+        if !workspace.is_of(self.id) {
+            *workspace = self.workspace();
+        }
+        match &self.form {
+            Form::Direct(direct) => direct.run(workspace, x, batch, bias, activation, y),
+            Form::Product(product) => product.run(workspace, x, batch, bias, activation, y)?,
         }
         Ok(())
     }

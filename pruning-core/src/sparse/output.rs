@@ -63,9 +63,16 @@ impl<'a> Output<'a> {
 
 /// Whether so many multiply-adds are worth the other threads: handing work to a pool and waiting for it takes longer than a small
 /// product does, most of all on a machine that is busy.
-#[cfg(feature = "rayon")]
 pub(crate) fn in_parallel(multiplies: usize) -> bool {
     // Tests are of small matrices.
     let least = if cfg!(test) { 0 } else { 1 << 18 };
-    multiplies >= least && rayon::current_num_threads() > 1
+    multiplies >= least && threads() > 1
+}
+
+/// Threads that there are to work.
+pub(crate) fn threads() -> usize {
+    #[cfg(feature = "rayon")]
+    return rayon::current_num_threads();
+    #[cfg(not(feature = "rayon"))]
+    1
 }

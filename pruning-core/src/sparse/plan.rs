@@ -5,6 +5,7 @@ use super::error::{check_len, check_most};
 use super::level::Level;
 use super::output::{Activation, Output};
 use super::panels::Panels;
+use super::workspace::{PlanId, Workspace, aligned};
 use super::{Element, Sparse, SparseError};
 
 /// Batches below this go sample by sample; from here on, in tiles.
@@ -31,6 +32,7 @@ pub(crate) const TILED: usize = 4;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Plan {
+    id: PlanId,
     rows: usize,
     cols: usize,
     batch: usize,
@@ -38,14 +40,6 @@ pub struct Plan {
     form: Form,
     /// Of [`run`](Self::run).
     workspace: Workspace,
-}
-
-/// Memory that the calls of a [`Plan`] work in, to be had from [`Plan::workspace`]: one for each call at a time.
-#[derive(Clone, Debug, Default)]
-pub struct Workspace {
-    /// Inputs as the kernel wants them, with room to begin at a cache line.
-    inputs: Vec<f32>,
-    sums: Vec<f32>,
 }
 
 #[derive(Clone, Debug)]
@@ -78,7 +72,8 @@ impl Plan {
             };
             Form::Panels(Panels::new(matrix, lanes)?)
         };
-        Ok(Self { rows: matrix.rows(), cols: matrix.cols(), batch, level, form, workspace: Workspace::default() })
+        let (id, workspace) = (PlanId::new(), Workspace::default());
+        Ok(Self { id, rows: matrix.rows(), cols: matrix.cols(), batch, level, form, workspace })
     }
 
     /// Output units.
@@ -115,7 +110,7 @@ impl Plan {
             Form::Rows(rows) => (rows.scratch(self.batch), 0),
             Form::Panels(panels) => panels.scratch(self.batch),
         };
-        Workspace { inputs: vec![0.0; inputs + LINE], sums: vec![0.0; sums + LINE] }
+        Workspace::new(self.id, inputs, sums, Vec::new())
     }
 
     /// As [`run_in`](Self::run_in), in memory of its own, which the first call allocates.
@@ -136,7 +131,7 @@ impl Plan {
         done
     }
 
-    /// `y = activation(x W^T + bias)`, without allocating, but for what a thread pool does. A workspace of another plan is made anew.
+    /// `y = activation(x W^T + bias)`, without allocating, but for what a thread pool does.
     ///
     /// # Shapes
     /// `x` `[batch, cols]`, `bias` `[rows]`, `y` `[batch, rows]`, row after row.
@@ -156,11 +151,7 @@ impl Plan {
         check_len("inputs", batch.saturating_mul(self.cols), x.len())?;
         check_len("outputs", batch.saturating_mul(self.rows), y.len())?;
         check_len("biases", self.rows, bias.map_or(self.rows, <[f32]>::len))?;
-        let (inputs, sums) = match &self.form {
-            Form::Rows(rows) => (rows.scratch(self.batch), 0),
-            Form::Panels(panels) => panels.scratch(self.batch),
-        };
-        if (workspace.inputs.len(), workspace.sums.len()) != (inputs + LINE, sums + LINE) {
+        if !workspace.is_of(self.id) {
             *workspace = self.workspace();
         }
         let y = Output::new(y, batch, self.rows);
@@ -173,14 +164,4 @@ impl Plan {
         }
         Ok(())
     }
-}
-
-/// Floats of a cache line.
-pub(crate) const LINE: usize = 16;
-
-/// From the first cache line on.
-pub(crate) fn aligned(scratch: &mut [f32]) -> &mut [f32] {
-    let skip = scratch.as_ptr().align_offset(4 * LINE).min(LINE);
-    let len = scratch.len() - LINE;
-    &mut scratch[skip..][..len]
 }

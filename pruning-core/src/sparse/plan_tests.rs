@@ -123,6 +123,7 @@ fn a_column_that_is_not_used_adds_nothing() {
 }
 
 #[test]
+#[cfg_attr(all(miri, target_feature = "f16c"), ignore = "Miri has no F16C")]
 fn half_precision_is_widened_and_a_nan_stays_one() {
     let weights = [1.5, f32::NAN, 0.0, -2.0].map(f16::from_f32);
     let sparse = Sparse::from_dense(&Dense::new(2, 2, weights.to_vec()).unwrap(), Format::Csr16).unwrap();

@@ -10,7 +10,7 @@ use burn::nn::conv::Conv2d;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, Shape, Tensor};
-use pruning_core::sparse::{ConvPlan, ConvShape, Sparse, SparseError};
+use pruning_core::sparse::{ConvPlan, ConvShape, Sparse, SparseError, Workspace};
 use std::sync::{Arc, Mutex};
 
 /// A convolution for inference, made of a pruned one, without its zeros.
@@ -52,8 +52,15 @@ pub(super) struct Convolution {
     /// For an input of no size.
     frame: ConvShape,
     padding: PaddingConfig2d,
-    /// Plans that no call is using.
-    plans: Mutex<Vec<(Key, Vec<ConvPlan>)>>,
+    /// Plans, the one that was used last at the end.
+    plans: Mutex<Vec<(Key, Arc<Shared>)>>,
+}
+
+/// A plan, and the memory of calls that are over.
+#[derive(Debug)]
+struct Shared {
+    plan: ConvPlan,
+    spare: Mutex<Vec<Workspace>>,
 }
 
 /// What a plan is for.
@@ -196,11 +203,11 @@ impl SparseConv2d {
         self.convolution.weights.nonzeros
     }
 
-    /// Bytes of the weights in host memory, in their format and in the plans that are made so far and no call is using.
+    /// Bytes of the weights in host memory, in their format and in the plans that are made so far.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let plans = lock(&self.convolution.plans);
-        let plans = plans.iter().flat_map(|(_, plans)| plans).map(ConvPlan::bytes);
+        let plans = plans.iter().map(|(_, shared)| shared.plan.bytes());
         self.convolution.weights.matrix.bytes() + plans.sum::<usize>()
     }
 }
@@ -220,49 +227,47 @@ impl Convolution {
 
     /// Makes a plan for an input, unless there is one.
     pub(super) fn prepare(&self, input: &Shape) -> Result<(), SparseLayerError> {
-        let plan = self.take(input)?;
-        self.put(input, plan);
+        self.shared(input)?;
         Ok(())
     }
 
     /// The output for an input, on the host.
     pub(super) fn run(&self, x: &[f32], input: &Shape, y: &mut [f32]) -> Result<(), SparseLayerError> {
-        let mut plan = self.take(input)?;
+        let shared = self.shared(input)?;
+        // Taken out, not borrowed: a thread that waits for others to finish their rows may be given another call meanwhile.
+        let mut workspace = lock(&shared.spare).pop().unwrap_or_default();
         let (bias, activation) = (self.weights.bias.as_deref(), self.weights.options.activation);
         let (sample, result) = (x.len() / input[0], y.len() / input[0]);
         let pieces = x.chunks(BATCH * sample).zip(y.chunks_mut(BATCH * result));
-        let mut done = pieces.map(|(x, y)| plan.run(x, x.len() / sample, bias, activation, y));
+        let mut done = pieces.map(|(x, y)| {
+            let batch = x.len() / sample;
+            shared.plan.run_in(&mut workspace, x, batch, bias, activation, y)
+        });
         let done = done.try_for_each(|done| done);
-        self.put(input, plan);
+        lock(&shared.spare).push(workspace);
         Ok(done?)
     }
 
-    /// A plan that no other call is using. What it computes must not depend on earlier calls, so that a batch has a plan of its own.
-    fn take(&self, input: &Shape) -> Result<ConvPlan, SparseLayerError> {
+    /// The plan for an input. What it computes must not depend on earlier calls, so that a batch has a plan of its own.
+    fn shared(&self, input: &Shape) -> Result<Arc<Shared>, SparseLayerError> {
         let key = Key::of(input);
-        let mut all = lock(&self.plans);
-        if let Some(plan) = all.iter_mut().find(|(of, _)| *of == key).and_then(|(_, plans)| plans.pop()) {
-            return Ok(plan);
+        if let Some(found) = kept(&mut lock(&self.plans), key, None) {
+            return Ok(found);
         }
         // Without the lock, since this takes a while.
-        drop(all);
-        Ok(ConvPlan::new(&self.weights.matrix, &self.shape(key.input), key.batch)?)
+        let plan = ConvPlan::new(&self.weights.matrix, &self.shape(key.input), key.batch)?;
+        let made = Arc::new(Shared { plan, spare: Mutex::default() });
+        Ok(kept(&mut lock(&self.plans), key, Some(made.clone())).unwrap_or(made))
     }
+}
 
-    /// Keeps a plan for the next call.
-    fn put(&self, input: &Shape, plan: ConvPlan) {
-        let key = Key::of(input);
-        let mut all = lock(&self.plans);
-        let mut plans = match all.iter().position(|(of, _)| *of == key) {
-            Some(at) => all.remove(at).1,
-            None => Vec::new(),
-        };
-        plans.push(plan);
-        // The last one is the one that was used last.
-        all.push((key, plans));
-        let excess = all.len().saturating_sub(KEPT);
-        all.drain(..excess);
-    }
+/// The plan for a key, which is then the one that was used last; where there is none, another one takes its place, and the oldest goes.
+fn kept(plans: &mut Vec<(Key, Arc<Shared>)>, key: Key, other: Option<Arc<Shared>>) -> Option<Arc<Shared>> {
+    let found = plans.iter().position(|(of, _)| *of == key).map(|at| plans.remove(at).1).or(other)?;
+    plans.push((key, found.clone()));
+    let excess = plans.len().saturating_sub(KEPT);
+    plans.drain(..excess);
+    Some(found)
 }
 
 /// Padding that leaves `ceil(input / stride)` outputs, the odd one after the input. Burn's own is private.

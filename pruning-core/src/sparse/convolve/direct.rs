@@ -10,8 +10,8 @@ mod kernel;
 
 use super::super::error::check_most;
 use super::super::level::Level;
-use super::super::output::{Activation, Output};
-use super::super::plan::{LINE, aligned};
+use super::super::output::{Activation, Output, in_parallel, threads};
+use super::super::workspace::{LINE, PlanId, Workspace, aligned};
 use super::super::{Element, Sparse, SparseError};
 use super::shape::{Axis, ConvShape};
 use super::stage::Stage;
@@ -42,10 +42,9 @@ pub(crate) struct Direct {
     registers: usize,
     /// Samples that are worked on together.
     samples: usize,
-    /// Their padded inputs, with room to begin at a cache line.
-    inputs: Vec<f32>,
-    /// Sums, a part for each thread.
-    sums: Vec<f32>,
+    /// Floats of their padded inputs.
+    inputs: usize,
+    nonzeros: usize,
 }
 
 impl Direct {
@@ -76,8 +75,8 @@ impl Direct {
         let stage_bytes =
             STAGE_BYTES[usize::from(chunks.len() > 1 && chunks.iter().map(Chunk::bytes).sum::<usize>() > CHUNK_BYTES)];
         let samples = if stage.in_place { batch } else { (stage_bytes / 4 / floats).clamp(1, batch.max(1)) };
-        let inputs = if stage.in_place { 0 } else { samples * floats.next_multiple_of(LINE) + LINE };
-        let mut direct = Self {
+        let inputs = if stage.in_place { 0 } else { samples * floats.next_multiple_of(LINE) };
+        Ok(Self {
             level,
             stage,
             rows,
@@ -88,17 +87,19 @@ impl Direct {
             reach,
             registers: size.registers,
             samples,
-            inputs: vec![0.0; inputs],
-            sums: Vec::new(),
-        };
-        direct.room(threads());
-        Ok(direct)
+            inputs,
+            nonzeros: matrix.nonzeros(),
+        })
     }
 
-    /// Bytes of the weights and of the memory that calls work in.
+    /// Bytes of the weights.
     pub(crate) fn bytes(&self) -> usize {
-        let weights: usize = self.chunks.iter().map(Chunk::bytes).sum();
-        weights + 4 * (self.inputs.len() + self.sums.len())
+        self.chunks.iter().map(Chunk::bytes).sum()
+    }
+
+    /// Memory for padded inputs, and for the sums of each thread.
+    pub(crate) fn workspace(&self, id: PlanId) -> Workspace {
+        Workspace::new(id, self.inputs, self.part() * threads(), Vec::new())
     }
 
     /// Floats of the sums of a thread.
@@ -107,22 +108,27 @@ impl Direct {
         (rows * self.registers * self.level.lanes()).next_multiple_of(LINE).max(LINE)
     }
 
-    /// Makes room for the sums of so many threads.
-    fn room(&mut self, threads: usize) {
-        let floats = self.part() * threads + LINE;
-        if self.sums.len() < floats {
-            self.sums.resize(floats, 0.0);
-        }
-    }
-
     /// The convolution of a batch, whose slices have the lengths that the plan checked.
-    pub(crate) fn run(&mut self, x: &[f32], batch: usize, bias: Option<&[f32]>, activation: Activation, y: &mut [f32]) {
+    pub(crate) fn run(
+        &self,
+        workspace: &mut Workspace,
+        x: &[f32],
+        batch: usize,
+        bias: Option<&[f32]>,
+        activation: Activation,
+        y: &mut [f32],
+    ) {
         let pixels = self.output[0] * self.output[1];
         let y = Output::new(y, batch * self.rows, pixels);
-        let threads = threads();
-        self.room(threads);
-        let (mut inputs, mut sums) = (std::mem::take(&mut self.inputs), std::mem::take(&mut self.sums));
         let part = self.part();
+        let threads =
+            if in_parallel(batch.saturating_mul(pixels).saturating_mul(self.nonzeros)) { threads() } else { 1 };
+        let Workspace { inputs, sums, .. } = workspace;
+        if sums.len() < part * threads + LINE {
+            // In a pool with more threads than the one that the workspace was made in.
+            sums.resize(part * threads + LINE, 0.0);
+        }
+        let inputs = aligned(inputs);
         let lanes = self.level.lanes();
         let tiles = self.stage.positions().div_ceil(self.registers * lanes);
         let sample = self.channels * self.area;
@@ -132,9 +138,8 @@ impl Direct {
             let (staged, stride) = if self.stage.in_place {
                 (x, sample)
             } else {
-                let inputs = aligned(&mut inputs);
-                let stride = inputs.len() / self.samples;
-                self.copy(x, &mut inputs[..samples * stride], stride);
+                let stride = self.inputs / self.samples;
+                self.copy(x, &mut inputs[..samples * stride], stride, threads);
                 (&*inputs, stride)
             };
             // Chunk after chunk, so that the weights of one serve all tiles while they are in the cache.
@@ -155,13 +160,12 @@ impl Direct {
                 let whole = self.stage.positions().div_ceil(lanes);
                 self.level.registers(self.registers.min(whole - tile * self.registers), work);
             };
-            each(self.chunks.len() * samples * tiles, &mut aligned(&mut sums)[..part * threads], part, item);
+            each(self.chunks.len() * samples * tiles, &mut aligned(sums)[..part * threads], part, item);
         }
-        (self.inputs, self.sums) = (inputs, sums);
     }
 
     /// Copies samples to where the kernel wants them.
-    fn copy(&self, x: &[f32], inputs: &mut [f32], stride: usize) {
+    fn copy(&self, x: &[f32], inputs: &mut [f32], stride: usize, threads: usize) {
         let channel = self.stage.channel();
         if self.area == 0 || channel == 0 {
             return;
@@ -175,24 +179,17 @@ impl Direct {
             return;
         }
         #[cfg(feature = "rayon")]
-        {
+        if threads > 1 {
             use rayon::prelude::*;
             for (x, input) in x.chunks_exact(size).zip(inputs.chunks_exact_mut(stride)) {
                 // A few channels at a time.
                 x.par_chunks(8 * self.area).zip(input.par_chunks_mut(8 * channel)).for_each(fill);
             }
+            return;
         }
-        #[cfg(not(feature = "rayon"))]
+        let _ = threads;
         x.chunks_exact(size).zip(inputs.chunks_exact_mut(stride)).for_each(fill);
     }
-}
-
-/// Threads that there are to work.
-fn threads() -> usize {
-    #[cfg(feature = "rayon")]
-    return rayon::current_num_threads();
-    #[cfg(not(feature = "rayon"))]
-    1
 }
 
 /// Calls a function for each item, in as many threads as there are parts of the sums: each takes the next item when it is through
@@ -209,10 +206,10 @@ fn each(items: usize, sums: &mut [f32], part: usize, item: impl Fn(usize, &mut [
         }
     };
     #[cfg(feature = "rayon")]
-    {
+    if sums.len() > part {
         use rayon::prelude::*;
         sums.par_chunks_exact_mut(part).for_each(work);
+        return;
     }
-    #[cfg(not(feature = "rayon"))]
     sums.chunks_exact_mut(part).for_each(work);
 }

@@ -3,20 +3,19 @@
 use super::super::csr::Indices;
 use super::super::level::Level;
 use super::super::output::Activation;
+use super::super::workspace::{PlanId, Workspace};
 use super::super::{Csr, Element, Plan, Sparse, SparseError};
 use super::shape::{Axis, ConvShape};
 
 /// Output positions that are unrolled at a time.
 const LINES: usize = 32;
 
-/// A plan for each group, and memory for the lines of one.
+/// A plan for each group.
 #[derive(Clone, Debug)]
 pub(crate) struct Product {
     axes: [Axis; 2],
     channels: usize,
     plans: Vec<Plan>,
-    lines: Vec<f32>,
-    results: Vec<f32>,
 }
 
 impl Product {
@@ -36,19 +35,25 @@ impl Product {
             let plan = |part: Csr<T>| Plan::with_level(&Sparse::Csr(part), most, level);
             parts.into_iter().map(plan).collect::<Result<_, _>>()?
         };
-        let rows = matrix.rows() / shape.groups;
-        let (lines, results) = (vec![0.0; most * matrix.cols()], vec![0.0; most * rows]);
-        Ok(Self { axes, channels: shape.channels, plans, lines, results })
+        Ok(Self { axes, channels: shape.channels, plans })
     }
 
-    /// Bytes of the weights and of the memory that calls work in.
+    /// Bytes of the weights.
     pub(crate) fn bytes(&self) -> usize {
-        self.plans.iter().map(Plan::bytes).sum::<usize>() + 4 * (self.lines.len() + self.results.len())
+        self.plans.iter().map(Plan::bytes).sum()
+    }
+
+    /// Memory for the lines of a group and what becomes of them, and for each plan.
+    pub(crate) fn workspace(&self, id: PlanId) -> Workspace {
+        let most = |of: fn(&Plan) -> usize| self.plans.iter().map(|p| p.batch() * of(p)).max().unwrap_or(0);
+        let parts = self.plans.iter().map(Plan::workspace).collect();
+        Workspace::new(id, most(Plan::cols), most(Plan::rows), parts)
     }
 
     /// The convolution of a batch, whose slices have the lengths that the plan checked.
     pub(crate) fn run(
-        &mut self,
+        &self,
+        workspace: &mut Workspace,
         x: &[f32],
         batch: usize,
         bias: Option<&[f32]>,
@@ -59,13 +64,14 @@ impl Product {
         let pixels = height.output * width.output;
         let groups = self.plans.len();
         let channels = self.channels / groups;
-        for (group, plan) in self.plans.iter_mut().enumerate() {
+        let Workspace { inputs: lines, sums: results, parts, .. } = workspace;
+        for (group, (plan, part)) in self.plans.iter().zip(parts).enumerate() {
             let (rows, cols) = (plan.rows(), plan.cols());
             let bias = bias.map(|b| &b[group * rows..][..rows]);
             let all = batch * pixels;
             for first in (0..all).step_by(plan.batch().max(1)) {
                 let count = plan.batch().min(all - first);
-                for (i, line) in self.lines.chunks_exact_mut(cols.max(1)).take(count).enumerate() {
+                for (i, line) in lines.chunks_exact_mut(cols.max(1)).take(count).enumerate() {
                     let (sample, pixel) = ((first + i) / pixels, (first + i) % pixels);
                     let area = height.input * width.input;
                     let x = &x[(sample * self.channels + group * channels) * area..][..channels * area];
@@ -73,8 +79,8 @@ impl Product {
                         unroll(x, [height, width], [pixel / width.output, pixel % width.output], line);
                     }
                 }
-                let results = &mut self.results[..count * rows];
-                plan.run(&self.lines[..count * cols], count, bias, activation, results)?;
+                let results = &mut results[..count * rows];
+                plan.run_in(part, &lines[..count * cols], count, bias, activation, results)?;
                 for (i, values) in results.chunks_exact(rows.max(1)).enumerate() {
                     let (sample, pixel) = ((first + i) / pixels, (first + i) % pixels);
                     let y = &mut y[(sample * groups * rows + group * rows) * pixels..][..rows * pixels];

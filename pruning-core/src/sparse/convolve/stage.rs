@@ -4,7 +4,7 @@
 //! a coordinate, so that the next output is the next element of its phase: a tap is `offset + p`, whatever the stride. The zeros to
 //! the right of a line are those to the left of the next one, so that fewer positions stand between two lines.
 
-use super::super::plan::LINE;
+use super::super::workspace::LINE;
 use super::shape::{Axis, ConvShape};
 
 /// Where the input lies for the kernel.

@@ -220,3 +220,31 @@ fn a_sample_is_the_same_alone() {
     }
     assert_eq!(all, alone);
 }
+
+/// Two convolutions with as many elements but other padding: what one leaves in a workspace is no padding for the other.
+#[test]
+fn a_workspace_of_another_plan_is_made_anew_and_plans_are_shared_by_threads() {
+    let sparse = Sparse::from_dense(&weights(3, 9, 80, 1), Format::Csr16).unwrap();
+    let shape = ConvShape::new(1, [8, 8], [3, 3]);
+    let shapes = [shape.clone().with_sides([[2, 0], [2, 0]]), shape.with_sides([[0, 2], [0, 2]])];
+    let x: Vec<f32> = (1..=64).map(|i| i as f32).collect();
+    for way in [Way::Direct, Way::Product] {
+        let plan = |shape| ConvPlan::with_level(&sparse, shape, 1, Level::available()[0], Some(way)).unwrap();
+        let plans = [plan(&shapes[0]), plan(&shapes[1])];
+        assert_eq!(plans[0].workspace().bytes(), plans[1].workspace().bytes());
+        let run = |plan: &ConvPlan, workspace: &mut Workspace| {
+            let mut y = vec![0.0; 3 * 64];
+            plan.run_in(workspace, &x, 1, None, Activation::None, &mut y).unwrap();
+            y
+        };
+        let alone = [0, 1].map(|i| run(&plans[i], &mut Workspace::default()));
+        assert_ne!(alone[0], alone[1]);
+        std::thread::scope(|scope| {
+            let work = || {
+                let mut workspace = Workspace::default();
+                (0..6).for_each(|i| assert_eq!(run(&plans[i % 2], &mut workspace), alone[i % 2], "{way:?}"));
+            };
+            (0..3).for_each(|_| drop(scope.spawn(work)));
+        });
+    }
+}

@@ -1,0 +1,89 @@
+//! Han et al. 2015, section 5 and figure 5: networks that were trained with an L1 penalty lose less when they are pruned without
+//! retraining, those with an L2 penalty less when they are trained again.
+
+use super::lab::{DENSE, Failed, Plan, RETRAIN, Run, pruner};
+use crate::lenet::Lenet300;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+use serde_json::json;
+use std::time::Instant;
+
+/// What is added to the loss: each strength has the best validation error of seed 1 in a dense network, of 1e-6, 3e-6, 1e-5, ... 1e-3.
+const PENALTIES: [(&str, Penalty); 2] = [("L1", Penalty::Absolute(1e-5)), ("L2", Penalty::Square(1e-4))];
+const SPARSITIES: [f64; 4] = [0.5, 0.8, 0.9, 0.95];
+
+/// A penalty on all weights, but for biases, and its strength.
+#[derive(Clone, Copy, Debug)]
+enum Penalty {
+    /// `strength * sum |w|`
+    Absolute(f64),
+    /// `strength / 2 * sum w^2`
+    Square(f64),
+}
+
+impl Penalty {
+    fn of<M: Module>(self, model: &M) -> Option<Tensor<1>> {
+        let mut sum = Sum { penalty: self, sum: None };
+        model.visit(&mut sum);
+        sum.sum
+    }
+}
+
+struct Sum {
+    penalty: Penalty,
+    sum: Option<Tensor<1>>,
+}
+
+impl ModuleVisitor for Sum {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if D < 2 {
+            return;
+        }
+        // What is pruned is zero here, and penalized no more.
+        let weight = param.val();
+        let part = match self.penalty {
+            Penalty::Absolute(strength) => weight.abs().sum() * strength,
+            Penalty::Square(strength) => (weight.clone() * weight).sum() * (0.5 * strength),
+        };
+        self.sum = Some(match self.sum.take() {
+            Some(sum) => sum + part,
+            None => part,
+        });
+    }
+}
+
+pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
+    for (name, penalty) in PENALTIES {
+        let [untrained, retrained] = [format!("{name} no retraining"), format!("{name} retrained")];
+        let variant = |method: &str, sparsity: f64| format!("{method} {sparsity:.2}");
+        let methods = SPARSITIES.iter().flat_map(|&s| [variant(&untrained, s), variant(&retrained, s)]);
+        if methods.chain([variant(&untrained, 0.0)]).all(|name| !run.missing(&name)) {
+            continue;
+        }
+        let fit = |model: Lenet300, plan: Plan| run.fit_penalized(model, &plan, |model| penalty.of(model));
+        // The penalty takes the place of the decay.
+        let start = Instant::now();
+        let plan = Plan { decay: 0.0, ..DENSE.epochs(run.epochs(DENSE.epochs, 3)) };
+        let dense = fit(run.drawn(run.seed, Lenet300::new), plan);
+        if run.missing(&variant(&untrained, 0.0)) {
+            run.add(&variant(&untrained, 0.0), 0.0, &dense, start, json!({}))?;
+        }
+        let sparsities = if run.lab.quick { &SPARSITIES[2..3] } else { &SPARSITIES[..] };
+        for &sparsity in sparsities {
+            let recipe = format!("criterion = \"magnitude\"\nallocator = \"global\"\nsparsity = {sparsity}");
+            let mut model = dense.clone();
+            let start = Instant::now();
+            let mut session = pruner(&recipe)?.attach(&mut model)?;
+            session.step(&mut model)?;
+            if run.missing(&variant(&untrained, sparsity)) {
+                run.add(&variant(&untrained, sparsity), sparsity, &model, start, json!({}))?;
+            }
+            if run.missing(&variant(&retrained, sparsity)) {
+                let plan = Plan { decay: 0.0, ..RETRAIN.epochs(run.epochs(RETRAIN.epochs, 1)) };
+                let model = fit(model, plan);
+                run.add(&variant(&retrained, sparsity), sparsity, &model, start, json!({}))?;
+            }
+        }
+    }
+    Ok(())
+}
