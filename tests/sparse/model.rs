@@ -1,7 +1,8 @@
 //! `SparseModel`: equal to the model, shared by threads, without leaks, and errors.
 
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
+use burn::nn::conv::{Conv1d, Conv1dConfig};
+use burn::nn::{Linear, LinearConfig, PaddingConfig1d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Distribution, Tensor, Tolerance};
 use pruning_burn::sparse::{Options, SparseModel, SparseModelError, Why, break_even};
@@ -154,6 +155,50 @@ fn products_in_every_form() {
             assert_eq!(out.get::<3, burn::tensor::Float>(2).unwrap().into_data(), x.clone().into_data());
             assert_eq!(out.get::<2, burn::tensor::Float>(3).unwrap().into_data(), model.a.weight.val().into_data());
         }
+    }
+}
+
+/// Convolutions along one axis, as of a recording of sound.
+#[derive(Module, Debug)]
+struct Wave {
+    first: Conv1d,
+    second: Conv1d,
+    third: Conv1d,
+}
+
+impl Wave {
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        self.third.forward(relu(self.second.forward(relu(self.first.forward(x)))))
+    }
+}
+
+#[test]
+fn convolutions_along_one_axis_are_products_too() {
+    let device = Device::flex();
+    let conv = |from, to, kernel| Conv1dConfig::new(from, to, kernel);
+    let mut model = Wave {
+        first: conv(3, 8, 5).with_stride(2).with_padding(PaddingConfig1d::Explicit(3, 1)).init(&device),
+        second: conv(8, 12, 3).with_dilation(2).with_groups(4).with_bias(false).init(&device),
+        third: conv(12, 5, 1).init(&device),
+    };
+    pruner("criterion = \"magnitude\"\nsparsity = 0.6").prune(&mut model).unwrap();
+    for batch in [1, 3] {
+        let x = Tensor::<3>::random([batch, 3, 50], Distribution::Default, &device);
+        let trace = Trace::record(&model, |m: &Wave, s| {
+            let x = s.input(&x);
+            s.output(m.forward(x));
+        })
+        .unwrap();
+        let sparse = SparseModel::compile([&trace], &model, &Options::every_product()).unwrap();
+        let layers = &sparse.report().passes[0].layers;
+        let names: Vec<_> = layers.iter().map(|l| (l.path.as_str(), l.operation.as_str(), l.sparse)).collect();
+        assert_eq!(
+            names,
+            [("first.weight", "conv1d", true), ("second.weight", "conv1d", true), ("third.weight", "conv1d", true)]
+        );
+        let y: Tensor<3> = sparse.run(Values::new().with(x.clone())).unwrap().get(0).unwrap();
+        let expected = model.forward(x).into_data();
+        y.into_data().assert_approx_eq::<f32>(&expected, Tolerance::relative(1e-4).set_absolute(1e-5));
     }
 }
 

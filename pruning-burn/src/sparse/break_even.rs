@@ -27,7 +27,7 @@ const STEPS: usize = 6;
 pub struct BreakEvenRow {
     /// Weights of this shape, by path.
     pub paths: Vec<String>,
-    /// `linear` or `conv2d`.
+    /// `linear`, `conv1d` or `conv2d`.
     pub operation: String,
     /// Output units and fan-in.
     pub shape: [usize; 2],

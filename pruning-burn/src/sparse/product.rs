@@ -134,6 +134,20 @@ impl Find<'_> {
                 };
                 ("conv2d", &o.x, &o.weight, o.bias.as_ref(), &o.out, Kind::Conv(window))
             }
+            OperationIr::Module(ModuleOperationIr::Conv1d(o)) => {
+                let &[_, channels, length] = o.x.shape.as_slice() else { return None };
+                let &[_, _, kernel] = o.weight.shape.as_slice() else { return None };
+                let window = Window {
+                    channels,
+                    input: [1, length],
+                    kernel: [1, kernel],
+                    stride: [1, o.options.stride[0]],
+                    padding: [(0, 0), o.options.padding[0]],
+                    dilation: [1, o.options.dilation[0]],
+                    groups: o.options.groups,
+                };
+                ("conv1d", &o.x, &o.weight, o.bias.as_ref(), &o.out, Kind::Conv(window))
+            }
             _ => return None,
         };
         let constant = self.weight(weight)?;

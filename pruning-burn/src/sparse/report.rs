@@ -43,7 +43,7 @@ impl fmt::Display for Why {
 pub struct LayerRow {
     /// Path of the weight; empty if it is computed from several.
     pub path: String,
-    /// `linear` or `conv2d`.
+    /// `linear`, `conv1d` or `conv2d`.
     pub operation: String,
     /// Output units and fan-in.
     pub shape: [usize; 2],
