@@ -8,8 +8,9 @@ use burn::tensor::Tensor;
 use serde_json::json;
 use std::time::Instant;
 
-/// What is added to the loss: each strength has the best validation error of seed 1 in a dense network, of 1e-6, 3e-6, 1e-5, ... 1e-3.
-const PENALTIES: [(&str, Penalty); 2] = [("L1", Penalty::Absolute(1e-5)), ("L2", Penalty::Square(1e-4))];
+/// What is added to the loss. The strongest, in steps of three, that costs the dense network of seed 1 no more than a tenth of a point of
+/// validation error against the best of its kind; chosen before anything was pruned.
+const PENALTIES: [(&str, Penalty); 2] = [("L1", Penalty::Absolute(3e-5)), ("L2", Penalty::Square(1e-3))];
 const SPARSITIES: [f64; 4] = [0.5, 0.8, 0.9, 0.95];
 
 /// A penalty on all weights, but for biases, and its strength.
