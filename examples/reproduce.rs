@@ -4,6 +4,7 @@ use clap::Parser;
 use pruning_examples::exit;
 use pruning_examples::mnist::{Mnist, default_dir};
 use pruning_examples::reproduce::{EXPERIMENTS, Experiment, Failed, Lab, Log, Run, check, draw, fill, table};
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,9 +23,9 @@ struct Options {
     /// Seeds 1 to N.
     #[arg(long, value_name = "N", default_value_t = 3)]
     seeds: u64,
-    /// Seeds that run at the same time, each on a thread.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    jobs: usize,
+    /// Seeds that run at the same time, each on a thread; by default as many as there are cores.
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
     /// File of finished rows, as JSON lines; what it holds is not run again.
     #[arg(long, value_name = "FILE", default_value = "out/reproduce.jsonl")]
     out: PathBuf,
@@ -92,7 +93,9 @@ fn seeds(experiment: &Experiment, options: &Options, lab: &Lab, log: &Log) -> Re
         }
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..options.jobs.max(1)).map(|_| scope.spawn(work)).collect();
+        let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+        let jobs = options.jobs.unwrap_or_else(cores).max(1);
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
         workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|_| Err("a seed panicked".into())))
     })
 }
