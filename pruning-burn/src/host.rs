@@ -54,6 +54,7 @@ fn shared(flat: &Tensor<1>) -> Option<Numbers> {
 }
 
 impl Numbers {
+    #[cfg(feature = "trace")]
     pub(crate) fn times(self, factor: f32) -> Self {
         if factor == 1.0 { self } else { Self::Read(self.as_slice().iter().map(|v| v * factor).collect()) }
     }
