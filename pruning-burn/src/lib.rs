@@ -70,6 +70,8 @@ mod store;
 pub mod trace;
 #[cfg(feature = "train")]
 pub mod train;
+#[cfg(feature = "sparse")]
+mod workspaces;
 
 pub use attach::{attach_masks, finish, masks, report, undo, update_masks};
 pub use criterion::{Criterion, CriterionError, LayerView};

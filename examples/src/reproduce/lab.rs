@@ -186,17 +186,6 @@ impl Run<'_> {
         model
     }
 
-    /// Trains with something that is added to the loss.
-    pub(crate) fn fit_penalized<M: Classifier>(
-        &self,
-        model: M,
-        plan: &Plan,
-        penalty: impl Fn(&M) -> Option<Tensor<1>>,
-    ) -> M {
-        let Ok(model) = self.fit_by(model, plan, penalty, |_, _, _| Ok::<_, Infallible>(()), |_, _| {});
-        model
-    }
-
     /// The same; before each step `before` sees the model, the optimizer and the batch, and may change the first two.
     pub(crate) fn fit_stepped<M: Classifier, E>(
         &self,
@@ -206,6 +195,17 @@ impl Run<'_> {
         watch: impl FnMut(usize, &M),
     ) -> Result<M, E> {
         self.fit_by(model, plan, |_| None, before, watch)
+    }
+
+    /// Trains with something that is added to the loss.
+    pub(crate) fn fit_penalized<M: Classifier>(
+        &self,
+        model: M,
+        plan: &Plan,
+        penalty: impl Fn(&M) -> Option<Tensor<1>>,
+    ) -> M {
+        let Ok(model) = self.fit_by(model, plan, penalty, |_, _, _| Ok::<_, Infallible>(()), |_, _| {});
+        model
     }
 
     fn fit_by<M: Classifier, E>(

@@ -1,30 +1,11 @@
 //! One product with its sparse weights, ready to run.
 
 use super::product::{Kind, Product, Window};
+use crate::workspaces::Workspaces;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::TensorData;
-use pruning_core::sparse::{Activation, ConvPlan, ConvShape, Plan, Sparse, SparseError, Workspace};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// What is there once for all threads, and taken by one at a time.
-#[derive(Debug)]
-pub(super) struct Pool<T>(Mutex<Vec<T>>);
-
-impl<T> Default for Pool<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<T> Pool<T> {
-    fn with<R>(&self, make: impl FnOnce() -> T, f: impl FnOnce(&mut T) -> R) -> R {
-        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut item = idle.unwrap_or_else(make);
-        let result = f(&mut item);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(item);
-        result
-    }
-}
+use pruning_core::sparse::{Activation, ConvPlan, ConvShape, Plan, Sparse, SparseError};
+use std::sync::Arc;
 
 /// Weights in the order of use, for all layers that have them.
 #[derive(Debug)]
@@ -36,7 +17,7 @@ pub(super) struct Prepared {
     pub(super) batch: usize,
     form: Form,
     /// Memory of calls that are over.
-    idle: Pool<Workspace>,
+    idle: Workspaces,
 }
 
 #[derive(Debug)]
@@ -52,7 +33,7 @@ impl Prepared {
             Kind::Linear => Form::Linear(Box::new(Plan::new(&matrix, batch)?)),
             Kind::Conv(window) => Form::Conv(Box::new(ConvPlan::new(&matrix, &window.shape(), batch)?)),
         };
-        Ok(Self { matrix, kind: kind.clone(), batch, form, idle: Pool::default() })
+        Ok(Self { matrix, kind: kind.clone(), batch, form, idle: Workspaces::default() })
     }
 
     /// Bytes of the weights in the order of use.
@@ -82,8 +63,7 @@ impl Prepared {
         activation: Activation,
         y: &mut [f32],
     ) -> Result<(), SparseError> {
-        // An empty one is given its memory by the plan.
-        self.idle.with(Workspace::default, |workspace| match &self.form {
+        self.idle.with(|workspace| match &self.form {
             Form::Linear(plan) => plan.run_in(workspace, x, batch, bias, activation, y),
             Form::Conv(plan) => plan.run_in(workspace, x, batch, bias, activation, y),
         })

@@ -4,13 +4,14 @@ use super::ops::{self, Layer};
 use super::weights::{Weights, lock};
 use super::{Execution, SparseLayerError, SparseOptions, check_len, check_type};
 use crate::layers::layout;
+use crate::workspaces::Workspaces;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, Shape, Tensor};
-use pruning_core::sparse::{ConvPlan, ConvShape, Sparse, SparseError, Workspace};
+use pruning_core::sparse::{ConvPlan, ConvShape, Sparse, SparseError};
 use std::sync::{Arc, Mutex};
 
 /// A convolution for inference, made of a pruned one, without its zeros.
@@ -60,7 +61,7 @@ pub(super) struct Convolution {
 #[derive(Debug)]
 struct Shared {
     plan: ConvPlan,
-    spare: Mutex<Vec<Workspace>>,
+    spare: Workspaces,
 }
 
 /// What a plan is for.
@@ -234,18 +235,13 @@ impl Convolution {
     /// The output for an input, on the host.
     pub(super) fn run(&self, x: &[f32], input: &Shape, y: &mut [f32]) -> Result<(), SparseLayerError> {
         let shared = self.shared(input)?;
-        // Taken out, not borrowed: a thread that waits for others to finish their rows may be given another call meanwhile.
-        let mut workspace = lock(&shared.spare).pop().unwrap_or_default();
         let (bias, activation) = (self.weights.bias.as_deref(), self.weights.options.activation);
         let (sample, result) = (x.len() / input[0], y.len() / input[0]);
         let pieces = x.chunks(BATCH * sample).zip(y.chunks_mut(BATCH * result));
-        let mut done = pieces.map(|(x, y)| {
-            let batch = x.len() / sample;
-            shared.plan.run_in(&mut workspace, x, batch, bias, activation, y)
-        });
-        let done = done.try_for_each(|done| done);
-        lock(&shared.spare).push(workspace);
-        Ok(done?)
+        shared.spare.with(|workspace| {
+            let mut done = pieces.map(|(x, y)| shared.plan.run_in(workspace, x, x.len() / sample, bias, activation, y));
+            Ok(done.try_for_each(|done| done)?)
+        })
     }
 
     /// The plan for an input. What it computes must not depend on earlier calls, so that a batch has a plan of its own.
@@ -256,7 +252,7 @@ impl Convolution {
         }
         // Without the lock, since this takes a while.
         let plan = ConvPlan::new(&self.weights.matrix, &self.shape(key.input), key.batch)?;
-        let made = Arc::new(Shared { plan, spare: Mutex::default() });
+        let made = Arc::new(Shared { plan, spare: Workspaces::default() });
         Ok(kept(&mut lock(&self.plans), key, Some(made.clone())).unwrap_or(made))
     }
 }

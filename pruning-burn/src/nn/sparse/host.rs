@@ -1,9 +1,10 @@
 //! Products on the host: plans for batches of several sizes, made when they are first needed, for any number of threads.
 
 use super::SparseLayerError;
-use super::weights::{Weights, lock};
-use pruning_core::sparse::{Format, Plan, Sparse, SparseError, Workspace, fastest};
-use std::sync::{Mutex, OnceLock};
+use super::weights::Weights;
+use crate::workspaces::Workspaces;
+use pruning_core::sparse::{Format, Plan, Sparse, SparseError, fastest};
+use std::sync::OnceLock;
 
 /// The most samples of each plan. Single samples have a form of their own; the others differ in how many samples they take at
 /// once. Larger batches go in pieces.
@@ -17,7 +18,7 @@ pub(super) struct Plans([OnceLock<Shared>; BATCHES.len()]);
 #[derive(Debug)]
 struct Shared {
     plan: Plan,
-    spare: Mutex<Vec<Workspace>>,
+    spare: Workspaces,
 }
 
 impl Plans {
@@ -31,7 +32,7 @@ impl Plans {
         if let Some(shared) = self.0[class].get() {
             return Ok(shared);
         }
-        let made = Shared { plan: plan(weights, BATCHES[class])?, spare: Mutex::default() };
+        let made = Shared { plan: plan(weights, BATCHES[class])?, spare: Workspaces::default() };
         // Where another thread was faster, its plan, which is the same.
         Ok(self.0[class].get_or_init(|| made))
     }
@@ -46,17 +47,15 @@ impl Plans {
     ) -> Result<(), SparseLayerError> {
         let (rows, cols) = (weights.matrix.rows(), weights.matrix.cols());
         let shared = self.shared(weights, class(batch))?;
-        // Taken out, not borrowed: a thread that waits for others to finish their rows may be given another call meanwhile.
-        let mut workspace = lock(&shared.spare).pop().unwrap_or_else(|| shared.plan.workspace());
         // Pieces of about the same size, in whole tiles.
         let most = shared.plan.batch();
         let piece = batch.div_ceil(batch.div_ceil(most)).next_multiple_of(32).min(most);
         let pieces = x.chunks(piece * cols).zip(y.chunks_mut(piece * rows));
         let (bias, activation) = (weights.bias.as_deref(), weights.options.activation);
-        let mut done = pieces.map(|(x, y)| shared.plan.run_in(&mut workspace, x, x.len() / cols, bias, activation, y));
-        let done = done.try_for_each(|done| done);
-        lock(&shared.spare).push(workspace);
-        Ok(done?)
+        shared.spare.with(|workspace| {
+            let mut done = pieces.map(|(x, y)| shared.plan.run_in(workspace, x, x.len() / cols, bias, activation, y));
+            Ok(done.try_for_each(|done| done)?)
+        })
     }
 
     /// Bytes of what is prepared so far, without memory of calls.
