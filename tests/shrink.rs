@@ -4,14 +4,19 @@
 mod bad_input;
 #[path = "shrink/fold.rs"]
 mod fold;
+#[path = "shrink/layers.rs"]
+mod layers;
 #[path = "shrink/models.rs"]
 mod models;
+#[path = "shrink/operations.rs"]
+mod operations;
 #[path = "shrink/random.rs"]
 mod random;
 #[path = "shrink/state.rs"]
 mod state;
 
 use burn::tensor::Device;
+use layers::{Deformed, GroupedUp, ZeroShortcut};
 use models::*;
 use pruning_burn::Pruner;
 use pruning_burn::shrink;
@@ -45,6 +50,9 @@ models! {
     burns_encoder_loses_inner_channels: Stock;
     recurrent_layers_lose_hidden_channels: Recurrent;
     products_gates_and_rolls: Branches;
+    a_transposed_convolution_in_groups_loses_inputs_of_each: GroupedUp;
+    a_deformable_convolution_loses_inputs_and_outputs: Deformed;
+    zeros_beside_channels_keep_their_places: ZeroShortcut;
 }
 
 #[test]

@@ -173,19 +173,25 @@ fn an_operation_without_a_rule_needs_one() {
     let trace = Trace::record(&model, forward).unwrap();
     let half = channels(0.5, "");
 
+    // It keeps its channels, and says so.
     let error = Shrinker::new(&half).plan(&model, &trace).unwrap_err();
+    let says = "no channels can be removed: first.weight: no rule says what `scatter` does to channels";
+    assert_eq!(error.to_string(), says);
+
+    let strict = Rules::new().strict();
+    let error = Shrinker::new(&half).rules(strict.clone()).plan(&model, &trace).unwrap_err();
     let ShrinkError::Group(GroupError::NoRule { index, operation, near }) = &error else { panic!("{error}") };
     assert!(*index < trace.len() && near.starts_with("first."), "{error}");
     assert_eq!(operation, "scatter");
     assert_eq!(
-        trace.groups(Factor::Inner, &Rules::new()).unwrap_err(),
+        trace.groups(Factor::Inner, &strict).unwrap_err(),
         GroupError::NoRule { index: *index, operation: operation.clone(), near: near.clone() }
     );
     // Costs need no rule.
     assert_eq!(trace.costs().macs(), 2 * 5 * (4 * 10 + 10 * 3));
 
     // Channel by channel, and zeros stay zeros.
-    let rules = Rules::new().with(operation.clone(), Rule::Elementwise { keeps_zero: true });
+    let rules = strict.with(operation.clone(), Rule::Elementwise { keeps_zero: true });
     let plan = Shrinker::new(&half).rules(rules).plan(&model, &trace).unwrap();
     let (mut masked, mut smaller) = (model.clone(), model.clone());
     shrink::mask(&plan, &mut masked).unwrap();
@@ -235,10 +241,41 @@ fn a_cross_product_of_channels_keeps_them() {
         s.output(y.clone().cross(y.exp(), 1));
     })
     .unwrap();
-    let error = trace.groups(Factor::Inner, &Rules::new()).unwrap_err();
+    let error = trace.groups(Factor::Inner, &Rules::new().strict()).unwrap_err();
     assert!(matches!(&error, GroupError::NoRule { operation, .. } if operation == "cross"), "{error}");
     assert!(error.to_string().contains("after last."), "{error}");
-    let groups = trace.groups(Factor::Inner, &Rules::new().with("cross", Rule::Fixed)).unwrap();
-    assert_eq!(groups.groups.len(), 1);
-    assert_eq!(groups.groups[0].units.len(), 6);
+    // Without a rule it keeps what it crosses, and nothing else.
+    for rules in [Rules::new(), Rules::new().strict().with("cross", Rule::Fixed)] {
+        let groups = trace.groups(Factor::Inner, &rules).unwrap();
+        assert_eq!(groups.groups.len(), 1);
+        assert_eq!(groups.groups[0].units.len(), 6);
+    }
+}
+
+#[test]
+fn a_rule_of_the_users_that_does_not_fit_keeps_its_operands() {
+    let device = Device::flex();
+    let linear = |from, to| LinearConfig::new(from, to).init(&device);
+    let model = filled(Scattering { first: linear(4, 6), last: linear(6, 3) }, 9);
+    let x = Tensor::<3>::random([2, 5, 4], Distribution::Default, &device);
+    let trace = Trace::record(&model, |m: &Scattering, s: &mut Scope| {
+        let x = m.first.forward(s.input(&x));
+        // Indices and values are shorter than what they are scattered to.
+        let value = x.clone().narrow(1, 0, 2).exp();
+        let at = Tensor::<3, Int>::zeros(value.dims(), &x.device());
+        s.output(m.last.forward(x.scatter(1, at, value, IndexingUpdateOp::Add)));
+    })
+    .unwrap();
+    let rules = Rules::new().with("scatter", Rule::Elementwise { keeps_zero: true });
+    let groups = trace.groups(Factor::Inner, &rules).unwrap();
+    assert_eq!(groups.groups.len(), 1, "{groups}");
+    let other = Trace::record(&model, |m: &Scattering, s: &mut Scope| {
+        let x = m.first.forward(s.input(&x));
+        let value = x.clone().narrow(2, 0, 2).exp();
+        let at = Tensor::<3, Int>::zeros(value.dims(), &x.device());
+        s.output(m.last.forward(x.scatter(2, at, value, IndexingUpdateOp::Add)));
+    })
+    .unwrap();
+    let groups = other.groups(Factor::Inner, &rules).unwrap();
+    assert!(groups.groups.is_empty(), "{groups}");
 }

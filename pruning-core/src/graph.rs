@@ -135,12 +135,13 @@ impl AxisGraph {
     }
 
     /// Joins two axes of one size position by position. The result is zero where both are, unless `product`, when one is
-    /// enough.
-    ///
-    /// # Panics
-    /// The sizes differ.
+    /// enough. Axes of unlike sizes stay.
     pub fn join(&mut self, a: &Dim, b: &Dim, product: bool, why: &str) -> Dim {
-        assert_eq!(a.len(), b.len(), "{why}: axes of one size");
+        if a.len() != b.len() {
+            self.pin(a, why);
+            self.pin(b, why);
+            return Dim::Fixed(a.len().max(b.len()));
+        }
         match (a, b) {
             (Dim::Fixed(size), Dim::Fixed(_)) => Dim::Fixed(*size),
             (Dim::Free { labels: x, zero: p }, Dim::Free { labels: y, zero: q }) => {

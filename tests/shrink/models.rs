@@ -16,21 +16,21 @@ use pruning_burn::trace::Scope;
 use pruning_tests::models::filled;
 use pruning_tests::shrinking::Shrinks;
 
-fn picture(device: &Device, channels: usize) -> Tensor<4> {
+pub(crate) fn picture(device: &Device, channels: usize) -> Tensor<4> {
     let numbers = pruning_tests::models::numbers(2 * channels * 64, 7);
     Tensor::<1>::from_floats(numbers.as_slice(), device).reshape([2, channels, 8, 8])
 }
 
-fn sequence(device: &Device, width: usize) -> Tensor<3> {
+pub(crate) fn sequence(device: &Device, width: usize) -> Tensor<3> {
     let numbers = pruning_tests::models::numbers(2 * 5 * width, 9);
     Tensor::<1>::from_floats(numbers.as_slice(), device).reshape([2, 5, width])
 }
 
-fn conv(from: usize, to: usize, device: &Device) -> Conv2d {
+pub(crate) fn conv(from: usize, to: usize, device: &Device) -> Conv2d {
     Conv2dConfig::new([from, to], [3, 3]).with_padding(burn::nn::PaddingConfig2d::Same).init(device)
 }
 
-fn pooled(x: Tensor<4>) -> Tensor<2> {
+pub(crate) fn pooled(x: Tensor<4>) -> Tensor<2> {
     AdaptiveAvgPool2dConfig::new([1, 1]).init().forward(x).flatten(1, 3)
 }
 

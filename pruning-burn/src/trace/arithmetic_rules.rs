@@ -1,7 +1,8 @@
 //! Rules for operations that compute: entry by entry, along an axis, products.
 
 use super::rules::{Analysis, Contraction};
-use burn_ir::{ActivationOperationIr as Act, FloatOperationIr as Flt, NumericOperationIr as Num, PadModeIr, TensorIr};
+use burn_ir::{ActivationOperationIr as Act, FloatOperationIr as Flt, NumericOperationIr as Num};
+use burn_ir::{BinaryOpIr, PadModeIr, ScalarOpIr, TensorIr};
 use pruning_core::graph::Dim;
 
 /// When the result of two operands is zero at a removed position.
@@ -10,6 +11,8 @@ pub(crate) enum Zero {
     Both,
     Either,
     Left,
+    /// Where the left one is; the right one must not be.
+    Quotient,
     Never,
 }
 
@@ -20,21 +23,53 @@ impl Analysis<'_> {
         self.set(out, dims);
     }
 
+    /// One that is infinite or no number for a zero, which no zero afterwards makes good again.
+    fn singular(&mut self, input: &TensorIr, out: &TensorIr) {
+        let dims = self.of(input);
+        self.pin_zeros(&dims);
+        self.unary(input, out, false);
+    }
+
+    /// Keeps axes whose masked entries are zero.
+    fn pin_zeros(&mut self, dims: &[Dim]) {
+        dims.iter().filter(|d| d.is_zero()).for_each(|d| self.graph.pin(d, "not finite where masked entries are zero"));
+    }
+
     pub(crate) fn binary(&mut self, lhs: &TensorIr, rhs: &TensorIr, out: &TensorIr, how: Zero, why: &str) {
         let (a, b) = (self.of(lhs), self.of(rhs));
         let dims = self.graph.broadcast(&a, &b, how != Zero::Both, why);
-        let lead = dims.len() - a.len();
+        let rank = dims.len();
+        let zero = |operand: &[Dim], i: usize| {
+            let own = (i + operand.len()).checked_sub(rank).and_then(|i| operand.get(i));
+            own.is_some_and(|d| d.is_free() && d.is_zero())
+        };
+        if how == Zero::Quotient {
+            // Whatever is divided by zero is not finite.
+            self.pin_zeros(&b);
+        }
         let dims = dims.iter().enumerate().map(|(i, d)| match how {
             Zero::Both | Zero::Either => d.clone(),
-            Zero::Left => d.keeping_zero(i >= lead && a[i - lead].is_free() && a[i - lead].is_zero()),
+            Zero::Left | Zero::Quotient => d.keeping_zero(zero(&a, i)),
             Zero::Never => d.keeping_zero(false),
         });
         let dims = dims.collect();
         self.set(out, dims);
     }
 
-    /// A result in which one axis has been summed up or searched through.
-    fn reduce(&mut self, input: &TensorIr, out: &TensorIr, axes: &[usize], sum: bool, why: &str) {
+    /// A power whose exponents are not known: zero may become one or infinity.
+    fn power(&mut self, o: &BinaryOpIr) {
+        let base = self.of(&o.lhs);
+        self.pin_zeros(&base);
+        self.binary(&o.lhs, &o.rhs, &o.out, Zero::Never, "element-wise");
+    }
+
+    fn power_scalar(&mut self, o: &ScalarOpIr) {
+        let exponent = o.rhs.elem::<f64>();
+        if exponent < 0.0 { self.singular(&o.lhs, &o.out) } else { self.unary(&o.lhs, &o.out, exponent > 0.0) }
+    }
+
+    /// A result in which some axes have been summed up or searched through.
+    pub(crate) fn reduce(&mut self, input: &TensorIr, out: &TensorIr, axes: &[usize], sum: bool, why: &str) {
         let mut dims = self.of(input);
         for &axis in axes {
             if !(sum && dims[axis].is_zero()) {
@@ -42,15 +77,18 @@ impl Analysis<'_> {
             }
             dims[axis] = Dim::Fixed(out.shape.as_slice().get(axis).copied().unwrap_or(1));
         }
-        if out.shape.as_slice().len() == dims.len() {
-            self.set(out, dims);
-        } else {
-            self.set_fixed(out);
-        }
+        self.set(out, dims);
+    }
+
+    /// Positions along an axis that is searched through. Where all entries are zero, the position need not be.
+    fn positions(&mut self, input: &TensorIr, out: &TensorIr, axis: usize) {
+        self.reduce(input, out, &[axis], false, "searched through");
+        let dims = self.of(out).iter().map(|d| d.keeping_zero(false)).collect();
+        self.set(out, dims);
     }
 
     /// Every axis is summed up.
-    fn reduce_all(&mut self, input: &TensorIr, out: &TensorIr, sum: bool, why: &str) {
+    pub(crate) fn reduce_all(&mut self, input: &TensorIr, out: &TensorIr, sum: bool, why: &str) {
         let dims = self.of(input);
         dims.iter().filter(|d| !(sum && d.is_zero())).for_each(|d| self.graph.pin(d, why));
         self.set_fixed(out);
@@ -60,14 +98,15 @@ impl Analysis<'_> {
         match op {
             Num::Add(o) | Num::Sub(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Both, "added to an axis that stays"),
             Num::Mul(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Either, "multiplied with an axis that stays"),
-            Num::Div(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Left, "divided by an axis that stays"),
-            Num::Rem(o) | Num::Powi(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Never, "element-wise"),
+            Num::Div(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Quotient, "divided by an axis that stays"),
+            Num::Rem(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Quotient, "divided by an axis that stays"),
+            Num::Powi(o) => self.power(o),
             Num::Greater(o) | Num::GreaterEqual(o) | Num::Lower(o) | Num::LowerEqual(o) => {
                 self.binary(&o.lhs, &o.rhs, &o.out, Zero::Never, "compared with an axis that stays");
             }
             Num::MulScalar(o) | Num::DivScalar(o) | Num::RemScalar(o) => self.unary(&o.lhs, &o.out, true),
             Num::AddScalar(o) | Num::SubScalar(o) => self.unary(&o.lhs, &o.out, o.rhs.elem::<f64>() == 0.0),
-            Num::PowiScalar(o) => self.unary(&o.lhs, &o.out, o.rhs.elem::<f64>() > 0.0),
+            Num::PowiScalar(o) => self.power_scalar(o),
             Num::ClampMin(o) => self.unary(&o.lhs, &o.out, o.rhs.elem::<f64>() <= 0.0),
             Num::ClampMax(o) => self.unary(&o.lhs, &o.out, o.rhs.elem::<f64>() >= 0.0),
             Num::Clamp(o) => {
@@ -85,22 +124,27 @@ impl Analysis<'_> {
             Num::Max(o) | Num::Min(o) | Num::MaxAbs(o) | Num::Prod(o) => {
                 self.reduce_all(&o.input, &o.out, false, "reduced to one entry");
             }
-            Num::MaxDim(o)
-            | Num::MinDim(o)
-            | Num::MaxAbsDim(o)
-            | Num::ProdDim(o)
-            | Num::ArgMax(o)
-            | Num::ArgMin(o)
-            | Num::TopK(o)
-            | Num::ArgTopK(o) => self.reduce(&o.input, &o.out, &[o.axis], false, "searched through"),
+            Num::MaxDim(o) | Num::MinDim(o) | Num::MaxAbsDim(o) | Num::ProdDim(o) | Num::TopK(o) => {
+                self.reduce(&o.input, &o.out, &[o.axis], false, "searched through")
+            }
+            Num::ArgMax(o) | Num::ArgMin(o) | Num::ArgTopK(o) => self.positions(&o.input, &o.out, o.axis),
             Num::MaxDimWithIndices(o) | Num::MinDimWithIndices(o) => {
                 self.reduce(&o.tensor, &o.out, &[o.dim], false, "searched through");
-                self.reduce(&o.tensor, &o.out_indices, &[o.dim], false, "searched through");
+                self.positions(&o.tensor, &o.out_indices, o.dim);
+            }
+            Num::TopKWithIndices(o) => {
+                self.reduce(&o.tensor, &o.out, &[o.dim], false, "searched through");
+                self.positions(&o.tensor, &o.out_indices, o.dim);
             }
             Num::CumSum(o) | Num::CumProd(o) | Num::CumMin(o) | Num::CumMax(o) => {
                 self.reduce(&o.input, &o.out, &[o.axis], false, "accumulated along");
             }
             Num::Sort(o) => self.reduce(&o.input, &o.out, &[o.dim], false, "sorted along"),
+            Num::SortWithIndices(o) => {
+                self.reduce(&o.input, &o.out, &[o.dim], false, "sorted along");
+                self.positions(&o.input, &o.out_indices, o.dim);
+            }
+            Num::ArgSort(o) => self.positions(&o.input, &o.out, o.dim),
             Num::Pad(o) => {
                 let padded: Vec<_> = (0..o.padding.len()).filter(|&i| o.padding[i] != (0, 0)).collect();
                 self.reduce(&o.input, &o.out, &padded, false, "padded");
@@ -115,7 +159,7 @@ impl Analysis<'_> {
                 let zero = o.value.elem::<f64>() == 0.0;
                 self.create(&o.out, zero);
             }
-            _ => return false,
+            Num::IntRandom(o) => self.create(&o.out, false),
         }
         true
     }
@@ -138,21 +182,27 @@ impl Analysis<'_> {
             | Flt::Ceil(o)
             | Flt::Trunc(o)
             | Flt::Log1p(o) => self.unary(&o.input, &o.out, true),
-            Flt::Exp(o)
-            | Flt::Log(o)
-            | Flt::Cos(o)
-            | Flt::Cosh(o)
-            | Flt::ArcCos(o)
-            | Flt::ArcCosh(o)
-            | Flt::Recip(o)
-            | Flt::IsNan(o)
-            | Flt::IsInf(o) => self.unary(&o.input, &o.out, false),
-            Flt::PowfScalar(o) => self.unary(&o.lhs, &o.out, o.rhs.elem::<f64>() > 0.0),
+            Flt::Exp(o) | Flt::Cos(o) | Flt::Cosh(o) | Flt::ArcCos(o) | Flt::IsNan(o) | Flt::IsInf(o) => {
+                self.unary(&o.input, &o.out, false);
+            }
+            Flt::Log(o) | Flt::ArcCosh(o) | Flt::Recip(o) => self.singular(&o.input, &o.out),
+            Flt::PowfScalar(o) => self.power_scalar(o),
             Flt::IntoInt(o) => self.unary(&o.input, &o.out, true),
-            Flt::Powf(o) | Flt::ArcTan2(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Never, "element-wise"),
+            Flt::Powf(o) => self.power(o),
+            Flt::ArcTan2(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Never, "element-wise"),
             Flt::Hypot(o) => self.binary(&o.lhs, &o.rhs, &o.out, Zero::Both, "element-wise"),
             Flt::Random(o) => self.create(&o.out, false),
-            _ => return false,
+            Flt::GridSample2d(o) => {
+                let (mut dims, grid) = (self.of(&o.tensor), self.of(&o.grid));
+                let why = "places of a picture are read by a grid";
+                self.pin(&dims[2..], why);
+                self.pin(&grid, why);
+                self.graph.join(&dims[0], &grid[0], true, why);
+                dims.truncate(2);
+                dims.extend(o.out.shape.as_slice().iter().skip(2).map(|&s| Dim::Fixed(s)));
+                self.set(&o.out, dims);
+            }
+            Flt::Cross(_) | Flt::Quantize(_) | Flt::Dequantize(_) => return false,
         }
         true
     }
@@ -171,7 +221,9 @@ impl Analysis<'_> {
                 dims[o.axis] = Dim::Fixed(dims[o.axis].len());
                 self.set(&o.out, dims);
             }
-            _ => return false,
+            Act::ReluBackward(_) | Act::GeluBackward(_) | Act::SigmoidBackward(_) | Act::LogSigmoidBackward(_) => {
+                return false;
+            }
         }
         true
     }

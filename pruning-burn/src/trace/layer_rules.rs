@@ -25,11 +25,26 @@ impl Analysis<'_> {
             Mod::Conv1d(o) => self.conv(index, &conv!(o)),
             Mod::Conv2d(o) => self.conv(index, &conv!(o)),
             Mod::Conv3d(o) => self.conv(index, &conv!(o)),
+            Mod::DeformableConv2d(o) => {
+                let why = "places of a picture are read by offsets";
+                for t in [Some(&o.offset), o.mask.as_ref()].into_iter().flatten() {
+                    let dims = self.of(t);
+                    self.pin(&dims, why);
+                }
+                if o.options.weight_groups * o.options.offset_groups > 1 {
+                    let dims = [self.of(&o.x), self.of(&o.weight)].concat();
+                    self.pin(&dims, "channels of a deformable convolution in groups");
+                }
+                let groups = o.options.weight_groups;
+                self.conv(index, &Conv { x: &o.x, weight: &o.weight, bias: o.bias.as_ref(), out: &o.out, groups });
+            }
             Mod::ConvTranspose1d(o) => self.conv_transpose(index, &conv!(o)),
             Mod::ConvTranspose2d(o) => self.conv_transpose(index, &conv!(o)),
             Mod::ConvTranspose3d(o) => self.conv_transpose(index, &conv!(o)),
             Mod::BatchNorm(o) => {
-                let mut dims = self.of(&o.x);
+                // Shifted along all axes but the channels.
+                let mut dims: Vec<_> = self.of(&o.x).iter().map(|d| d.keeping_zero(false)).collect();
+                dims[1] = self.of(&o.x)[1].clone();
                 for (t, scales) in [(&o.mean, false), (&o.variance, false), (&o.gamma, true), (&o.beta, true)] {
                     let own = self.of(t);
                     let joined = self.graph.join(&dims[1], &own[0], false, "normalised with an axis that stays");
@@ -45,12 +60,14 @@ impl Analysis<'_> {
                 with.extend(self.of(&o.gamma));
                 with.extend(o.beta.as_ref().map(|b| self.of(b)).unwrap_or_default());
                 self.pin(&with, "normalised over by a layer norm");
+                dims = dims.iter().map(|d| d.keeping_zero(false)).collect();
                 dims[last] = Dim::Fixed(dims[last].len());
                 self.set(&o.out, dims);
             }
             Mod::Embedding(o) => {
                 let (table, mut dims) = (self.of(&o.weights), self.of(&o.indices));
                 self.graph.pin(&table[0], "entries are chosen by their index");
+                dims = dims.iter().map(|d| d.keeping_zero(false)).collect();
                 dims.push(table[1].clone());
                 self.set(&o.out, dims);
             }
@@ -58,6 +75,8 @@ impl Analysis<'_> {
                 let (mut dims, weight) = (self.of(&o.x), self.of(&o.weight));
                 let last = dims.len() - 1;
                 let inner = self.contract(&dims[last].clone(), &weight[0], "multiplied with an axis that stays");
+                // Zeros become the bias.
+                dims = dims.iter().map(|d| d.keeping_zero(o.bias.is_none())).collect();
                 dims[last] = weight[1].clone();
                 if let Some(bias) = &o.bias {
                     let bias = self.of(bias);
@@ -77,11 +96,11 @@ impl Analysis<'_> {
             Mod::Interpolate(o) => self.spatial(&o.x, &o.out),
             Mod::MaxPool1dWithIndices(o) => {
                 self.spatial(&o.x, &o.out);
-                self.spatial(&o.x, &o.out_indices);
+                self.places(&o.x, &o.out_indices);
             }
             Mod::MaxPool2dWithIndices(o) => {
                 self.spatial(&o.x, &o.out);
-                self.spatial(&o.x, &o.out_indices);
+                self.places(&o.x, &o.out_indices);
             }
             Mod::Unfold4d(o) => {
                 let dims = self.of(&o.x);
@@ -114,7 +133,9 @@ impl Analysis<'_> {
                     let dims = [lead[0].clone(), lead[1].clone(), q[2].clone(), k[2].clone(), last];
                     self.contractions.push(Contraction { operation: index, dims: dims.to_vec() });
                 }
-                self.set(&o.out, vec![lead[0].clone(), v[1].clone(), q[2].clone(), v[3].clone()]);
+                // A query of zeros attends to everything alike.
+                let queries = q[2].keeping_zero(false);
+                self.set(&o.out, vec![v[0].clone(), v[1].clone(), queries, v[3].clone()]);
             }
             _ => return false,
         }
@@ -127,6 +148,13 @@ impl Analysis<'_> {
         self.pin(&dims[2..], "positions of a signal or picture");
         let shape = out.shape.as_slice();
         let dims = dims[..2].iter().cloned().chain(shape[2..].iter().map(|&s| Dim::Fixed(s))).collect();
+        self.set(out, dims);
+    }
+
+    /// Where something was found in each channel, which need not be at place 0 if all is zero.
+    fn places(&mut self, x: &TensorIr, out: &TensorIr) {
+        self.spatial(x, out);
+        let dims = self.of(out).iter().map(|d| d.keeping_zero(false)).collect();
         self.set(out, dims);
     }
 
@@ -163,34 +191,31 @@ impl Analysis<'_> {
         self.pin(&weight[2..], "positions of a kernel");
         let why = "convolved with an axis that stays";
         let inner = self.contract(&x[1], &weight[0], why);
-        let mut units = weight[1].clone();
+        let (mut units, mut fan_in) = (weight[1].clone(), inner.clone());
         if o.groups > 1 {
             let parts = self.graph.reshape(&weight[..1], &[o.groups, weight[0].len() / o.groups], why);
             self.grouped.push(Grouped { weight: o.weight.id, groups: parts[0].clone() });
             let out = o.out.shape.as_slice()[1];
             units = self.graph.reshape(&[parts[0].clone(), units], &[out], why).swap_remove(0);
+            // Each output channel sees the inputs of its group alone.
+            fan_in = parts[1].clone();
         }
         if let Some(bias) = o.bias {
             let bias = self.of(bias);
             units = self.graph.join(&units, &bias[0], false, why);
         }
-        self.finish_conv(index, o, &x[0], units, inner, &weight[2..]);
+        self.finish_conv(index, o, &x[0], units, fan_in, &weight[2..]);
     }
 
     fn finish_conv(&mut self, index: usize, o: &Conv<'_>, batch: &Dim, units: Dim, inner: Dim, kernel: &[Dim]) {
         let shape = o.out.shape.as_slice();
         let space = shape[2..].iter().map(|&s| Dim::Fixed(s));
-        let dims: Vec<_> = [batch.clone(), units].into_iter().chain(space).collect();
+        let dims: Vec<_> = [batch.keeping_zero(o.bias.is_none()), units].into_iter().chain(space).collect();
         // A transposed convolution multiplies each position of its input, not of its output.
         let transposed = self.is_transposed(index);
         let places: Vec<_> = if transposed { o.x.shape.as_slice()[2..].to_vec() } else { shape[2..].to_vec() };
         let mut product: Vec<_> = places.iter().map(|&s| Dim::Fixed(s)).collect();
         product.extend([batch.clone(), dims[1].clone(), inner]);
-        if transposed && o.groups > 1 {
-            // Each output channel sees the inputs of its group alone.
-            product.pop();
-            product.push(Dim::Fixed(o.x.shape.as_slice()[1] / o.groups));
-        }
         product.extend(kernel.iter().map(|k| Dim::Fixed(k.len())));
         self.contractions.push(Contraction { operation: index, dims: product });
         self.set(o.out, dims);

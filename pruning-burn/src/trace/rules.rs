@@ -4,18 +4,19 @@ use super::Trace;
 use super::arithmetic_rules::Zero;
 use super::name::name;
 use super::shape_rules;
-use burn_ir::{BaseOperationIr as Base, FloatOperationIr as Flt, OperationIr, TensorId, TensorIr};
+use burn_ir::{BaseOperationIr as Base, BoolOperationIr as Bool, FloatOperationIr as Flt, IntOperationIr as Int};
+use burn_ir::{OperationIr, TensorId, TensorIr};
 use pruning_core::graph::{AxisGraph, Dim, Factor, Groups, ParamIndex};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A trace whose channels cannot be grouped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GroupError {
-    /// Nothing is known of an operation that works on channels.
+    /// Nothing is known of an operation that works on channels, and the rules are strict.
     #[error(
         "operation {index} ({operation}), after {near}: no rule says which channels of its operands belong together; \
-         give one with `Rules::with`, or exclude what comes before it"
+         give one with `Rules::with`, or leave `Rules::strict` out, and they stay"
     )]
     NoRule {
         /// Its place in the trace.
@@ -41,20 +42,34 @@ pub enum Rule {
 }
 
 /// Rules by names of operations, such as `cross` or the id of a custom operation.
+///
+/// An operation that has no rule keeps all channels of its operands, and [`ChannelGroups::fixed`] names it as the reason.
+///
+/// [`ChannelGroups::fixed`]: crate::shrink::ChannelGroups::fixed
 #[derive(Clone, Debug, Default)]
-pub struct Rules(HashMap<String, Rule>);
+pub struct Rules {
+    by_name: HashMap<String, Rule>,
+    strict: bool,
+}
 
 impl Rules {
-    /// Those that are built in.
+    /// Creates the built-in rules.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One more.
+    /// Adds a rule for an operation that has none.
     #[must_use]
     pub fn with(mut self, operation: impl Into<String>, rule: Rule) -> Self {
-        self.0.insert(operation.into(), rule);
+        self.by_name.insert(operation.into(), rule);
+        self
+    }
+
+    /// Makes an operation without a rule an error ([`GroupError::NoRule`]) where it works on channels.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        self.strict = true;
         self
     }
 }
@@ -87,6 +102,8 @@ pub(crate) struct Analysis<'a> {
     pub(crate) grouped: Vec<Grouped>,
     /// Positions of even pieces that an axis is cut into: `(tensor, axis)` to their length.
     pub(crate) chunks: HashMap<(TensorId, usize), usize>,
+    /// Tensors that the code makes.
+    pub(crate) made: HashSet<TensorId>,
     near: HashMap<TensorId, usize>,
     /// Tensors that are a parameter in another form.
     forms: HashMap<TensorId, usize>,
@@ -115,6 +132,7 @@ impl<'a> Analysis<'a> {
             contractions: Vec::new(),
             grouped: Vec::new(),
             chunks: shape_rules::chunks(trace),
+            made: HashSet::new(),
             near: HashMap::new(),
             forms: HashMap::new(),
             users: HashMap::new(),
@@ -192,34 +210,52 @@ impl<'a> Analysis<'a> {
         }
         let free = op.inputs().any(|t| self.of(t).iter().any(Dim::is_free));
         let multiplies = matches!(op, OperationIr::Module(_) | OperationIr::Float(_, Flt::Matmul(_)));
-        let creates = op.inputs().next().is_none();
+        let fits = matches!(
+            op,
+            OperationIr::BaseInt(Base::Expand(_) | Base::RepeatDim(_))
+                | OperationIr::BaseBool(Base::Expand(_) | Base::RepeatDim(_))
+        );
+        let creates = op.inputs().next().is_none() || fits;
         if (free || creates || multiplies) && self.known_rule(index, op) {
             return Ok(());
         }
-        // Nothing of its operands can be removed, or a rule of the user's says what happens.
-        let rule = rules.0.get(&name(op)).copied();
-        if free && rule.is_none() {
-            let near = near.map_or("the inputs", |p| self.trace.params[p].path()).to_string();
-            return Err(GroupError::NoRule { index, operation: name(op), near });
+        if !free {
+            op.outputs().for_each(|out| self.set_fixed(out));
+            return Ok(());
         }
-        match rule {
-            Some(Rule::Elementwise { keeps_zero }) if free => {
-                let operands: Vec<_> = op.inputs().map(|t| self.of(t)).collect();
-                let mut dims = operands[0].clone();
-                for other in &operands[1..] {
-                    dims = self.graph.broadcast(&dims, other, false, "element-wise");
-                }
-                let dims: Vec<_> = dims.iter().map(|d| d.keeping_zero(keeps_zero)).collect();
-                op.outputs().for_each(|out| self.set(out, dims.clone()));
+        let operation = name(op);
+        let why = match rules.by_name.get(&operation) {
+            Some(&Rule::Elementwise { keeps_zero }) => {
+                self.elementwise(op, &operation, keeps_zero);
+                return Ok(());
             }
-            _ => {
-                for t in op.inputs() {
-                    self.of(t).iter().for_each(|d| self.graph.pin(d, "an operation that mixes all positions"));
-                }
-                op.outputs().for_each(|out| self.set_fixed(out));
+            Some(Rule::Fixed) => format!("`{operation}` mixes all positions"),
+            None if rules.strict => {
+                let near = near.map_or("the inputs", |p| self.trace.params[p].path()).to_string();
+                return Err(GroupError::NoRule { index, operation, near });
             }
+            None => format!("no rule says what `{operation}` does to channels"),
+        };
+        for t in op.inputs() {
+            let dims = self.of(t);
+            self.pin(&dims, &why);
         }
+        op.outputs().for_each(|out| self.set_fixed(out));
         Ok(())
+    }
+
+    /// A rule of the user's: results at one place come from operands at the same place.
+    fn elementwise(&mut self, op: &OperationIr, name: &str, keeps_zero: bool) {
+        let why = format!("`{name}` joins it with an axis that stays, or of another size");
+        let mut operands = op.inputs();
+        let Some(first) = operands.next() else { return };
+        let mut dims = self.of(first);
+        for other in operands {
+            let other = self.of(other);
+            dims = self.graph.broadcast(&dims, &other, false, &why);
+        }
+        let dims: Vec<_> = dims.iter().map(|d| d.keeping_zero(keeps_zero)).collect();
+        op.outputs().for_each(|out| self.set(out, dims.clone()));
     }
 
     /// The parameter that a tensor is, as it is or in another form.
@@ -253,14 +289,19 @@ impl<'a> Analysis<'a> {
         self.dims.get(&id).cloned().unwrap_or_default()
     }
 
+    /// Gives a result its axes. Those of a rule that does not fit the result's shape stay.
     pub(crate) fn set(&mut self, out: &TensorIr, dims: Vec<Dim>) {
-        debug_assert_eq!(dims.iter().map(Dim::len).collect::<Vec<_>>(), out.shape.as_slice(), "axes of a result");
-        self.dims.insert(out.id, dims);
+        if dims.iter().map(Dim::len).eq(out.shape.as_slice().iter().copied()) {
+            self.dims.insert(out.id, dims);
+        } else {
+            self.pin(&dims, "an operation gives another shape than its rule says");
+            self.set_fixed(out);
+        }
     }
 
     pub(crate) fn set_fixed(&mut self, out: &TensorIr) {
         let dims = out.shape.as_slice().iter().map(|&s| Dim::Fixed(s)).collect();
-        self.set(out, dims);
+        self.dims.insert(out.id, dims);
     }
 
     pub(crate) fn pin(&mut self, dims: &[Dim], why: &str) {
@@ -269,11 +310,18 @@ impl<'a> Analysis<'a> {
 
     fn known_rule(&mut self, index: usize, op: &OperationIr) -> bool {
         match op {
-            OperationIr::BaseFloat(op) | OperationIr::BaseInt(op) | OperationIr::BaseBool(op) => self.base_rule(op),
+            OperationIr::BaseFloat(op) => self.base_rule(op, false),
+            // Indices and masks are made to fit what they are used on.
+            OperationIr::BaseInt(op) | OperationIr::BaseBool(op) => self.base_rule(op, true),
             OperationIr::NumericFloat(_, op) | OperationIr::NumericInt(_, op) => self.numeric(op),
             OperationIr::Float(_, op) => self.float(index, op),
             OperationIr::Module(op) => self.module_rule(index, op),
             OperationIr::Activation(op) => self.activation(op),
+            OperationIr::Int(Int::Matmul(_)) => return false,
+            OperationIr::Int(Int::IntoFloat(o)) | OperationIr::Bool(Bool::IntoFloat(o) | Bool::IntoInt(o)) => {
+                self.unary(&o.input, &o.out, true);
+                true
+            }
             OperationIr::Int(_) | OperationIr::Bool(_) => {
                 let inputs: Vec<_> = op.inputs().cloned().collect();
                 let Some(out) = op.outputs().next() else { return false };
@@ -313,10 +361,13 @@ impl<'a> Analysis<'a> {
 
     /// A tensor that the code makes, whose size it takes from somewhere.
     pub(crate) fn create(&mut self, out: &TensorIr, zero: bool) {
-        if self.costs_only {
-            return self.set_fixed(out);
-        }
-        let dims = out.shape.as_slice().iter().map(|&s| self.graph.fresh(s, zero)).collect();
+        let dims = out.shape.as_slice().iter().map(|&s| self.made(s, zero)).collect();
+        self.made.insert(out.id);
         self.set(out, dims);
+    }
+
+    /// An axis whose size the code takes from somewhere.
+    pub(crate) fn made(&mut self, size: usize, zero: bool) -> Dim {
+        if self.costs_only { Dim::Fixed(size) } else { self.graph.fresh(size, zero) }
     }
 }

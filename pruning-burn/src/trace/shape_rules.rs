@@ -4,13 +4,18 @@ use super::Trace;
 use super::rules::Analysis;
 use burn_ir::{BaseOperationIr as Base, OperationIr, TensorId, TensorIr};
 use pruning_core::graph::Dim;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+const CHOSEN: &str = "entries are chosen by their index";
 
 /// Axes that are cut into even pieces, as `chunk` does, with the length of a piece.
 ///
 /// Code that does so takes the length from the tensor it cuts, so pieces must stay even: what goes from one goes from all.
+/// All pieces must be there: a single one is more likely cut at positions that are written down.
 pub(crate) fn chunks(trace: &Trace) -> HashMap<(TensorId, usize), usize> {
-    let mut pieces: HashMap<(TensorId, usize), Option<usize>> = HashMap::new();
+    /// The length of a piece, how many there must be, and where those that there are begin.
+    type Pieces = (usize, usize, BTreeSet<usize>);
+    let mut pieces: HashMap<(TensorId, usize), Option<Pieces>> = HashMap::new();
     for op in &trace.operations {
         let (OperationIr::BaseFloat(Base::Slice(o)) | OperationIr::BaseInt(Base::Slice(o))) = op else { continue };
         for (axis, slice) in o.ranges.iter().enumerate() {
@@ -21,17 +26,21 @@ pub(crate) fn chunks(trace: &Trace) -> HashMap<(TensorId, usize), usize> {
                 continue;
             }
             let even = slice.step() == 1 && len > 0 && size.is_multiple_of(len) && range.start.is_multiple_of(len);
-            let piece = pieces.entry((o.tensor.id, axis)).or_insert(even.then_some(len));
-            if *piece != Some(len) || !even {
-                *piece = None;
+            let piece =
+                pieces.entry((o.tensor.id, axis)).or_insert_with(|| even.then(|| (len, size / len, BTreeSet::new())));
+            match piece {
+                Some((known, _, starts)) if even && *known == len => _ = starts.insert(range.start),
+                _ => *piece = None,
             }
         }
     }
-    pieces.into_iter().filter_map(|(at, len)| Some((at, len?))).collect()
+    let whole = |piece: Option<Pieces>| piece.filter(|(_, count, starts)| starts.len() == *count).map(|(len, ..)| len);
+    pieces.into_iter().filter_map(|(at, piece)| Some((at, whole(piece)?))).collect()
 }
 
 impl Analysis<'_> {
-    pub(crate) fn base_rule(&mut self, op: &Base) -> bool {
+    /// `fits`: an axis of one entry that is repeated takes its new size from what the result is used on.
+    pub(crate) fn base_rule(&mut self, op: &Base, fits: bool) -> bool {
         match op {
             Base::Reshape(o) => {
                 let dims = self.of(&o.input);
@@ -59,7 +68,8 @@ impl Analysis<'_> {
             Base::Expand(o) => {
                 let dims = self.of(&o.input);
                 let shape = o.out.shape.as_slice();
-                let stretched: Vec<_> = shape.iter().map(|&s| Dim::Fixed(s)).collect();
+                let stretched: Vec<_> =
+                    shape.iter().map(|&s| if fits { self.made(s, false) } else { Dim::Fixed(s) }).collect();
                 let lead = shape.len() - dims.len();
                 let out = (0..shape.len())
                     .map(|i| match i.checked_sub(lead).map(|j| &dims[j]) {
@@ -75,6 +85,11 @@ impl Analysis<'_> {
             }
             Base::RepeatDim(o) => {
                 let mut dims = self.of(&o.tensor);
+                if fits && dims[o.dim].len() == 1 && !dims[o.dim].is_free() {
+                    dims[o.dim] = self.made(o.times, false);
+                    self.set(&o.out, dims);
+                    return true;
+                }
                 dims[o.dim] = self.graph.concat(&vec![dims[o.dim].clone(); o.times]);
                 self.set(&o.out, dims);
             }
@@ -103,16 +118,34 @@ impl Analysis<'_> {
                 self.set(&o.out, dims);
             }
             Base::Select(o) => {
-                let mut dims = self.of(&o.tensor);
-                self.graph.pin(&dims[o.dim], "entries are chosen by their index");
+                let (mut dims, indices) = (self.of(&o.tensor), self.of(&o.indices));
+                self.pin(&[&dims[o.dim..=o.dim], &indices[..]].concat(), CHOSEN);
                 dims[o.dim] = Dim::Fixed(o.out.shape.as_slice()[o.dim]);
                 self.set(&o.out, dims);
             }
+            Base::SelectAssign(o) => {
+                let (mut dims, indices, value) = (self.of(&o.tensor), self.of(&o.indices), self.of(&o.value));
+                self.pin(&[&dims[o.dim..=o.dim], &value[o.dim..=o.dim], &indices[..]].concat(), CHOSEN);
+                for axis in (0..dims.len()).filter(|&a| a != o.dim) {
+                    dims[axis] = self.graph.join(&dims[axis], &value[axis], false, CHOSEN);
+                }
+                dims[o.dim] = Dim::Fixed(dims[o.dim].len());
+                self.set(&o.out, dims);
+            }
             Base::Gather(o) => {
-                let (dims, indices) = (self.of(&o.tensor), self.of(&o.indices));
-                self.pin(&dims, "entries are chosen by their index");
-                self.pin(&indices, "entries are chosen by their index");
-                self.set_fixed(&o.out);
+                let (mut dims, indices) = (self.of(&o.tensor), self.of(&o.indices));
+                self.pin(&[dims[o.dim].clone(), indices[o.dim].clone()], CHOSEN);
+                for axis in (0..dims.len()).filter(|&a| a != o.dim) {
+                    // Whatever the indices are, they choose from zeros where the tensor has nothing else.
+                    let zero = dims[axis].is_zero();
+                    dims[axis] = self.graph.join(&dims[axis], &indices[axis], true, CHOSEN).keeping_zero(zero);
+                }
+                dims[o.dim] = Dim::Fixed(indices[o.dim].len());
+                self.set(&o.out, dims);
+            }
+            Base::All(o) | Base::Any(o) => self.reduce_all(&o.input, &o.out, false, "searched through"),
+            Base::AllDim(o) | Base::AnyDim(o) => {
+                self.reduce(&o.input, &o.out, &[o.axis], false, "searched through");
             }
             Base::MaskWhere(o) => {
                 let (a, b, mask) = (self.of(&o.tensor), self.of(&o.value), self.of(&o.mask));
@@ -144,6 +177,15 @@ impl Analysis<'_> {
                         dims[axis] = self.graph.join(&dims[axis], &other[axis], false, "beside an axis that stays");
                     }
                 }
+                // Only the code knows how long a piece is that it makes, such as the zeros of a shortcut: as long as it is
+                // written there, or as a piece of the same size.
+                let len = |dims: &[Dim]| dims[o.dim].len();
+                let made = o.tensors.iter().zip(&all).filter(|(t, _)| self.made.contains(&t.id));
+                let sizes: HashSet<usize> = made.map(|(_, dims)| len(dims)).collect();
+                for dims in all.iter().filter(|dims| sizes.contains(&len(dims))) {
+                    self.graph
+                        .pin(&dims[o.dim], "beside a tensor that the code makes, of a size that may be written down");
+                }
                 let parts: Vec<_> = all.iter().map(|d| d[o.dim].clone()).collect();
                 dims[o.dim] = self.graph.concat(&parts);
                 self.set(&o.out, dims);
@@ -151,7 +193,8 @@ impl Analysis<'_> {
             Base::Cast(o) => self.unary(&o.input, &o.out, true),
             Base::Empty(o) | Base::Zeros(o) => self.create(&o.out, true),
             Base::Ones(o) => self.create(&o.out, false),
-            _ => return false,
+            // Their indices may reach any place.
+            Base::Scatter(_) | Base::ScatterNd(_) | Base::GatherNd(_) => return false,
         }
         true
     }

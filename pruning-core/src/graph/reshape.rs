@@ -7,14 +7,10 @@ impl AxisGraph {
     /// The axes of a tensor under another shape of the same size.
     ///
     /// Axes are compared from the left until their products agree: what lies between two such places is merged and split
-    /// again. Axes of size one come and go freely.
-    ///
-    /// # Panics
-    /// The sizes differ.
+    /// again. Axes of size one come and go freely. Where the sizes differ, every axis stays.
     pub fn reshape(&mut self, dims: &[Dim], shape: &[usize], why: &str) -> Vec<Dim> {
         let size = dims.iter().map(Dim::len).product::<usize>();
-        assert_eq!(size, shape.iter().product::<usize>(), "{why}: a shape of the same size");
-        if size == 0 {
+        if size == 0 || size != shape.iter().product::<usize>() {
             dims.iter().for_each(|d| self.pin(d, why));
             return shape.iter().map(|&s| Dim::Fixed(s)).collect();
         }

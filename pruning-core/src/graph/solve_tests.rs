@@ -120,3 +120,15 @@ fn shuffled_channels_move_with_their_groups() {
     assert_eq!(positions(&groups, a, 0), [vec![0, 3], vec![1, 4], vec![2, 5]]);
     assert_eq!(positions(&groups, b, 0), [vec![0, 1], vec![2, 3], vec![4, 5]]);
 }
+
+#[test]
+fn axes_that_do_not_fit_stay() {
+    let mut g = AxisGraph::new();
+    let (a, b) = (g.param(&[4]), g.param(&[6]));
+    let (x, y) = (g.dims(a)[0].clone(), g.dims(b)[0].clone());
+    assert_eq!(g.broadcast(&[x.clone()], &[y], true, "of unlike sizes")[0].len(), 6);
+    assert_eq!(g.reshape(&[x], &[5], "of unlike sizes")[0].len(), 5);
+    let groups = g.solve(Factor::Inner);
+    assert!(groups.groups.is_empty());
+    assert!(groups.pinned.iter().all(|p| p.why == "of unlike sizes") && groups.pinned.len() == 2);
+}
