@@ -1,16 +1,19 @@
-//! What each layer of LeNet-300-100 can lose, and whether sparsities chosen by it beat the same sparsity everywhere.
+//! What each layer of a trained network can lose, and whether sparsities chosen by it beat the same sparsity everywhere, and one
+//! threshold for all layers.
 
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use pruning_burn::Pruner;
 use pruning_burn::distillation::Distillation;
-use pruning_burn::sensitivity::{Scan, Sensitivity, Suggestion};
+use pruning_burn::sensitivity::{Basis, Scan, Sensitivity, Suggestion};
 use pruning_examples::exit;
 use pruning_examples::lenet::Lenet300;
+use pruning_examples::lenet5::Lenet5;
 use pruning_examples::mnist::{Mnist, PIXELS, Split, default_dir};
+use pruning_examples::resnet::{CHANNELS, ResNet};
 use pruning_examples::sensitivity_picture::draw;
 use pruning_examples::training::{Classifier, Training};
 use rand::SeedableRng;
@@ -28,31 +31,33 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Images at the end of the training set that nothing is trained on: sensitivities are measured by them.
 const VALIDATION: usize = 5000;
-const DENSE: Training = Training { batch: 128, rate: 2e-3, decay: 0.05 };
 const RETRAIN: Training = Training { batch: 128, rate: 1e-3, decay: 0.05 };
 
-/// Scans LeNet-300-100 layer by layer, and compares sparsities chosen by that with uniform ones.
+/// Scans trained networks layer by layer, and compares sparsities chosen by that with uniform ones and with one global threshold.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Of all weights together, in both recipes.
-    #[arg(long, default_value_t = 0.95)]
-    sparsity: f64,
-    /// Networks: one for each seed from 1 on.
+    /// One of the networks; may be repeated. All by default.
+    #[arg(long)]
+    only: Vec<Network>,
+    /// Of all weights together, in all recipes; may be several, with commas.
+    #[arg(long, value_delimiter = ',', default_values_t = [0.8, 0.9, 0.95])]
+    sparsity: Vec<f64>,
+    /// Networks of a kind: one for each seed from 1 on.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
-    /// Epochs of training.
-    #[arg(long, default_value_t = 6)]
-    epochs: usize,
-    /// Epochs of training after the pruning.
-    #[arg(long, default_value_t = 3)]
-    retrain: usize,
+    /// Epochs of training, if not as many as the network has by default.
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Epochs of training after the pruning: 3 for LeNet-300-100 by default, 0 for the others.
+    #[arg(long)]
+    retrain: Option<usize>,
     /// Threads that evaluate during the scan.
     #[arg(long, default_value_t = 1)]
     threads: usize,
     /// Train after the pruning with the dense network as teacher.
     #[arg(long)]
     distill: bool,
-    /// One seed, few images, one epoch: shows that it runs, in seconds.
+    /// One seed, few images, one epoch, LeNet-300-100 unless others are named: shows that it runs, in seconds.
     #[arg(long)]
     quick: bool,
     /// Folder for the pictures and the results of the scans.
@@ -66,14 +71,48 @@ struct Options {
     json: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Network {
+    #[value(name = "lenet_300_100")]
+    Lenet300,
+    #[value(name = "lenet_5")]
+    Lenet5,
+    #[value(name = "resnet")]
+    ResNet,
+}
+
+/// How a network is trained and scanned: convolutions take long, so they see fewer images.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    name: &'static str,
+    epochs: usize,
+    /// Images that are trained on.
+    images: usize,
+    rate: f64,
+    retrain: usize,
+    /// Images held out that a scan evaluates.
+    scanned: usize,
+}
+
+impl Network {
+    const ALL: [Self; 3] = [Self::Lenet300, Self::Lenet5, Self::ResNet];
+
+    fn plan(self) -> Plan {
+        match self {
+            Self::Lenet300 => {
+                Plan { name: "lenet_300_100", epochs: 6, images: 55_000, rate: 2e-3, retrain: 3, scanned: 5000 }
+            }
+            Self::Lenet5 => Plan { name: "lenet_5", epochs: 1, images: 25_600, rate: 2e-3, retrain: 0, scanned: 2000 },
+            Self::ResNet => Plan { name: "resnet", epochs: 1, images: 12_800, rate: 3e-3, retrain: 0, scanned: 500 },
+        }
+    }
+}
+
 fn main() -> ExitCode {
     exit(run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let start = Instant::now();
-    let text = format!("criterion = \"magnitude\"\nallocator = \"uniform\"\nsparsity = {}", options.sparsity);
-    let uniform = Pruner::from_toml(&text, &pruning_plugins::all())?;
     let Mnist { train, test } = Mnist::load(options.data.as_deref().unwrap_or(&default_dir()))?;
     let at = train.len() - VALIDATION;
     let (mut train, mut validation) = train.split_at(at);
@@ -81,35 +120,46 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         (train, validation) = (train.split_at(6000).0, validation.split_at(1000).0);
     }
     std::fs::create_dir_all(&options.out).map_err(|error| format!("{}: {error}", options.out.display()))?;
-    let job = Job { options, train, validation, test, device: Device::flex().autodiff(), uniform };
-    let seeds = if options.quick { 1 } else { options.seeds };
-    let compared = (1..=seeds).map(|seed| job.seed(seed)).collect::<Result<Vec<_>, _>>()?;
-    job.summary(&compared, start.elapsed().as_secs_f64());
+    let networks = match &options.only[..] {
+        [] if options.quick => vec![Network::Lenet300],
+        [] => Network::ALL.to_vec(),
+        only => only.to_vec(),
+    };
+    for network in networks {
+        let mut plan = network.plan();
+        plan.epochs = options.epochs.unwrap_or(if options.quick { 1 } else { plan.epochs });
+        plan.retrain = options.retrain.unwrap_or(if options.quick { plan.retrain.min(1) } else { plan.retrain });
+        let train = train.clone().split_at(plan.images.min(train.len())).0;
+        let scanned = validation.clone().split_at(plan.scanned.min(validation.len())).0;
+        let job = Job { options, plan, train, scanned, test: test.clone(), device: Device::flex().autodiff() };
+        match network {
+            Network::Lenet300 => job.run(Lenet300::new)?,
+            Network::Lenet5 => job.run(Lenet5::new)?,
+            Network::ResNet => job.run(|device| ResNet::new(&CHANNELS, device))?,
+        }
+    }
     Ok(())
 }
 
 struct Job<'a> {
     options: &'a Options,
+    plan: Plan,
     train: Split,
-    validation: Split,
+    scanned: Split,
     test: Split,
     device: Device,
-    uniform: Pruner,
 }
 
-/// Test errors in percent, right after the pruning and after the training that follows.
+/// One recipe on one network: test errors in percent, right after the pruning and after the training that may follow.
 #[derive(Clone, Copy, Debug)]
-struct Errors {
-    pruned: f64,
-    retrained: f64,
-}
-
-#[derive(Debug)]
-struct Compared {
-    dense: f64,
-    suggested: Errors,
-    uniform: Errors,
+struct Row {
+    recipe: &'static str,
+    /// What was asked for, by which rows are compared.
+    sparsity: f64,
     total: f64,
+    dense: f64,
+    pruned: f64,
+    retrained: Option<f64>,
 }
 
 impl Job<'_> {
@@ -125,54 +175,80 @@ impl Job<'_> {
         }
     }
 
-    fn seed(&self, seed: u64) -> Result<Compared, Box<dyn Error>> {
-        self.device.seed(seed);
-        let epochs = if self.options.quick { 1 } else { self.options.epochs };
-        let dense = self.train(Lenet300::new(&self.device), &DENSE, epochs, seed, None)?;
+    /// Trains, scans and prunes a network for each seed.
+    fn run<M: Classifier + Sync>(&self, make: impl Fn(&Device) -> M) -> Result<(), Box<dyn Error>> {
+        let start = Instant::now();
+        let seeds = if self.options.quick { 1 } else { self.options.seeds };
+        let mut rows = Vec::new();
+        for seed in 1..=seeds {
+            self.device.seed(seed);
+            rows.extend(self.seed(make(&self.device), seed)?);
+        }
+        for &sparsity in &self.options.sparsity {
+            self.summary(&rows, sparsity, seeds, start.elapsed().as_secs_f64());
+        }
+        Ok(())
+    }
+
+    fn seed<M: Classifier + Sync>(&self, model: M, seed: u64) -> Result<Vec<Row>, Box<dyn Error>> {
+        let Plan { name, epochs, rate, .. } = self.plan;
+        let dense = self.train(model, &Training { batch: 128, rate, decay: 0.05 }, epochs, seed, None)?;
         let error = dense.error(&self.test, &self.device);
-        self.say(&format!("seed {seed}: dense, test error {error:.2} %\n"));
+        self.say(&format!("{name}, seed {seed}: dense, test error {error:.2} %\n"));
 
         let found = self.scan(&dense)?;
-        self.say(&format!("cross entropy of the {} images held out\n{found}\n", self.validation.len()));
+        self.say(&format!("cross entropy of {} images held out\n{found}\n", self.scanned.len()));
         for layer in &found.layers {
             for point in &layer.points {
                 self.line(&json!({ "sensitivity": layer.path, "sparsity": point.sparsity, "value": point.value,
-                    "dense": found.dense, "seed": seed }));
+                    "dense": found.dense, "seed": seed, "network": name }));
             }
         }
-        let suggested = found.suggest_for(self.options.sparsity)?;
-        let picture = self.write(seed, &found, &suggested)?;
-        self.say(&format!("suggested for {} of all weights\n{}", self.options.sparsity, suggested.to_toml()));
-        self.say(&format!("picture  {}\n", picture.display()));
-
-        let (suggested, total) = self.pruned(&suggested.apply(&self.uniform), &dense, seed)?;
-        let (uniform, same) = self.pruned(&self.uniform, &dense, seed)?;
-        if (total - same).abs() > 1e-4 {
-            return Err(format!("the recipes remove {total} and {same} of the weights: no comparison").into());
+        let mut rows = Vec::new();
+        for &sparsity in &self.options.sparsity {
+            let [uniform, global] = [pruner("uniform", sparsity)?, pruner("global", sparsity)?];
+            let suggested = found.suggest_for(sparsity)?;
+            let basis = if suggested.basis == Basis::Curves { "curves" } else { "recipe" };
+            let picture = self.write(seed, sparsity, &found, &suggested)?;
+            self.say(&format!(
+                "suggested for {sparsity} of all weights\n{suggested}\npicture  {}\n",
+                picture.display()
+            ));
+            // Where the curves do not tell, one threshold is what the recipe falls back to.
+            let recipes = [("suggested", suggested.apply(&global)), ("uniform", uniform), ("global", global)];
+            for (recipe, pruner) in recipes {
+                let (pruned, retrained, total) = self.pruned(&pruner, &dense, seed)?;
+                let row = Row { recipe, sparsity, total, dense: error, pruned, retrained };
+                if (total - sparsity).abs() > 1e-3 {
+                    return Err(
+                        format!("{recipe} removes {total} of the weights, not {sparsity}: no comparison").into()
+                    );
+                }
+                let again = retrained.map_or(String::new(), |error| format!("  {error:.2} % trained again"));
+                self.say(&format!("{recipe:9}  {pruned:.2} % pruned{again}"));
+                self.line(&json!({ "recipe": recipe, "seed": seed, "total_sparsity": total, "dense_error": error,
+                    "pruned_error": pruned, "retrained_error": retrained, "network": name, "sparsity": sparsity,
+                    "basis": basis }));
+                rows.push(row);
+            }
+            self.say("");
         }
-        for (name, errors) in [("suggested", suggested), ("uniform", uniform)] {
-            let Errors { pruned, retrained } = errors;
-            self.say(&format!("{name:9}  {pruned:.2} % pruned  {retrained:.2} % trained again"));
-            self.line(&json!({ "recipe": name, "seed": seed, "total_sparsity": total, "dense_error": error,
-                "pruned_error": pruned, "retrained_error": retrained }));
-        }
-        self.say("");
-        Ok(Compared { dense: error, suggested, uniform, total })
+        Ok(rows)
     }
 
-    fn scan(&self, model: &Lenet300) -> Result<Sensitivity, Box<dyn Error>> {
+    fn scan<M: Classifier + Sync>(&self, model: &M) -> Result<Sensitivity, Box<dyn Error>> {
         let plain = self.device.clone().without_autodiff();
-        let starts = (0..self.validation.len()).step_by(1000);
+        let starts = (0..self.scanned.len()).step_by(1000);
         let batches: Vec<_> = starts
             .map(|start| {
-                let indices: Vec<usize> = (start..(start + 1000).min(self.validation.len())).collect();
-                let (pixels, labels) = self.validation.gather(&indices);
+                let indices: Vec<usize> = (start..(start + 1000).min(self.scanned.len())).collect();
+                let (pixels, labels) = self.scanned.gather(&indices);
                 let images = Tensor::<2>::from_data(TensorData::new(pixels, [indices.len(), PIXELS]), &plain);
                 (images, Tensor::<1, Int>::from_data(TensorData::new(labels, [indices.len()]), &plain))
             })
             .collect();
         let cross_entropy = CrossEntropyLossConfig::new().init(&plain);
-        let loss = |model: &Lenet300| {
+        let loss = |model: &M| {
             let model = model.valid();
             let sum: f64 = (batches.iter())
                 .map(|(images, labels)| {
@@ -180,10 +256,11 @@ impl Job<'_> {
                     loss.into_scalar::<f64>() * labels.dims()[0] as f64
                 })
                 .sum();
-            sum / self.validation.len() as f64
+            sum / self.scanned.len() as f64
         };
         let bar = self.bar(0, "scan");
-        let mut scan = Scan::new(&self.uniform).with_threads(self.options.threads).on_progress(|progress| {
+        let pruner = pruner("uniform", 0.5)?;
+        let mut scan = Scan::new(&pruner).with_threads(self.options.threads).on_progress(|progress| {
             bar.set_length(progress.total as u64);
             bar.inc(1);
         });
@@ -195,40 +272,55 @@ impl Job<'_> {
         Ok(found)
     }
 
-    fn write(&self, seed: u64, found: &Sensitivity, suggested: &Suggestion) -> Result<PathBuf, Box<dyn Error>> {
-        let data = self.options.out.join(format!("sensitivity-{seed}.json"));
+    fn write(
+        &self,
+        seed: u64,
+        sparsity: f64,
+        found: &Sensitivity,
+        suggested: &Suggestion,
+    ) -> Result<PathBuf, Box<dyn Error>> {
+        let name = format!("{}-{seed}", self.plan.name);
+        let data = self.options.out.join(format!("{name}.json"));
         std::fs::write(&data, serde_json::to_string_pretty(found)?)
             .map_err(|error| format!("{}: {error}", data.display()))?;
-        let picture = self.options.out.join(format!("sensitivity-{seed}.svg"));
+        let picture = self.options.out.join(format!("{name}-{sparsity}.svg"));
         draw(&picture, found, suggested, "cross entropy")?;
         Ok(picture)
     }
 
-    fn pruned(&self, pruner: &Pruner, dense: &Lenet300, seed: u64) -> Result<(Errors, f64), Box<dyn Error>> {
+    /// Errors before and after the training that follows, and the sparsity.
+    fn pruned<M: Classifier>(
+        &self,
+        pruner: &Pruner,
+        dense: &M,
+        seed: u64,
+    ) -> Result<(f64, Option<f64>, f64), Box<dyn Error>> {
         let mut model = dense.clone();
         let report = pruner.prune(&mut model)?;
         let pruned = model.error(&self.test, &self.device);
-        let epochs = if self.options.quick { 1 } else { self.options.retrain };
+        if self.plan.retrain == 0 {
+            return Ok((pruned, None, report.sparsity()));
+        }
         let teacher = self.options.distill.then_some(dense);
-        let model = self.train(model, &RETRAIN, epochs, seed, teacher)?;
-        Ok((Errors { pruned, retrained: model.error(&self.test, &self.device) }, report.sparsity()))
+        let model = self.train(model, &RETRAIN, self.plan.retrain, seed, teacher)?;
+        Ok((pruned, Some(model.error(&self.test, &self.device)), report.sparsity()))
     }
 
-    fn train(
+    fn train<M: Classifier>(
         &self,
-        mut model: Lenet300,
+        mut model: M,
         how: &Training,
         epochs: usize,
         seed: u64,
-        teacher: Option<&Lenet300>,
-    ) -> Result<Lenet300, Box<dyn Error>> {
+        teacher: Option<&M>,
+    ) -> Result<M, Box<dyn Error>> {
         let bar = self.bar(epochs * self.train.len().div_ceil(how.batch), "training");
         let (mut optimizer, mut random) = (how.optimizer(), StdRng::seed_from_u64(seed));
         let tick = || bar.inc(1);
-        let teacher = teacher.map(Lenet300::valid);
+        let teacher = teacher.map(Module::valid);
         let cross_entropy = CrossEntropyLossConfig::new().init(&self.device);
         let distillation = Distillation::default();
-        let loss = |model: &Lenet300, images: Tensor<2>, labels: Tensor<1, Int>| match &teacher {
+        let loss = |model: &M, images: Tensor<2>, labels: Tensor<1, Int>| match &teacher {
             None => cross_entropy.forward(model.forward(images), labels),
             Some(teacher) => {
                 let wanted = teacher.forward(images.clone().without_autodiff());
@@ -256,22 +348,36 @@ impl Job<'_> {
         bar
     }
 
-    fn summary(&self, compared: &[Compared], seconds: f64) {
-        let mean = |value: &dyn Fn(&Compared) -> f64| compared.iter().map(value).sum::<f64>() / compared.len() as f64;
-        let total = mean(&|c| c.total);
-        let dense = mean(&|c| c.dense);
-        let (suggested, uniform) = (mean(&|c| c.suggested.pruned), mean(&|c| c.uniform.pruned));
-        let (suggested_again, uniform_again) = (mean(&|c| c.suggested.retrained), mean(&|c| c.uniform.retrained));
+    fn summary(&self, rows: &[Row], sparsity: f64, seeds: u64, seconds: f64) {
+        let mean = |recipe: &str, value: &dyn Fn(&Row) -> Option<f64>| {
+            let of = rows.iter().filter(|row| row.recipe == recipe && row.sparsity == sparsity);
+            let values: Option<Vec<f64>> = of.map(value).collect();
+            values.filter(|v| !v.is_empty()).map(|v| v.iter().sum::<f64>() / v.len() as f64)
+        };
+        let name = self.plan.name;
+        let total = mean("suggested", &|row| Some(row.total));
+        let dense = mean("suggested", &|row| Some(row.dense));
+        let recipes = ["suggested", "uniform", "global"];
+        let pruned = recipes.map(|recipe| mean(recipe, &|row| Some(row.pruned)));
+        let retrained = recipes.map(|recipe| mean(recipe, &|row| row.retrained));
+        let percent = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.2} %"));
         self.say(&format!(
-            "mean over {} seeds, {:.2} % of the weights removed, dense {dense:.2} %\n\
-             suggested  {suggested:.2} % pruned  {suggested_again:.2} % trained again\n\
-             uniform    {uniform:.2} % pruned  {uniform_again:.2} % trained again\ntime       {seconds:.0} s",
-            compared.len(),
-            100.0 * total
+            "{name}: mean over {seeds} seeds, {sparsity} of the weights removed, dense {}",
+            percent(dense)
         ));
-        self.line(&json!({ "summary": { "total_sparsity": total, "dense_error": dense, "suggested_error": suggested,
-            "uniform_error": uniform, "suggested_retrained_error": suggested_again,
-            "uniform_retrained_error": uniform_again, "seeds": compared.len(), "distilled": self.options.distill,
-            "seconds": seconds } }));
+        for (i, recipe) in recipes.iter().enumerate() {
+            self.say(&format!("{recipe:9}  {} pruned  {} trained again", percent(pruned[i]), percent(retrained[i])));
+        }
+        self.say(&format!("time       {seconds:.0} s\n"));
+        self.line(&json!({ "summary": { "total_sparsity": total, "dense_error": dense, "suggested_error": pruned[0],
+            "uniform_error": pruned[1], "global_error": pruned[2], "suggested_retrained_error": retrained[0],
+            "uniform_retrained_error": retrained[1], "global_retrained_error": retrained[2], "seeds": seeds,
+            "distilled": self.options.distill, "seconds": seconds, "network": name, "sparsity": sparsity } }));
     }
+}
+
+/// By magnitude.
+fn pruner(allocator: &str, sparsity: f64) -> Result<Pruner, Box<dyn Error>> {
+    let text = format!("criterion = \"magnitude\"\nallocator = \"{allocator}\"\nsparsity = {sparsity}");
+    Ok(Pruner::from_toml(&text, &pruning_plugins::all())?)
 }

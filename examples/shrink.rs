@@ -12,7 +12,7 @@ use pruning_burn::{Needs, Pruner};
 use pruning_examples::device;
 use pruning_examples::exit;
 use pruning_examples::mnist::{Mnist, PIXELS, Split, default_dir};
-use pruning_examples::resnet::ResNet;
+use pruning_examples::resnet::{CHANNELS, ResNet};
 use pruning_examples::training::{Classifier, Training};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -27,9 +27,6 @@ use std::time::Instant;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Of the stem and of each block. Wide, so that products take most of the time, as they do in networks that are worth making
-/// smaller.
-const CHANNELS: [usize; 4] = [64, 128, 320, 320];
 const DENSE: Training = Training { batch: 128, rate: 3e-3, decay: 0.05 };
 const RETRAIN: Training = Training { batch: 128, rate: 1e-3, decay: 0.05 };
 /// Images to train on, and to test with, in a quick run.

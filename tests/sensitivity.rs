@@ -2,9 +2,11 @@
 
 #[path = "sensitivity/after.rs"]
 mod after;
+#[path = "sensitivity/suggestions.rs"]
+mod suggestions;
 
 use burn::tensor::Device;
-use pruning_burn::sensitivity::{Scan, Sensitivity, SensitivityError, Suggestion};
+use pruning_burn::sensitivity::{Basis, Scan, Sensitivity, SensitivityError, Suggestion};
 use pruning_burn::{PruneError, Pruner, masks, report};
 use pruning_tests::models::{Cnn, Mlp, numbers};
 use pruning_tests::values::{base, same_bits};
@@ -135,11 +137,11 @@ fn layers_with_a_unit_of_their_own_keep_it() {
     let recipe = "sparsity = 0.5\n[[override]]\ntarget = \"conv*\"\nsparsity = 0.5\ngranularity = \"channel\"\n\
          [[override]]\ntarget = \"head\"\nsparsity = 0";
     let pruner = pruner(recipe);
-    let sum = |model: &Cnn| {
-        let x = burn::tensor::TensorData::new(numbers(2 * 3 * 64, 4), [2, 3, 8, 8]);
-        model.forward(burn::tensor::Tensor::from_data(x, &device)).abs().sum().into_scalar::<f64>()
-    };
-    let found = Scan::new(&pruner).with_sparsities([0.25, 0.75]).run(&model, sum).unwrap();
+    let x = burn::tensor::TensorData::new(numbers(2 * 3 * 64, 4), [2, 3, 8, 8]);
+    let x = burn::tensor::Tensor::<4>::from_data(x, &device);
+    let y = model.forward(x.clone());
+    let far = |model: &Cnn| (model.forward(x.clone()) - y.clone()).square().sum().into_scalar::<f64>();
+    let found = Scan::new(&pruner).with_sparsities([0.25, 0.75]).run(&model, far).unwrap();
     let units: Vec<_> = found.layers.iter().map(|l| (l.path.as_str(), l.units, l.weights)).collect();
     assert_eq!(units, [("conv1.weight", 8, 216), ("conv2.weight", 8, 576)]);
     let suggestion = found.suggest_for(0.5).unwrap();
@@ -147,6 +149,21 @@ fn layers_with_a_unit_of_their_own_keep_it() {
     let told = suggestion.apply(&pruner).prune(&mut model.clone()).unwrap();
     assert!(told.layers.iter().all(|l| l.granularity == "channel" && l.kept_units < l.units), "{told}");
     assert!(told.skipped.iter().any(|s| s.path == "head.weight"));
+}
+
+#[test]
+fn measurements_that_say_nothing_leave_the_recipe_as_it_is() {
+    let recipe = "sparsity = 0.5\nallocator = \"global\"\n[[override]]\ntarget = \"fc1\"\nsparsity = 0.1";
+    let (pruner, mut model) = (pruner(recipe), model());
+    // By chance the network gets better with fewer weights.
+    let found = scan(&pruner).run(&model, |m| 1.0 - masks(m).iter().map(|_| 0.25).sum::<f64>()).unwrap();
+    let suggestion = found.suggest_for(0.7).unwrap();
+    assert!(matches!(suggestion.basis, Basis::Recipe { .. }), "{suggestion:?}");
+    assert!(suggestion.to_string().contains("the allocator of the recipe decides at sparsity 0.7"), "{suggestion}");
+    let applied = suggestion.apply(&pruner);
+    assert_eq!(applied.recipe().overrides, pruner.recipe().overrides);
+    assert_eq!(applied.recipe().sparsity().unwrap().value(), 0.7);
+    applied.prune(&mut model).unwrap();
 }
 
 #[test]

@@ -9,6 +9,10 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
+/// Of the stem and of each block. Wide, so that products take most of the time, as they do in networks that are worth making
+/// smaller.
+pub const CHANNELS: [usize; 4] = [64, 128, 320, 320];
+
 /// A convolution without bias, and a norm behind it.
 #[derive(Module, Debug)]
 struct ConvNorm {

@@ -110,8 +110,7 @@ fn curves(area: &Area<'_>, found: &Sensitivity, suggested: &Suggestion, measure:
     }
     for (i, layer) in suggested.layers.iter().enumerate() {
         let color = COLORS[i % COLORS.len()];
-        let limit = place(found.dense + suggested.max_loss);
-        let at = (along(layer.sparsity.value()), limit);
+        let at = (along(layer.sparsity.value()), place(found.dense + layer.loss));
         chart.draw_series([Circle::new(at, 7, WHITE.mix(0.8).filled())])?;
         let ring = chart.draw_series([Circle::new(at, 7, color.stroke_width(2))])?;
         if i == 0 {

@@ -3,7 +3,8 @@
 //!
 //! A [`Scan`] prunes one layer of a copy by a pruner's criterion and granularity, lets your closure evaluate the copy, and
 //! goes on to the next sparsity and the next layer. What it finds is data, a [`Sensitivity`], which prints as a table, is saved
-//! with serde, and makes a [`Suggestion`]: a sparsity for each layer, as overrides of a recipe.
+//! with serde, and makes a [`Suggestion`]: a sparsity for each layer, as overrides of a recipe. Give the mean loss of many examples: errors
+//! alone are coarse, and where the measurements are too noisy to tell layers apart, the suggestion says so and leaves it to the recipe.
 //!
 //! ```
 //! # use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
@@ -24,11 +25,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod curve;
 mod scan;
 mod suggest;
 
 pub use scan::{Progress, Scan, SensitivityError};
-pub use suggest::{SuggestError, SuggestedLayer, Suggestion};
+pub use suggest::{Basis, SuggestError, SuggestedLayer, Suggestion};
 
 use comfy_table::{CellAlignment, Table, presets};
 use pruning_core::{Granularity, Sparsity};

@@ -1,19 +1,39 @@
 //! From measurements to sparsities: [`Suggestion`].
 
+use super::curve::{Curve, spend};
 use super::{LayerSensitivity, Sensitivity};
 use crate::Pruner;
 use pruning_core::{Budget, Granularity, Override, Pattern, Rounds, Schedule, Sparsity};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::fmt;
 
-/// A sparsity for each layer.
+/// A sparsity for each layer, or the word that the measurements decide none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Suggestion {
-    /// What each layer alone may add to the value of the dense model.
-    pub max_loss: f64,
-    /// The layers, in the order of the model.
+    /// What decides the sparsities.
+    pub basis: Basis,
+    /// The layers, in the order of the model; none where the recipe decides.
     pub layers: Vec<SuggestedLayer>,
+}
+
+/// What decides the sparsities of a [`Suggestion`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// The curves that were measured.
+    Curves,
+    /// The recipe's own allocator, at this total: what the curves promise is within their noise.
+    Recipe {
+        /// Fraction of all weights that goes.
+        total: Sparsity,
+        /// How much less the best sparsities of the layers add to the value than the same sparsity everywhere, by the curves.
+        gain: f64,
+        /// What the curves leave uncertain of that.
+        noise: f64,
+    },
 }
 
 /// One layer.
@@ -28,6 +48,8 @@ pub struct SuggestedLayer {
     pub granularity: Option<Granularity>,
     /// Its sparsity.
     pub sparsity: Sparsity,
+    /// What it adds to the value of the dense model, pruned alone, by its curve.
+    pub loss: f64,
 }
 
 /// Why there is nothing to suggest.
@@ -47,6 +69,24 @@ pub enum SuggestError {
     NotScanned {
         /// The layer.
         path: String,
+    },
+    /// A measurement is no number.
+    #[error("{path}: the measurement at sparsity {sparsity} is {value}, not a finite number; scan anew")]
+    NotFinite {
+        /// The layer.
+        path: String,
+        /// Where.
+        sparsity: Sparsity,
+        /// The value, or how far it is from the dense one.
+        value: String,
+    },
+    /// The cost of a layer is no cost.
+    #[error("{path}: the cost {value} is none: give a finite number from 0 on, and one above 0 to a layer at least")]
+    Cost {
+        /// The layer.
+        path: String,
+        /// The number.
+        value: String,
     },
     /// There are no layers.
     #[error("the result has no layers; scan a model first")]
@@ -78,101 +118,128 @@ impl Sensitivity {
         if max_loss.is_nan() || max_loss < 0.0 {
             return Err(SuggestError::MaxLoss { value: max_loss.to_string() });
         }
-        let curves = self.curves()?;
-        Ok(self.make(max_loss, curves.iter().map(|curve| within(curve, self.dense + max_loss))))
+        self.some()?;
+        let added = self.layers.iter().map(|layer| self.added(layer)).collect::<Result<Vec<_>, _>>()?;
+        Ok(self.make(added.iter().map(|added| within(added, max_loss)).collect()))
     }
 
-    /// The same with the bound at which the whole is as sparse as asked: the fraction of all weights of these layers.
+    /// The sparsities that make up a total, the fraction of all weights of these layers, at the least loss.
+    ///
+    /// The loss is the sum of what the layers add when each is pruned alone. The next weights are taken where they add least, so that
+    /// at the end a further weight costs the same in every layer that is neither dense nor at the highest sparsity that was scanned. A curve
+    /// counts as the nearest one that rises and gets steeper; between two measurements it is a parabola.
+    ///
+    /// Fewer weights cannot be better, so wherever a curve falls, that is noise: the evaluation saw too few examples. The greatest fall of a
+    /// layer, up to its sparsity, is its noise, and the root of the sum of their squares that of the whole. Unless these sparsities
+    /// gain more over the same sparsity everywhere, the outcome is [`Basis::Recipe`].
     ///
     /// # Errors
-    /// A total out of range, or one that the highest scanned sparsities do not reach; a layer without a measurement.
+    /// A total out of range, or one that the highest scanned sparsities do not reach; a layer without a measurement, or with one that is
+    /// not finite.
     pub fn suggest_for(&self, total: f64) -> Result<Suggestion, SuggestError> {
+        self.suggest_for_costs(total, |layer| layer.weights as f64)
+    }
+
+    /// The same for a total of something else than weights, such as multiply-accumulates: `cost` is that of a whole layer.
+    ///
+    /// # Errors
+    /// As [`suggest_for`](Self::suggest_for), and costs that are negative, not finite, or all zero.
+    pub fn suggest_for_costs(
+        &self,
+        total: f64,
+        cost: impl Fn(&LayerSensitivity) -> f64,
+    ) -> Result<Suggestion, SuggestError> {
         let asked = Sparsity::new(total)?;
-        let curves = self.curves()?;
-        let at = |loss: f64| -> Vec<f64> { curves.iter().map(|c| within(c, self.dense + loss)).collect() };
-        let sum = |s: &[f64]| self.layers.iter().zip(s).map(|(l, s)| l.weights as f64 * s).sum::<f64>();
-        let weights = self.layers.iter().map(|l| l.weights).sum::<usize>() as f64;
-        let wanted = asked.value() * weights;
-        let highest = curves.iter().filter_map(|c| c.last()).map(|(_, v)| v - self.dense).fold(0.0, f64::max);
-        let (mut low, mut high) = (vec![0.0; curves.len()], at(f64::INFINITY));
+        self.some()?;
+        let curve = |layer: &LayerSensitivity| Ok(Curve::new(self.added(layer)?.into_iter()));
+        let curves = self.layers.iter().map(curve).collect::<Result<Vec<_>, SuggestError>>()?;
+        let costs: Vec<f64> = self.layers.iter().map(cost).collect();
+        let all: f64 = costs.iter().sum();
+        let bad = |cost: f64| !(cost.is_finite() && cost >= 0.0) || !(all.is_finite() && all > 0.0);
+        if let Some((layer, cost)) = self.layers.iter().zip(&costs).find(|(_, cost)| bad(**cost)) {
+            return Err(SuggestError::Cost { path: layer.path.clone(), value: cost.to_string() });
+        }
+        let reached: f64 = curves.iter().zip(&costs).map(|(curve, cost)| curve.end() * cost).sum();
+        let wanted = asked.value() * all;
         // Rounding of the sum must not put the highest sparsities themselves out of reach.
-        if sum(&high) < wanted * (1.0 - 1e-9) {
-            return Err(SuggestError::Unreachable { asked, reached: sum(&high) / weights });
+        if reached < wanted * (1.0 - 1e-9) {
+            return Err(SuggestError::Unreachable { asked, reached: reached / all });
         }
-        let (mut from, mut to) = (0.0, highest);
-        if sum(&at(0.0)) >= wanted {
-            (high, to) = (at(0.0), 0.0);
-        } else {
-            low = at(0.0);
-            // Halving a range of floats ends after so many steps.
-            for _ in 0..200 {
-                let middle = 0.5 * (from + to);
-                let found = at(middle);
-                if sum(&found) < wanted {
-                    (low, from) = (found, middle);
-                } else {
-                    (high, to) = (found, middle);
-                }
-            }
+        let found = spend(&curves, &costs, wanted);
+        let least: f64 = curves.iter().zip(&found).map(|(curve, s)| curve.at(*s)).sum();
+        let even: f64 = curves.iter().map(|curve| curve.at(asked.value())).sum();
+        let noise = curves.iter().zip(&found).map(|(curve, s)| curve.noise(*s).powi(2)).sum::<f64>().sqrt();
+        let gain = even - least;
+        // Rounding alone makes no difference.
+        if gain < noise - 1e-12 * even {
+            return Ok(Suggestion { basis: Basis::Recipe { total: asked, gain, noise }, layers: Vec::new() });
         }
-        // A curve that stays level makes the total jump: the rest of the way is the same fraction in every layer.
-        let (below, above) = (sum(&low), sum(&high));
-        let part = if above > below { ((wanted - below) / (above - below)).clamp(0.0, 1.0) } else { 1.0 };
-        Ok(self.make(to, low.iter().zip(&high).map(|(low, high)| low + part * (high - low))))
+        Ok(self.make(found.iter().zip(&curves).map(|(s, curve)| (*s, curve.at(*s))).collect()))
     }
 
-    fn curves(&self) -> Result<Vec<Vec<(f64, f64)>>, SuggestError> {
-        if self.layers.is_empty() {
-            return Err(SuggestError::NoLayer);
-        }
-        self.layers.iter().map(|layer| curve(layer, self.dense)).collect()
+    fn some(&self) -> Result<(), SuggestError> {
+        if self.layers.is_empty() { Err(SuggestError::NoLayer) } else { Ok(()) }
     }
 
-    fn make(&self, max_loss: f64, sparsities: impl Iterator<Item = f64>) -> Suggestion {
-        let layer = |(layer, sparsity): (&LayerSensitivity, f64)| SuggestedLayer {
+    /// What a layer adds to the dense value, by rising sparsity.
+    fn added(&self, layer: &LayerSensitivity) -> Result<Vec<(f64, f64)>, SuggestError> {
+        let path = || layer.path.clone();
+        if layer.points.is_empty() {
+            return Err(SuggestError::NotScanned { path: path() });
+        }
+        let mut points: Vec<_> = layer.points.iter().map(|p| (p.sparsity, p.value - self.dense)).collect();
+        points.sort_by(|a, b| a.0.value().total_cmp(&b.0.value()));
+        if let Some((sparsity, added)) = points.iter().find(|(_, added)| !added.is_finite()) {
+            return Err(SuggestError::NotFinite { path: path(), sparsity: *sparsity, value: added.to_string() });
+        }
+        Ok(points.into_iter().map(|(s, added)| (s.value(), added)).collect())
+    }
+
+    /// Of sparsities and what they add.
+    fn make(&self, found: Vec<(f64, f64)>) -> Suggestion {
+        let layer = |(layer, (sparsity, loss)): (&LayerSensitivity, (f64, f64))| SuggestedLayer {
             path: layer.path.clone(),
             weights: layer.weights,
             granularity: layer.granularity,
             // Between two sparsities, so always one.
             sparsity: Sparsity::new(sparsity).unwrap_or(Sparsity::ZERO),
+            loss,
         };
-        Suggestion { max_loss, layers: self.layers.iter().zip(sparsities).map(layer).collect() }
+        Suggestion { basis: Basis::Curves, layers: self.layers.iter().zip(found).map(layer).collect() }
     }
 }
 
-/// Sparsity and value from the dense model on, both rising.
-fn curve(layer: &LayerSensitivity, dense: f64) -> Result<Vec<(f64, f64)>, SuggestError> {
-    if layer.points.is_empty() {
-        return Err(SuggestError::NotScanned { path: layer.path.clone() });
+/// The sparsity at which the highest value so far leaves the limit, or the last one, and that value.
+fn within(added: &[(f64, f64)], limit: f64) -> (f64, f64) {
+    let mut from = (0.0, 0.0);
+    for &(sparsity, added) in added {
+        let to = (sparsity, added.max(from.1));
+        if to.1 > limit {
+            return (from.0 + (limit - from.1) / (to.1 - from.1) * (to.0 - from.0), limit);
+        }
+        from = to;
     }
-    let mut points: Vec<_> = layer.points.iter().map(|p| (p.sparsity.value(), p.value)).collect();
-    points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    points.insert(0, (0.0, dense));
-    for i in 1..points.len() {
-        points[i].1 = points[i].1.max(points[i - 1].1);
-    }
-    Ok(points)
-}
-
-/// The sparsity at which a curve leaves the limit, or its end.
-fn within(curve: &[(f64, f64)], limit: f64) -> f64 {
-    let beyond = curve.partition_point(|(_, value)| *value <= limit);
-    let (s, v) = curve[beyond.saturating_sub(1)];
-    match curve.get(beyond) {
-        Some((to, above)) if beyond > 0 => s + (limit - v) / (above - v) * (to - s),
-        _ => s,
-    }
+    from
 }
 
 impl Suggestion {
-    /// Fraction of all weights of these layers that goes.
+    /// Fraction of all weights of these layers that goes; of those of the recipe, where that decides.
     #[must_use]
     pub fn sparsity(&self) -> f64 {
+        if let Basis::Recipe { total, .. } = self.basis {
+            return total.value();
+        }
         let removed: f64 = self.layers.iter().map(|l| l.weights as f64 * l.sparsity.value()).sum();
         removed / self.layers.iter().map(|l| l.weights).sum::<usize>().max(1) as f64
     }
 
-    /// As `[[override]]` tables of a recipe.
+    /// What the layers add to the dense value, one by one; `None` where the recipe decides.
+    #[must_use]
+    pub fn loss(&self) -> Option<f64> {
+        matches!(self.basis, Basis::Curves).then(|| self.layers.iter().map(|layer| layer.loss).sum())
+    }
+
+    /// As `[[override]]` tables of a recipe; where the recipe decides, its `sparsity`.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let table = |layer: &SuggestedLayer| {
@@ -182,28 +249,47 @@ impl Suggestion {
             }
             table
         };
-        let value = json!({ "override": self.layers.iter().map(table).collect::<Vec<Value>>() });
+        let value = match self.basis {
+            Basis::Curves => json!({ "override": self.layers.iter().map(table).collect::<Vec<Value>>() }),
+            Basis::Recipe { total, .. } => json!({ "sparsity": total }),
+        };
         toml::to_string(&value).unwrap_or_else(|_| value.to_string())
     }
 
-    /// The pruner with these sparsities as overrides. Overrides that leave layers dense stay, all others go.
+    /// The pruner with these sparsities as overrides. Overrides that leave layers dense stay, all others go. Where the recipe
+    /// decides, it stays as it is, with the total as its sparsity.
     ///
     /// Its schedule still counts: each layer comes to its own sparsity by it. A layer at sparsity 0 is left dense.
     #[must_use]
     pub fn apply(&self, pruner: &Pruner) -> Pruner {
         let mut recipe = pruner.recipe().clone();
-        recipe.overrides.retain(|o| o.sparsity == Sparsity::ZERO);
-        recipe.overrides.extend(self.layers.iter().map(|layer| Override {
-            target: Pattern::new(layer.path.clone()),
-            sparsity: layer.sparsity,
-            granularity: layer.granularity,
-        }));
-        // No layer shares the budget any more; it tells the total. Rounds by a fraction make the budget themselves.
+        if matches!(self.basis, Basis::Curves) {
+            recipe.overrides.retain(|o| o.sparsity == Sparsity::ZERO);
+            recipe.overrides.extend(self.layers.iter().map(|layer| Override {
+                target: Pattern::new(layer.path.clone()),
+                sparsity: layer.sparsity,
+                granularity: layer.granularity,
+            }));
+        }
+        // With overrides no layer shares the budget; it tells the total. Rounds by a fraction make the budget themselves.
         let derived = matches!(recipe.schedule, Schedule::Iterative { rounds: Rounds::FractionTimes(..), .. });
         if !derived && let Ok(total) = Sparsity::new(self.sparsity()) {
             recipe.budget = Budget::Sparsity(total);
         }
         recipe.into()
+    }
+}
+
+impl fmt::Display for Suggestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.basis {
+            Basis::Curves => f.write_str(self.to_toml().trim_end()),
+            Basis::Recipe { total, gain, noise } => write!(
+                f,
+                "the curves do not tell which layers to spare: {gain:.2e} less than the same sparsity everywhere is within their noise, \
+                 {noise:.2e}; the allocator of the recipe decides at sparsity {total} (more examples make less noise)"
+            ),
+        }
     }
 }
 
@@ -245,15 +331,58 @@ mod tests {
     }
 
     #[test]
-    fn a_total_is_met_even_where_curves_are_level() {
+    fn a_total_is_met_where_it_costs_least() {
         let found = found(&[(300, &[(0.5, 1.1), (0.9, 1.1)]), (100, &[(0.3, 1.0), (0.6, 2.0), (0.9, 2.0)])]);
         for total in [0.0, 0.01, 0.075, 0.3, 0.5, 0.6, 0.77, 0.9] {
             let suggestion = found.suggest_for(total).unwrap();
+            assert_eq!(suggestion.basis, Basis::Curves);
             assert!((suggestion.sparsity() - total).abs() < 1e-9, "{total}: {suggestion:?}");
         }
+        // What costs nothing goes first, then the layer that is cheaper by the weight.
+        close(&found.suggest_for(0.075).unwrap(), &[0.0, 0.3]);
+        close(&found.suggest_for(0.75).unwrap(), &[0.9, 0.3]);
         let error = found.suggest_for(0.95).unwrap_err();
         assert!(matches!(error, SuggestError::Unreachable { .. }), "{error}");
         assert!(error.to_string().contains("0.95") && error.to_string().contains("0.9;"), "{error}");
+    }
+
+    #[test]
+    fn another_cost_spends_another_total() {
+        let found = found(&[(100, &[(0.9, 1.4)]), (100, &[(0.9, 1.4)])]);
+        let suggestion = found.suggest_for_costs(0.45, |l| if l.path == "fc0.weight" { 10.0 } else { 90.0 }).unwrap();
+        let spent = |s: &Suggestion| 0.1 * s.layers[0].sparsity.value() + 0.9 * s.layers[1].sparsity.value();
+        assert!((spent(&suggestion) - 0.45).abs() < 1e-9, "{suggestion:?}");
+        assert!(suggestion.layers[0].sparsity.value() < suggestion.layers[1].sparsity.value(), "{suggestion:?}");
+        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let error = found.suggest_for_costs(0.45, |_| bad).unwrap_err();
+            assert!(matches!(&error, SuggestError::Cost { path, .. } if path == "fc0.weight"), "{error}");
+        }
+    }
+
+    #[test]
+    fn curves_within_their_noise_leave_it_to_the_recipe() {
+        // Both fall by about as much as they differ.
+        let noisy =
+            found(&[(100, &[(0.3, 0.99), (0.6, 1.01), (0.9, 1.02)]), (100, &[(0.3, 1.01), (0.6, 1.0), (0.9, 1.03)])]);
+        let suggestion = noisy.suggest_for(0.5).unwrap();
+        let Basis::Recipe { total, gain, noise } = suggestion.basis else { panic!("{suggestion:?}") };
+        assert!(total.value() == 0.5 && gain < noise && (noise - 0.0002f64.sqrt()).abs() < 1e-9, "{suggestion:?}");
+        assert!(suggestion.layers.is_empty() && suggestion.loss().is_none() && suggestion.sparsity() == 0.5);
+        assert_eq!(suggestion.to_toml(), "sparsity = 0.5\n");
+        assert!(suggestion.to_string().contains("within their noise"), "{suggestion}");
+        // The same noise, and a layer that matters.
+        let clear =
+            found(&[(100, &[(0.3, 0.99), (0.6, 1.01), (0.9, 1.02)]), (100, &[(0.3, 1.5), (0.6, 2.0), (0.9, 3.0)])]);
+        let suggestion = clear.suggest_for(0.5).unwrap();
+        assert!(suggestion.layers[0].sparsity.value() > 0.8, "{suggestion:?}");
+    }
+
+    #[test]
+    fn a_layer_that_collapsed_is_no_noise() {
+        // Beyond what is suggested, values fall by 1.
+        let found =
+            found(&[(100, &[(0.3, 1.0), (0.6, 1.1), (0.9, 1.2)]), (100, &[(0.3, 2.0), (0.6, 4.0), (0.9, 3.0)])]);
+        assert_eq!(found.suggest_for(0.4).unwrap().basis, Basis::Curves);
     }
 
     #[test]
@@ -266,6 +395,12 @@ mod tests {
         assert_eq!(found(&[]).suggest(0.1), Err(SuggestError::NoLayer));
         let path = "fc0.weight".to_string();
         assert_eq!(found(&[(10, &[])]).suggest_for(0.1), Err(SuggestError::NotScanned { path }));
+        for bad in [f64::NAN, f64::INFINITY] {
+            let found = found(&[(10, &[(0.5, bad)])]);
+            for error in [found.suggest(0.1).unwrap_err(), found.suggest_for(0.1).unwrap_err()] {
+                assert!(matches!(error, SuggestError::NotFinite { .. }), "{error}");
+            }
+        }
     }
 
     #[test]
