@@ -1,7 +1,7 @@
 //! The rows of the matrix. The only file that names devices.
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use libtest_mimic::Trial;
 use pruning_burn::trace::{Trace, Values};
 
@@ -29,6 +29,13 @@ fn by_name(name: &str) -> Device {
         "wgpu" => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
         _ => panic!("PRUNING_DEVICES names {name:?}, which is unknown or not built: --features {name}"),
     }
+}
+
+/// The device with autodiff, or that of the CPU where it has no double precision.
+#[must_use]
+pub fn precise(device: &Device) -> Device {
+    let device = if device.supports_dtype(DType::F64) { device.clone() } else { Device::flex() };
+    device.autodiff()
 }
 
 /// Replays a trace on whichever backend the model lives on.

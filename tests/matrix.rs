@@ -55,7 +55,9 @@ fn main() {
         vectors: rounding_is_that_of_torch, curves_are_their_formulas, l1_unstructured, ln_structured, global_l1,
             repeated_amounts_are_of_what_remains, custom_masks_are_intersected, gradients, importance_scores, n_of_m,
             remove_and_identity;
-        criteria: every_criterion_is_its_formula, random_scores_are_uniform;
+        criteria: every_criterion_is_its_formula, random_scores_are_uniform,
+            hessian_products_are_those_of_two_backward_passes, hessian_products_follow_the_model,
+            a_loss_without_a_hessian_is_an_error;
         masks: the_same_on_every_device, exact_counts_whatever_the_sizes, own_masks_attach_update_and_come_back,
             every_layer_type_is_cut_by_output_channel, every_layer_type_is_cut_by_input_channel,
             random_masks_depend_on_seed_and_path_alone, finish_leaves_plain_zeros, undo_restores_every_bit;

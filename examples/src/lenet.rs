@@ -39,7 +39,8 @@ impl Lenet300 {
 
 impl Classifier for Lenet300 {
     fn forward(&self, images: Tensor<2>) -> Tensor<2> {
-        let x = relu(self.fc1.forward(images));
+        // In the type of the weights: `grasp` looks at the network in double precision.
+        let x = relu(self.fc1.forward(images.cast(self.fc1.weight.dtype())));
         let x = relu(self.fc2.forward(x));
         self.fc3.forward(x)
     }

@@ -57,7 +57,8 @@ impl Vgg16 {
     /// Logits `[batch, 10]` of images `[batch, 3, 32, 32]`.
     #[must_use]
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let mut x = images;
+        // In the type of the weights: `grasp` looks at the network in double precision.
+        let mut x = images.cast(self.classifier.weight.dtype());
         for (i, stage) in self.stages.iter().enumerate() {
             x = stage.iter().fold(x, |x, block| relu(block.norm.forward(block.conv.forward(x))));
             x = if i + 1 < self.stages.len() { self.max.forward(x) } else { self.mean.forward(x) };

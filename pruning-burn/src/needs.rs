@@ -21,7 +21,8 @@ impl Needs {
     pub const GRADIENT: Self = Self(1);
     /// The squared gradient of the loss of a batch, averaged over batches.
     pub const SQUARED_GRADIENT: Self = Self(1 << 1);
-    /// The product of the Hessian of the loss with its gradient.
+    /// The product of the Hessian of the loss with its gradient, collected in double precision: see
+    /// [`Inputs::with_gradients`](crate::Inputs::with_gradients).
     pub const HESSIAN_GRADIENT: Self = Self(1 << 2);
     /// The weights at an earlier time.
     pub const INITIAL_WEIGHT: Self = Self(1 << 3);

@@ -16,6 +16,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 #[path = "criteria/given.rs"]
 mod given;
+#[path = "criteria/hessian.rs"]
+mod hessian;
+
+pub(crate) use hessian::{
+    a_loss_without_a_hessian_is_an_error, hessian_products_are_those_of_two_backward_passes,
+    hessian_products_follow_the_model,
+};
 
 type Layers = BTreeMap<String, Vec<f64>>;
 
@@ -98,13 +105,7 @@ fn lines() -> (Vec<Given>, Vec<Case>) {
 
 /// Greatest deviation, as a part of the largest score of the layer, be it a unit's or an element's: signed scores of a unit may
 /// cancel, as those of movement do below a batch norm.
-fn tolerance(criterion: &str) -> f64 {
-    match criterion {
-        // A central difference stands for the Hessian product.
-        "grasp" => 2e-3,
-        _ => 1e-5,
-    }
-}
+const TOLERANCE: f64 = 1e-5;
 
 fn compare<M: Module>(model: &M, case: &Case, elements: &Case, inputs: &Inputs) {
     let granularity = match case.granularity.as_str() {
@@ -122,8 +123,7 @@ fn compare<M: Module>(model: &M, case: &Case, elements: &Case, inputs: &Inputs) 
         let largest = expected.iter().chain(&elements.scores[path]).fold(0.0f64, |max, v| max.max(v.abs()));
         for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
             let off = (found - expected).abs() / largest;
-            let allowed = tolerance(case.criterion["name"].as_str().unwrap());
-            assert!(off <= allowed, "{about} {path}: score {i} is {found}, expected {expected}, off by {off:e}");
+            assert!(off <= TOLERANCE, "{about} {path}: score {i} is {found}, expected {expected}, off by {off:e}");
         }
     }
 }

@@ -8,13 +8,23 @@ use pruning_burn::{
     Allocator, Criterion, CriterionError, InputError, Inputs, LayerReport, LayerView, Needs, Plugin, PruneError, masks,
     register_criterion,
 };
+use pruning_tests::devices::precise;
 use pruning_tests::models::{Cnn, Mlp, Tied, numbers};
 use pruning_tests::values::{base, same_bits, weights};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// In the type of the weights, which is double precision for the Hessian product.
 fn loss(model: &Mlp, batch: &Tensor<2>) -> Tensor<1> {
-    (model.forward(batch.clone()) - 0.5).powi_scalar(2).sum()
+    (model.forward(batch.clone().cast(model.fc1.weight.dtype())) - 0.5).powi_scalar(2).sum()
+}
+
+/// Gradients on the device of the model, and the Hessian product where there is double precision.
+fn gradients(model: &Mlp, device: &Device, loss: impl Fn(&Mlp, &Tensor<2>) -> Tensor<1>) -> Inputs {
+    let (first, exact) = (Needs::GRADIENT | Needs::SQUARED_GRADIENT, precise(device));
+    let inputs = Inputs::new().with_gradients(model, first, &batches(device), &loss).unwrap();
+    let copy = model.clone().to_device(&exact);
+    inputs.with_gradients(&copy, Needs::HESSIAN_GRADIENT, &batches(&exact), &loss).unwrap()
 }
 
 fn batches(device: &Device) -> Vec<Tensor<2>> {
@@ -65,8 +75,7 @@ pub(crate) fn scores_are_those_of_the_papers(device: &Device) {
     let w: Vec<f64> = weights(&model, "fc2.weight").into_iter().map(f64::from).collect();
     let (g1, g2) = (by_hand(&model, &batches[0]), by_hand(&model, &batches[1]));
     let g: Vec<f64> = g1.iter().zip(&g2).map(|(a, b)| (a + b) / 2.0).collect();
-    let all = Needs::GRADIENT | Needs::SQUARED_GRADIENT | Needs::HESSIAN_GRADIENT;
-    let inputs = Inputs::new().with_gradients(&model, all, &batches, loss).unwrap();
+    let inputs = gradients(&model, &device, loss);
     let map = |f: &dyn Fn(usize) -> f64| (0..w.len()).map(f).collect::<Vec<_>>();
     check(&model, "\"taylor\"", &inputs, &map(&|i| (w[i] * g[i]).abs()));
     check(&model, "{ name = \"taylor\", squared = true }", &inputs, &map(&|i| (w[i] * g[i]).powi(2)));
@@ -80,13 +89,14 @@ pub(crate) fn scores_are_those_of_the_papers(device: &Device) {
         let row = |h: &Vec<f64>| h[j] * (0..16).map(|l| h[l] * g[l * 8 + k]).sum::<f64>();
         hidden.iter().map(|h| 2.0 * row(h)).sum::<f64>() / 2.0
     });
-    let inputs = Inputs::new().with_gradients(&model, all, &batches, fc2_loss).unwrap();
+    let inputs = gradients(&model, &device, fc2_loss);
     check(&model, "\"grasp\"", &inputs, &map(&|i| w[i] * hg[i]));
 }
 
 /// A loss in which only `fc2` has a part.
 fn fc2_loss(model: &Mlp, batch: &Tensor<2>) -> Tensor<1> {
-    let x = burn::tensor::activation::relu(model.fc1.forward(batch.clone())).detach();
+    let x = batch.clone().cast(model.fc1.weight.dtype());
+    let x = burn::tensor::activation::relu(model.fc1.forward(x)).detach();
     (model.fc2.forward(x) - 0.5).powi_scalar(2).sum()
 }
 
@@ -147,9 +157,15 @@ pub(crate) fn collecting_changes_nothing(device: &Device) {
     let _ = model.valid();
     let ids = |m: &Cnn| (m.conv1.weight.id, m.norm.running_mean.value().into_data());
     let (before, state) = (base(&model), ids(&model));
-    let all = Needs::GRADIENT | Needs::SQUARED_GRADIENT | Needs::HESSIAN_GRADIENT;
-    let loss = |m: &Cnn, x: &Tensor<4>| m.forward(x.clone()).powi_scalar(2).mean();
-    let inputs = Inputs::new().with_gradients(&model, all, std::slice::from_ref(&images), loss).unwrap();
+    let first = Needs::GRADIENT | Needs::SQUARED_GRADIENT;
+    let loss = |m: &Cnn, x: &Tensor<4>| m.forward(x.clone().cast(m.conv1.weight.dtype())).powi_scalar(2).mean();
+    let inputs = Inputs::new().with_gradients(&model, first, std::slice::from_ref(&images), loss).unwrap();
+    let exact = precise(&device);
+    // On the model itself where that can be, since a move would give a copy other statistics.
+    let precise = if exact == device { model.clone() } else { model.valid().to_device(&exact).train() };
+    let moved = [images.clone().to_device(&exact)];
+    let inputs = inputs.with_gradients(&precise, Needs::HESSIAN_GRADIENT, &moved, loss).unwrap();
+    let all = first | Needs::HESSIAN_GRADIENT;
     let inputs = inputs.with_flow(&model, |m: &Cnn| m.forward(Tensor::ones([1, 3, 8, 8], &device))).unwrap();
     assert!(inputs.holds(all | Needs::FLOW) && !inputs.holds(Needs::MOVEMENT));
     assert!(same_bits(&base(&model), &before), "parameters and statistics");
@@ -243,10 +259,7 @@ pub(crate) fn a_tied_parameter_has_one_gradient(device: &Device) {
 pub(crate) fn every_combination_removes_what_is_asked(device: &Device) {
     let device = device.clone().autodiff();
     let (model, batches) = (Mlp::new(&device, 3), batches(&device));
-    let all = Needs::GRADIENT | Needs::SQUARED_GRADIENT | Needs::HESSIAN_GRADIENT;
-    let mut inputs = Inputs::new()
-        .with_gradients(&model, all, &batches, loss)
-        .unwrap()
+    let mut inputs = gradients(&model, &device, loss)
         .with_flow(&model, |m: &Mlp| m.forward(Tensor::ones([1, 12], &device)))
         .unwrap()
         .with_initial_weights(&model);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// The shape of the weight matrix.
 ///
 /// # Needs
-/// `Hessian-gradient product`.
+/// `Hessian-gradient product`, which is collected in double precision: the loss follows the type of the model's weights.
 ///
 /// # Config
 /// None.
@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// # Compatible implementations
 /// The authors' code, which takes `-w (H g)` and removes the highest. There the product comes from second derivatives, here from
-/// a difference of gradients; there `g` is that of the weights of linear layers and convolutions, here that of every parameter,
+/// differences of gradients in double precision, which is the same to six digits; there `g` is that of the weights of linear layers and convolutions, here that of every parameter,
 /// biases and norms included. Their temperature of 200 on the logits is part of the loss: divide in your closure.
 ///
 /// # Errors

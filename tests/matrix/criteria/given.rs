@@ -7,19 +7,20 @@ use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::activation::{log_softmax, relu, tanh};
 use burn::tensor::{Device, Tensor, TensorData};
 use pruning_burn::{Inputs, Needs};
+use pruning_tests::devices::precise;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Deserialize)]
-struct Parameter {
+pub(crate) struct Parameter {
     shape: Vec<usize>,
     values: Vec<f32>,
 }
 
 #[derive(Deserialize)]
-struct Batch {
-    x: Vec<f32>,
-    y: Vec<f32>,
+pub(crate) struct Batch {
+    pub(crate) x: Vec<f32>,
+    pub(crate) y: Vec<f32>,
 }
 
 /// A model of the script, and its data.
@@ -62,11 +63,11 @@ impl Mlp {
     }
 
     fn loss(&self, (x, y): &(Tensor<2>, Tensor<2>)) -> Tensor<1> {
-        (self.forward(x.clone()) - y.clone()).square().mean()
+        (self.forward(x.clone()) - y.clone().cast(self.fc1.weight.dtype())).square().mean()
     }
 
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let hidden = self.fc1.forward(x);
+        let hidden = self.fc1.forward(x.cast(self.fc1.weight.dtype()));
         self.fc2.forward(if self.smooth { tanh(hidden) } else { relu(hidden) })
     }
 }
@@ -95,10 +96,11 @@ impl Cnn {
 
     fn loss(&self, (x, y): &(Tensor<4>, Tensor<2>)) -> Tensor<1> {
         let examples = y.dims()[0] as f64;
-        (log_softmax(self.forward(x.clone()), 1) * y.clone()).sum().neg() / examples
+        (log_softmax(self.forward(x.clone()), 1) * y.clone().cast(self.head.weight.dtype())).sum().neg() / examples
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+        let x = x.cast(self.conv1.weight.dtype());
         let x = tanh(self.norm.forward(self.conv1.forward(x)));
         let x = tanh(self.conv2.forward(x));
         self.head.forward(x.mean_dim(3).mean_dim(2).flatten(1, 3))
@@ -106,7 +108,7 @@ impl Cnn {
 }
 
 /// A module with the values of the script; a Linear is `[out, in]` there and `[in, out]` here.
-fn filled<M: Module>(module: M, values: &BTreeMap<String, Parameter>) -> M {
+pub(crate) fn filled<M: Module>(module: M, values: &BTreeMap<String, Parameter>) -> M {
     struct Fill {
         path: Vec<String>,
         values: BTreeMap<String, Parameter>,
@@ -148,13 +150,18 @@ fn collected<M: Module, const D: usize>(
     forward: impl Fn(&M, Tensor<D>) -> Tensor<2>,
 ) -> Inputs {
     let tensor = |values: &[f32], shape: &[usize]| TensorData::new(values.to_vec(), shape.to_vec());
-    let batch = |batch: &Batch| {
-        let y = tensor(&batch.y, &[given.inputs[0], given.outputs]);
-        (Tensor::<D>::from_data(tensor(&batch.x, &given.inputs), device), Tensor::<2>::from_data(y, device))
+    let batches = |device: &Device| -> Vec<_> {
+        let batch = |batch: &Batch| {
+            let y = tensor(&batch.y, &[given.inputs[0], given.outputs]);
+            (Tensor::<D>::from_data(tensor(&batch.x, &given.inputs), device), Tensor::<2>::from_data(y, device))
+        };
+        given.batches.iter().map(batch).collect()
     };
-    let batches: Vec<_> = given.batches.iter().map(batch).collect();
-    let all = Needs::GRADIENT | Needs::SQUARED_GRADIENT | Needs::HESSIAN_GRADIENT;
-    let inputs = Inputs::new().with_gradients(model, all, &batches, &loss).unwrap();
+    let exact = precise(device);
+    let copy = model.valid().to_device(&exact).train();
+    let inputs = Inputs::new().with_gradients(&copy, Needs::HESSIAN_GRADIENT, &batches(&exact), &loss).unwrap();
+    let (first, batches) = (Needs::GRADIENT | Needs::SQUARED_GRADIENT, batches(device));
+    let inputs = inputs.with_gradients(model, first, &batches, &loss).unwrap();
     let mut one = given.inputs.clone();
     one[0] = 1;
     let mut inputs = inputs.with_flow(model, |m: &M| forward(m, Tensor::ones(one.clone(), device))).unwrap();
