@@ -54,8 +54,7 @@ pub(super) fn product<M: Module, B>(
     }
     let total = total.unwrap_or_default();
     let relative = if apart == 0.0 { 0.0 } else { apart / norm(&total) };
-    // NaN too is uncertain.
-    if !(relative <= UNCERTAIN) {
+    if relative.is_nan() || relative > UNCERTAIN {
         return Err(InputError::Uncertain { apart: format!("{relative:.1e}") });
     }
     // Of sums to that of means, twice: the Hessian is that of the mean loss, and so is the gradient.
@@ -132,7 +131,7 @@ fn difference<M: Module>(
         }
     }
     // Two sides at least have been compared; without a number among them nothing is certain.
-    Ok(best.unwrap_or_else(|| (here, f64::NAN)))
+    Ok(best.unwrap_or((here, f64::NAN)))
 }
 
 /// `a + by b`.

@@ -155,7 +155,8 @@ impl Sensitivity {
         let curves = self.layers.iter().map(curve).collect::<Result<Vec<_>, SuggestError>>()?;
         let costs: Vec<f64> = self.layers.iter().map(cost).collect();
         let all: f64 = costs.iter().sum();
-        let bad = |cost: f64| !(cost.is_finite() && cost >= 0.0) || !(all.is_finite() && all > 0.0);
+        let some = all.is_finite() && all > 0.0;
+        let bad = |cost: f64| !some || !cost.is_finite() || cost < 0.0;
         if let Some((layer, cost)) = self.layers.iter().zip(&costs).find(|(_, cost)| bad(**cost)) {
             return Err(SuggestError::Cost { path: layer.path.clone(), value: cost.to_string() });
         }
