@@ -1,6 +1,9 @@
 //! Bad input: recipes that are wrong by themselves, and recipes that are wrong for a model. Each is an error with path, value
 //! and advice, and the model is what it was.
 
+#[path = "recipes/reports.rs"]
+mod reports;
+
 use burn::tensor::Device;
 use pruning_burn::{Plugins, Pruner, masks};
 use pruning_tests::models::{Cnn, Mlp};

@@ -2,6 +2,8 @@
 
 #[path = "shrink/bad_input.rs"]
 mod bad_input;
+#[path = "shrink/channels.rs"]
+mod channel_masks;
 #[path = "shrink/fold.rs"]
 mod fold;
 #[path = "shrink/layers.rs"]

@@ -178,7 +178,8 @@ pub fn masks<M: Module>(model: &M) -> MaskSet {
     MaskSet::new(masks).unwrap_or_default()
 }
 
-/// What the attached masks keep.
+/// What the attached masks keep of the parameters that carry them. [`Pruner::report`](crate::Pruner::report) counts all targets of a
+/// recipe, and those too that it leaves dense.
 ///
 /// # Errors
 /// No mask is attached.

@@ -23,6 +23,12 @@ pub enum PruneError {
              select; name the parameters in target.include"
     )]
     NoTarget,
+    /// Every target is left dense.
+    #[error("{path}: is left dense by an override, as is every other target; give one of them a sparsity above 0")]
+    AllDense {
+        /// The first of them.
+        path: String,
+    },
     /// Two overrides are for one layer.
     #[error("{path}: the overrides {first:?} and {second:?} both match; keep one of them")]
     TwoOverrides {
@@ -175,6 +181,10 @@ pub enum PruneError {
     /// No masks could be chosen.
     #[error(transparent)]
     Choose(#[from] ChooseError),
+    /// The channels of the recipe's targets cannot be found in the pruner's trace, or cannot go.
+    #[cfg(feature = "trace")]
+    #[error(transparent)]
+    Channels(Box<crate::shrink::ShrinkError>),
     /// The model has other targets than those the session was started with.
     #[error("{path}: is a target now and was none when the session began, or the reverse; start a new session")]
     TargetsChanged {

@@ -3,7 +3,7 @@
 use crate::attach::{put, zeroed};
 use crate::host;
 use crate::layers::{Layer, names};
-use crate::select::{Selection, alive, empty_report, layer_report, needed, score};
+use crate::select::{Selection, alive, layer_report, needed, report_of, score};
 use crate::{Inputs, Needs, PruneError, Recipe};
 use burn::module::Module;
 use pruning_core::{Bits, ChooseError, Grow, Report, Update, swap};
@@ -36,7 +36,7 @@ pub(crate) fn update<M: Module>(
     let growing = score(model, &grow.criterion, all, selection, &alive, inputs, update.number)?;
     let orders = (recipe.criterion.order(), grow.criterion.order());
     let (mut masks, mut zeros, mut grown) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-    let mut report = empty_report(all, selection);
+    let (mut updated, mut count_grown) = (Vec::new(), 0);
     for (place, target) in selection.targets.iter().enumerate() {
         let layer = &all[target.layer];
         let before = alive[place].clone().unwrap_or_else(|| Bits::ones(layer.layout.len()));
@@ -50,11 +50,13 @@ pub(crate) fn update<M: Module>(
             let stay = host::keep_on(&new.complement(), &layer_device(layer));
             zeros.extend(names(layer).map(|path| (path.clone(), stay.clone())));
         }
-        report.grown = Some(report.grown.unwrap_or(0) + new.count_ones());
-        report.layers.push(layer_report(layer, target.granularity, keep.count_ones()));
+        count_grown += new.count_ones();
+        updated.push((target.layer, layer_report(layer, target.granularity, keep.count_ones())));
         grown.insert(layer.path.clone(), new);
         masks.push((target.layer, keep));
     }
+    let mut report = report_of(all, selection, updated);
+    report.grown = Some(count_grown);
     report.step = Some(update.step);
     Ok(Updated { model: zeroed(put(model, all, masks), zeros), report, grown })
 }

@@ -34,8 +34,6 @@ pub struct Inputs {
     needs: Needs,
     /// Those that pruned weights have too.
     pub(crate) dense: Needs,
-    /// Multiply-accumulates that each weight of a parameter takes.
-    pub(crate) uses: BTreeMap<String, usize>,
 }
 
 type Values = BTreeMap<String, Tensor<1>>;
@@ -130,10 +128,6 @@ impl Inputs {
     /// One input of one parameter, if it is a parameter of the model that the input was collected from.
     pub(crate) fn get(&self, need: Needs, path: &str) -> Option<&Tensor<1>> {
         self.held.get(key(need))?.get(path)
-    }
-
-    pub(crate) fn uses(&self, path: &str) -> Option<usize> {
-        self.uses.get(path).copied()
     }
 
     pub(crate) fn put(&mut self, need: Needs, values: Values) {

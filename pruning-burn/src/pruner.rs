@@ -2,15 +2,20 @@
 
 use crate::attach::put;
 use crate::layers::layers;
-use crate::select::{Amounts, Selection, select};
+use crate::select::{Amounts, Selection, report_on, select};
 use crate::session::Session;
+#[cfg(feature = "trace")]
+use crate::trace::Trace;
 use crate::{Criterion, Inputs, Needs, PruneError};
 use burn::module::Module;
 use pruning_core::{
-    Allocator, Amount, Budget, Granularity, Initialization, Pattern, Plugins, RecipeError, Reduction, Register, Report,
-    Rounding, Schedule,
+    Allocator, Amount, Budget, ChannelScore, Granularity, Initialization, Pattern, Plugins, RecipeError, Reduction,
+    Register, Report, Rounding, Schedule,
 };
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+#[cfg(feature = "trace")]
+use {pruning_core::Measure, std::sync::Arc};
 
 /// A recipe whose criterion scores Burn's layers.
 pub type Recipe = pruning_core::Recipe<dyn Criterion>;
@@ -32,11 +37,17 @@ pub type Recipe = pruning_core::Recipe<dyn Criterion>;
 #[derive(Clone, Debug)]
 pub struct Pruner {
     recipe: Recipe,
+    #[cfg(feature = "trace")]
+    trace: Option<Arc<Trace>>,
 }
 
 impl From<Recipe> for Pruner {
     fn from(recipe: Recipe) -> Self {
-        Self { recipe }
+        Self {
+            recipe,
+            #[cfg(feature = "trace")]
+            trace: None,
+        }
     }
 }
 
@@ -52,6 +63,59 @@ impl Pruner {
     /// In code, with plugins as values.
     pub fn builder() -> PrunerBuilder {
         PrunerBuilder { plugins: Plugins::linked(), recipe: Map::new() }
+    }
+
+    /// The same pruner, which knows what the model computes.
+    ///
+    /// Channels and heads are then masked wherever they lie, as [`shrink::mask`](crate::shrink::mask()) does: in all layers that share
+    /// them, in biases and norms, and in the weights that read them. Without a trace a channel is masked in the one weight that makes it,
+    /// and the report [warns](crate::Warning::Untraced). Sessions, scans and rounds of this pruner do the same. An allocator
+    /// that spends multiply-accumulates learns from the trace what a weight costs.
+    ///
+    /// ```
+    /// # use burn::{module::Module, nn::{Linear, LinearConfig}, tensor::{Device, Tensor, activation::relu}};
+    /// # use pruning_burn::{Plugins, Pruner, masks, trace::{Scope, Trace}};
+    /// # use {pruning_allocation as _, pruning_magnitude as _};
+    /// # #[derive(Module, Debug)]
+    /// # struct Mlp { fc1: Linear, fc2: Linear }
+    /// # let device = Device::flex();
+    /// # let mut model = Mlp { fc1: LinearConfig::new(8, 16).init(&device), fc2: LinearConfig::new(16, 4).init(&device) };
+    /// # let x = Tensor::<2>::ones([1, 8], &device);
+    /// let trace = Trace::record(&model, |model: &Mlp, scope: &mut Scope| {
+    ///     let x = scope.input(&x);
+    ///     scope.output(model.fc2.forward(relu(model.fc1.forward(x))));
+    /// })?;
+    /// let recipe = "criterion = \"magnitude\"\ngranularity = \"channel\"\nsparsity = 0.5";
+    /// let report = Pruner::from_toml(recipe, &Plugins::linked())?.with_trace(&trace).prune(&mut model)?;
+    /// assert!(report.warnings.is_empty());
+    /// assert_eq!(masks(&model).get("fc1.bias").unwrap().kept(), 8);
+    /// assert_eq!(masks(&model).get("fc2.weight").unwrap().kept(), 8 * 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "trace")]
+    #[must_use]
+    pub fn with_trace(mut self, trace: &Trace) -> Self {
+        self.trace = Some(Arc::new(trace.clone()));
+        self
+    }
+
+    #[cfg(feature = "trace")]
+    pub(crate) fn trace(&self) -> Option<&Trace> {
+        self.trace.as_deref()
+    }
+
+    /// The same trace with another recipe.
+    pub(crate) fn with_recipe(&self, recipe: Recipe) -> Self {
+        Self { recipe, ..self.clone() }
+    }
+
+    /// Multiply-accumulates that each weight of a parameter takes, where the budget is of those and a trace says it.
+    pub(crate) fn uses(&self) -> BTreeMap<String, usize> {
+        #[cfg(feature = "trace")]
+        if self.recipe.allocator.as_ref().is_some_and(|a| a.measure() == Measure::Macs) {
+            return self.trace.as_ref().map(|trace| trace.uses()).unwrap_or_default();
+        }
+        BTreeMap::new()
     }
 
     /// The recipe.
@@ -127,6 +191,17 @@ impl Pruner {
         self.prune_at(model, amount, None)
     }
 
+    /// What the masks on a model keep of the recipe's targets, those among them that an override leaves dense.
+    ///
+    /// [`report`](crate::report), which knows no recipe, counts the parameters that carry a mask.
+    ///
+    /// # Errors
+    /// The recipe does not fit the model.
+    pub fn report<M: Module>(&self, model: &M) -> Result<Report, PruneError> {
+        let all = layers(model);
+        Ok(report_on(&all, &Selection::new(&self.recipe, &all)?))
+    }
+
     fn prune_at<M: Module>(
         &self,
         model: &mut M,
@@ -136,7 +211,7 @@ impl Pruner {
         let all = layers(model);
         let selection = Selection::new(&self.recipe, &all)?;
         let amounts = Amounts { shared: amount, own: &Amount::OfTotal };
-        let (masks, report) = select(model, &self.recipe, &all, &selection, &amounts, inputs)?;
+        let (masks, report) = select(model, self, &all, &selection, &amounts, inputs)?;
         *model = put(model, &all, masks);
         Ok(report)
     }
@@ -223,6 +298,11 @@ impl PrunerBuilder {
     /// How element scores become unit scores.
     pub fn reduction(self, reduction: Reduction) -> Self {
         self.set("reduction", json!(reduction))
+    }
+
+    /// Which weights score a channel or head of a traced model.
+    pub fn channel_score(self, channel_score: ChannelScore) -> Self {
+        self.set("channel_score", json!(channel_score))
     }
 
     /// How fractions become counts.

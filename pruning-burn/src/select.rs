@@ -3,12 +3,12 @@
 use crate::attach::{foreign, parameters, paths};
 use crate::host::{self, Numbers, to_matrix};
 use crate::layers::{Layer, Position, names};
-use crate::{Criterion, CriterionError, Inputs, LayerView, Needs, PruneError, Recipe};
+use crate::{Criterion, CriterionError, Inputs, LayerView, Needs, PruneError, Pruner, Recipe};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
 use pruning_core::{
-    Amount, Bits, Candidate, ChooseError, Configured, Granularity, LayerReport, Match, NOT_DEFAULT, Pattern, Report,
-    Rules, Skipped, Sparsity, choose,
+    Amount, Axis, Bits, Candidate, ChooseError, Configured, Granularity, LayerReport, Match, NOT_DEFAULT, Pattern,
+    Report, Rules, Skipped, Sparsity, Warning, choose,
 };
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -28,7 +28,16 @@ pub(crate) struct Target {
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {
     pub(crate) targets: Vec<Target>,
+    /// Targets that an override leaves dense: they carry no mask, and count in what is asked and achieved.
+    pub(crate) dense: Vec<Target>,
     pub(crate) skipped: Vec<Skipped>,
+}
+
+/// What a recipe says of a parameter.
+enum Judged {
+    Target(Granularity, Option<Sparsity>),
+    Dense(Granularity),
+    Skipped(String),
 }
 
 impl Selection {
@@ -46,37 +55,37 @@ impl Selection {
                 return Err(PruneError::Unmatched { role, pattern: pattern.to_string(), paths: paths(all) });
             }
         }
-        let mut selection = Self { targets: Vec::new(), skipped: Vec::new() };
+        let mut selection = Self { targets: Vec::new(), dense: Vec::new(), skipped: Vec::new() };
         let mut used = vec![false; recipe.overrides.len()];
         for (index, layer) in all.iter().enumerate() {
             match selection.judge(recipe, layer, &mut used)? {
-                Ok((granularity, own)) => selection.targets.push(Target { layer: index, granularity, own }),
-                Err(why) => selection.skipped.push(Skipped { path: layer.path.clone(), why }),
+                Judged::Target(granularity, own) => selection.targets.push(Target { layer: index, granularity, own }),
+                Judged::Dense(granularity) => {
+                    selection.dense.push(Target { layer: index, granularity, own: Some(Sparsity::ZERO) });
+                }
+                Judged::Skipped(why) => selection.skipped.push(Skipped { path: layer.path.clone(), why }),
             }
         }
         if let Some((_, o)) = used.iter().zip(&recipe.overrides).find(|(used, _)| !**used) {
             return Err(PruneError::IdleOverride { pattern: o.target.to_string() });
         }
-        if selection.targets.is_empty() {
-            return Err(PruneError::NoTarget);
+        match (selection.targets.first(), selection.dense.first()) {
+            (Some(_), _) => {}
+            (None, Some(dense)) => return Err(PruneError::AllDense { path: all[dense.layer].path.clone() }),
+            (None, None) => return Err(PruneError::NoTarget),
         }
         Ok(selection)
     }
 
     /// The layer's granularity and own sparsity, or why it is none of the targets.
-    fn judge(
-        &self,
-        recipe: &Recipe,
-        layer: &Layer,
-        used: &mut [bool],
-    ) -> Result<Result<(Granularity, Option<Sparsity>), String>, PruneError> {
+    fn judge(&self, recipe: &Recipe, layer: &Layer, used: &mut [bool]) -> Result<Judged, PruneError> {
         if let Some(pattern) = names(layer).find_map(|name| recipe.targets.excluded(name)) {
-            return Ok(Err(format!("excluded by {:?}", pattern.as_str())));
+            return Ok(Judged::Skipped(format!("excluded by {:?}", pattern.as_str())));
         }
         let named = |p: &Pattern| names(layer).any(|name| p.matches(name) == Some(Match::Named));
         if !names(layer).any(|name| recipe.targets.contains(name, layer.by_default)) {
             let covered = names(layer).any(|name| recipe.targets.include.iter().any(|p| p.matches(name).is_some()));
-            return Ok(Err(match (layer.buffer, covered) {
+            return Ok(Judged::Skipped(match (layer.buffer, covered) {
                 (true, _) => "a running statistic".to_string(),
                 (_, true) => NOT_DEFAULT.to_string(),
                 (_, false) => "not in target.include".to_string(),
@@ -98,17 +107,19 @@ impl Selection {
         if let Some((i, _)) = first {
             used[i] = true;
         }
+        let granularity = first.and_then(|(_, o)| o.granularity).unwrap_or(recipe.granularity);
         if first.is_some_and(|(_, o)| o.sparsity == Sparsity::ZERO) {
-            return Ok(Err("left dense by an override".to_string()));
+            // Units need not fit a layer of which none goes.
+            let fits = granularity.check(&layer.layout).is_ok();
+            return Ok(Judged::Dense(if fits { granularity } else { Granularity::Element }));
         }
         if let Some(name) = foreign(layer) {
             return Err(PruneError::Reparameterized { path: layer.path.clone(), name: name.clone() });
         }
-        let granularity = first.and_then(|(_, o)| o.granularity).unwrap_or(recipe.granularity);
         granularity
             .check(&layer.layout)
             .map_err(|source| ChooseError::Granularity { path: layer.path.clone(), source })?;
-        Ok(Ok((granularity, first.map(|(_, o)| o.sparsity))))
+        Ok(Judged::Target(granularity, first.map(|(_, o)| o.sparsity)))
     }
 }
 
@@ -121,17 +132,74 @@ pub(crate) struct Amounts<'a> {
 /// Scores the targets and chooses their masks. The module is only read.
 pub(crate) fn select<M: Module>(
     module: &M,
-    recipe: &Recipe,
+    pruner: &Pruner,
     all: &[Layer],
     selection: &Selection,
     amounts: &Amounts<'_>,
     inputs: Option<&Inputs>,
 ) -> Result<(Vec<(usize, Bits)>, Report), PruneError> {
-    needed(recipe, inputs)?;
-    let alive = alive(all, selection);
+    #[cfg(feature = "trace")]
+    if let Some(trace) = pruner.trace() {
+        return crate::shrink::channels::select(module, (pruner, trace), all, selection, amounts, inputs, None);
+    }
+    needed(pruner.recipe(), inputs)?;
+    let (masks, pruned) = choose_alone(module, pruner, all, selection, alive(all, selection), amounts, inputs)?;
+    let mut report = report_of(all, selection, pruned);
+    report.warnings.extend(untraced(all, selection));
+    Ok((masks, report))
+}
+
+/// The same for one target, by its place among all, at a sparsity of its own.
+pub(crate) fn select_one<M: Module>(
+    module: &M,
+    pruner: &Pruner,
+    all: &[Layer],
+    mut selection: Selection,
+    target: usize,
+    sparsity: Sparsity,
+    inputs: Option<&Inputs>,
+) -> Result<Vec<(usize, Bits)>, PruneError> {
+    let amounts = Amounts { shared: Amount::OfTotal(sparsity), own: &|_| Amount::OfTotal(sparsity) };
+    #[cfg(feature = "trace")]
+    if let Some(trace) = pruner.trace().filter(|_| selection.targets[target].granularity.is_structural()) {
+        let only = Some(selection.targets[target].layer);
+        let of = (pruner, trace);
+        return Ok(crate::shrink::channels::select(module, of, all, &selection, &amounts, inputs, only)?.0);
+    }
+    selection.targets = vec![Target { own: Some(sparsity), ..selection.targets[target].clone() }];
+    let alive = alive(all, &selection);
+    Ok(choose_alone(module, pruner, all, &selection, alive, &amounts, inputs)?.0)
+}
+
+/// Output channels are masked in the weights that make them; biases and norms would have to follow.
+fn untraced(all: &[Layer], selection: &Selection) -> Option<Warning> {
+    let output =
+        |g| matches!(g, Granularity::Channel { axis: Axis::Output } | Granularity::Head { axis: Axis::Output, .. });
+    let paths: Vec<_> =
+        (selection.targets.iter().filter(|t| output(t.granularity))).map(|t| all[t.layer].path.clone()).collect();
+    let target = |index: usize| selection.targets.iter().any(|t| t.layer == index);
+    let others = all.iter().enumerate().any(|(i, l)| l.shape.len() == 1 && !l.buffer && !target(i));
+    (others && !paths.is_empty()).then_some(Warning::Untraced { paths })
+}
+
+/// What each of some layers keeps by its place in the model, and what is to be reported of it.
+type Choice = (Vec<(usize, Bits)>, Vec<(usize, LayerReport)>);
+
+/// Chooses masks in each target by itself, from what is alive.
+pub(crate) fn choose_alone<M: Module>(
+    module: &M,
+    pruner: &Pruner,
+    all: &[Layer],
+    selection: &Selection,
+    alive: Vec<Option<Bits>>,
+    amounts: &Amounts<'_>,
+    inputs: Option<&Inputs>,
+) -> Result<Choice, PruneError> {
+    let recipe = pruner.recipe();
     let scores = score(module, &recipe.criterion, all, selection, &alive, inputs, 0)?;
     let reduction = recipe.reduction.unwrap_or_else(|| recipe.criterion.reduction());
     let order = recipe.criterion.order();
+    let uses = pruner.uses();
     let candidates: Vec<_> = (selection.targets.iter().zip(&scores).zip(&alive).enumerate())
         .map(|(place, ((target, (scores, factor)), alive))| Candidate {
             place,
@@ -146,7 +214,7 @@ pub(crate) fn select<M: Module>(
             granularity: target.granularity,
             reduction,
             own: target.own.map(amounts.own),
-            uses: inputs.and_then(|inputs| inputs.uses(&all[target.layer].path)),
+            uses: uses.get(&all[target.layer].path).copied(),
         })
         .collect();
     let rules = Rules {
@@ -157,27 +225,51 @@ pub(crate) fn select<M: Module>(
     };
     let chosen = choose(&candidates, &rules)?;
     drop(candidates);
-    let mut report = empty_report(all, selection);
+    let mut reports = Vec::with_capacity(chosen.len());
     let mut masks = Vec::with_capacity(chosen.len());
     for (target, chosen) in selection.targets.iter().zip(chosen) {
         let layer = &all[target.layer];
-        report.layers.push(LayerReport {
-            units: chosen.units,
-            kept_units: chosen.kept_units,
-            asked: chosen.asked,
-            ..layer_report(layer, target.granularity, chosen.keep.count_ones())
-        });
+        reports.push((
+            target.layer,
+            LayerReport {
+                units: chosen.units,
+                kept_units: chosen.kept_units,
+                asked: chosen.asked,
+                ..layer_report(layer, target.granularity, chosen.keep.count_ones())
+            },
+        ));
         masks.push((target.layer, chosen.keep));
     }
-    Ok((masks, report))
+    Ok((masks, reports))
 }
 
-/// What is known before the masks are.
-pub(crate) fn empty_report(all: &[Layer], selection: &Selection) -> Report {
+/// A report of these layers, by their places in the model, and of those that are left dense.
+pub(crate) fn report_of(all: &[Layer], selection: &Selection, mut pruned: Vec<(usize, LayerReport)>) -> Report {
     let mut report = Report::default();
     report.parameters = parameters(all);
     report.skipped = selection.skipped.clone();
+    pruned.extend(selection.dense.iter().map(|target| {
+        let layer = &all[target.layer];
+        let units = target.granularity.units(&layer.layout);
+        let whole = layer_report(layer, target.granularity, layer.layout.len());
+        (target.layer, LayerReport { units, kept_units: units, ..whole })
+    }));
+    pruned.sort_by_key(|(index, _)| *index);
+    report.layers = pruned.into_iter().map(|(_, layer)| layer).collect();
     report
+}
+
+/// What the masks on a model keep of the recipe's targets.
+pub(crate) fn report_on(all: &[Layer], selection: &Selection) -> Report {
+    let pruned = selection.targets.iter().zip(alive(all, selection)).map(|(target, alive)| {
+        let (layer, granularity) = (&all[target.layer], target.granularity);
+        let units = granularity.units(&layer.layout);
+        let kept = alive.as_ref().map_or(layer.layout.len(), Bits::count_ones);
+        let kept_units = alive.map_or(units, |alive| granularity.alive(&layer.layout, &alive).count_ones());
+        let asked = 1.0 - kept_units as f64 / units.max(1) as f64;
+        (target.layer, LayerReport { units, kept_units, asked, ..layer_report(layer, granularity, kept) })
+    });
+    report_of(all, selection, pruned.collect())
 }
 
 /// Of a layer whose elements are its units.

@@ -90,6 +90,10 @@ impl Session {
     pub(crate) fn start<M: Module>(pruner: &Pruner, model: &mut M) -> Result<Self, PruneError> {
         let all = layers(model);
         let selection = Selection::new(pruner.recipe(), &all)?;
+        #[cfg(feature = "trace")]
+        if let Some(trace) = pruner.trace() {
+            crate::shrink::channels::counted(trace, &all, &selection)?;
+        }
         if let Some(layer) = all.iter().find(|l| l.keep.is_some()) {
             return Err(PruneError::AlreadyAttached { path: layer.path.clone() });
         }

@@ -32,6 +32,7 @@
 //! ```
 
 mod apply;
+pub(crate) mod channels;
 mod choose;
 mod error;
 mod fields;

@@ -6,7 +6,7 @@ pub use metric::SparsityMetric;
 
 use crate::layers::{Layer, Position, layers};
 use crate::store::checkpoint;
-use crate::{Inputs, Needs, PruneError, PruningMask, Session, masks};
+use crate::{Inputs, Needs, PruneError, PruningMask, Session};
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param, Reparameterization};
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams};
@@ -72,7 +72,7 @@ impl<M: Module> Pruned<M> {
         if session.steps() == 0 {
             session.step_with(&mut model, inputs)?;
         }
-        let state = State { sparsity: masks(&model).sparsity(), ..State::default() };
+        let state = State { sparsity: session.pruner().report(&model)?.sparsity(), ..State::default() };
         Ok(Self { model, session, state: Arc::new(Mutex::new(state)) })
     }
 
@@ -195,8 +195,10 @@ impl<M: Module> Module for Pruned<M> {
         let Self { model, session, state } = self;
         let (model, session) = checkpoint::load(model, record, &session)?;
         let loaded = Self { model, session, state };
-        let sparsity = masks(&loaded.model).sparsity();
-        loaded.state(|state| state.sparsity = sparsity);
+        // The checkpoint fits the session, so its targets are there.
+        if let Ok(report) = loaded.session.pruner().report(&loaded.model) {
+            loaded.state(|state| state.sparsity = report.sparsity());
+        }
         Ok(loaded)
     }
 }

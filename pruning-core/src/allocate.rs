@@ -131,7 +131,7 @@ pub enum AllocationError {
     },
     /// The budget is of multiply-accumulates, and nothing says how many a layer takes.
     #[error(
-        "{path}: nothing says how many multiply-accumulates it takes: trace the model, and give `Inputs::with_trace`"
+        "{path}: nothing says how many multiply-accumulates it takes: trace the model, and give the trace to `Pruner::with_trace`"
     )]
     NoCost {
         /// The layer.

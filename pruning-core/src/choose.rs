@@ -140,7 +140,7 @@ pub fn choose(candidates: &[Candidate<'_>], rules: &Rules<'_>) -> Result<Vec<Cho
         let keep = amount.keep(scores.len(), scores.alive(), rules.rounding);
         if c.own.is_some() {
             let keep = keep.ok_or_else(|| too_many(c.path, amount, scores.alive()))?;
-            chosen[*i] = Some(pick(c, scores, keep.max(least), asked(amount, scores)));
+            chosen[*i] = Some(pick(c, scores, keep.max(least), amount.asked(scores.len(), scores.alive())));
         } else {
             let even = keep.unwrap_or(0).max(least);
             // Of blocks at ragged edges, the mean.
@@ -171,8 +171,8 @@ pub fn choose(candidates: &[Candidate<'_>], rules: &Rules<'_>) -> Result<Vec<Cho
         for ((i, layer), count) in shared.iter().zip(counts) {
             // A count is asked of all layers together.
             let asked = match rules.amount {
-                Amount::Count(n) => 1.0 - alive.saturating_sub(n) as f64 / all as f64,
-                amount => asked(amount, layer.scores),
+                Amount::Count(_) => rules.amount.asked(all, alive),
+                amount => amount.asked(layer.units(), layer.alive()),
             };
             chosen[*i] = Some(pick(&candidates[*i], layer.scores, count, asked));
         }
@@ -187,16 +187,6 @@ fn too_many(path: &str, amount: Amount, alive: usize) -> AllocationError {
 
 fn non_finite(candidate: &Candidate<'_>, source: NonFinite) -> ChooseError {
     ChooseError::NonFinite { path: candidate.path.to_string(), source }
-}
-
-fn asked(amount: Amount, scores: &Scores<'_>) -> f64 {
-    let units = scores.len().max(1) as f64;
-    let alive = scores.alive() as f64;
-    match amount {
-        Amount::OfTotal(s) => s.value(),
-        Amount::OfRemaining(s) => 1.0 - s.density() * alive / units,
-        Amount::Count(n) => 1.0 - (alive - n as f64).max(0.0) / units,
-    }
 }
 
 fn units_of<'a>(c: &Candidate<'a>) -> Result<Units<'a>, ChooseError> {

@@ -175,6 +175,12 @@ impl Granularity {
         }
     }
 
+    /// Whether its units are channels or heads, which can be removed for good.
+    #[must_use]
+    pub fn is_structural(&self) -> bool {
+        matches!(self, Self::Channel { .. } | Self::Head { .. })
+    }
+
     /// Number of units in a parameter of `layout`; for N:M these are its elements.
     #[must_use]
     pub fn units(&self, layout: &MatrixLayout) -> usize {

@@ -67,11 +67,11 @@ pub use nm::{NmError, keep_n_of_m};
 pub use plugin::check_name;
 pub use plugin::{Plugin, PluginKind, Register};
 pub use recipe::{Budget, Override, Recipe, RecipeError};
-pub use reduction::{NormOrder, Reduction, ReductionError, reduce};
+pub use reduction::{ChannelScore, NormOrder, Reduction, ReductionError, reduce};
 #[doc(hidden)]
 pub use registry::Linked;
 pub use registry::{Configured, Entry, Origin, Plugins, RegistryError};
-pub use report::{LayerReport, NOT_DEFAULT, Report, Skipped};
+pub use report::{LayerReport, NOT_DEFAULT, Report, Skipped, Warning};
 pub use schedule::{Event, Rounds, Schedule};
 pub use select::{NonFinite, Order, Scores, share_highest};
 pub use sparsity::{Amount, Rounding, Sparsity, SparsityError};

@@ -4,8 +4,8 @@ mod read;
 
 use crate::fields::Problem;
 use crate::{
-    Allocator, Configured, Granularity, Grow, Initialization, Pattern, PluginKind, Plugins, Reduction, Rounding,
-    Rounds, Schedule, Sparsity, Targets,
+    Allocator, ChannelScore, Configured, Granularity, Grow, Initialization, Pattern, PluginKind, Plugins, Reduction,
+    Rounding, Rounds, Schedule, Sparsity, Targets,
 };
 use serde_json::{Map, Value, json};
 
@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 /// criterion = "magnitude"                 # or { name = "magnitude", p = 2 }
 /// allocator = "global"                    # default "uniform"
 /// granularity = "element"                 # "channel", "2:4", { kind = "block", rows = 1, cols = 4 }
+/// # channel_score = "group"               # "own": of channels and heads of a traced model
 /// rounding = "half_even"                  # "floor", "ceil"
 /// initialization = "keep"                 # "rewind", { rewind = { step = 100 } }, "rewind_rate", "reinitialize"
 /// allow_empty = false
@@ -49,6 +50,8 @@ pub struct Recipe<K: ?Sized> {
     pub granularity: Granularity,
     /// How element scores become unit scores; the criterion's own way by default.
     pub reduction: Option<Reduction>,
+    /// Which weights score a channel or head of a traced model.
+    pub channel_score: ChannelScore,
     /// How fractions become counts.
     pub rounding: Rounding,
     /// When.
@@ -74,6 +77,7 @@ impl<K: ?Sized> Clone for Recipe<K> {
             allocator: self.allocator.clone(),
             granularity: self.granularity,
             reduction: self.reduction,
+            channel_score: self.channel_score,
             rounding: self.rounding,
             schedule: self.schedule.clone(),
             initialization: self.initialization,
@@ -179,6 +183,13 @@ impl<K: ?Sized> Recipe<K> {
         }
     }
 
+    /// Whether any of its units are channels or heads.
+    #[must_use]
+    pub fn is_structural(&self) -> bool {
+        let overrides = self.overrides.iter().filter_map(|o| o.granularity);
+        std::iter::once(self.granularity).chain(overrides).any(|g| g.is_structural())
+    }
+
     /// The recipe with every default filled in, as a value.
     #[must_use]
     pub fn to_value(&self) -> Value {
@@ -197,6 +208,9 @@ impl<K: ?Sized> Recipe<K> {
         put("granularity", json!(self.granularity));
         if let Some(reduction) = self.reduction {
             put("reduction", json!(reduction));
+        }
+        if self.is_structural() {
+            put("channel_score", json!(self.channel_score));
         }
         put("rounding", json!(self.rounding));
         put("allow_empty", json!(self.allow_empty));

@@ -136,6 +136,22 @@ fn all_problems_are_reported_at_once_each_with_its_path() {
 }
 
 #[test]
+fn the_score_of_channels_is_for_recipes_that_have_some() {
+    let channels = "sparsity = 0.5\ncriterion = \"magnitude\"\ngranularity = \"channel\"\n";
+    assert_eq!(parse(channels).unwrap().channel_score, ChannelScore::Group);
+    let own = parse(&format!("{channels}channel_score = \"own\"")).unwrap();
+    assert_eq!(own.channel_score, ChannelScore::Own);
+    assert_eq!(parse(&own.to_toml()).unwrap().channel_score, ChannelScore::Own);
+    let heads = "[[override]]\ntarget = \"q\"\nsparsity = 0.5\ngranularity = { kind = \"head\", size = 4 }";
+    let plain = "sparsity = 0.5\ncriterion = \"magnitude\"\nchannel_score = \"own\"\n";
+    assert_eq!(parse(&format!("{plain}{heads}")).unwrap().channel_score, ChannelScore::Own);
+    assert!(problems(plain)[0].starts_with("channel_score: there are no channels or heads to score"));
+    let wrong = problems(&format!("{channels}channel_score = \"filter\""));
+    assert!(wrong[0].contains("expected `group` or `own`"), "{wrong:?}");
+    assert!(!parse("sparsity = 0.5\ncriterion = \"magnitude\"").unwrap().to_toml().contains("channel_score"));
+}
+
+#[test]
 fn numbers_that_are_none_and_keys_that_exclude_each_other_are_refused() {
     for (text, part) in [
         ("sparsity = nan\ncriterion = \"magnitude\"", "sparsity: sparsity NaN is outside [0, 1)"),

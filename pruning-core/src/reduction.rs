@@ -26,6 +26,25 @@ pub enum Reduction {
     Norm(NormOrder),
 }
 
+/// Which weights score a channel or head of a traced model, where several layers make or read it.
+///
+/// ```
+/// use pruning_core::ChannelScore;
+/// assert_eq!(serde_json::from_str::<ChannelScore>("\"own\"")?, ChannelScore::Own);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelScore {
+    /// All that go with it: the filters of every layer that makes the channel, and the weights of every layer that reads it (Fang et
+    /// al. 2023, arXiv:2301.12900, section 3.3).
+    #[default]
+    Group,
+    /// The weights of the targets that make it (or read it, with `axis = "input"`), and no others: of a convolution that no shortcut
+    /// joins with others its own filter (Li et al. 2016, arXiv:1608.08710, section 3.1).
+    Own,
+}
+
 /// The order `p` of a norm, `0 < p <= inf`; in a recipe a number or `inf`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "OrderForm", into = "OrderForm")]

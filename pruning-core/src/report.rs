@@ -17,10 +17,17 @@ pub struct Report {
     pub grown: Option<usize>,
     /// Float parameters of the whole model, targets or not; buffers such as running statistics do not count.
     pub parameters: usize,
-    /// The layers that are pruned, in the order of the model.
+    /// The targets, in the order of the model; those too that an override leaves dense.
     pub layers: Vec<LayerReport>,
+    /// Parameters that are no targets and lose entries with the channels of those that are: biases, scales and shifts of norms,
+    /// weights that read the channels.
+    #[serde(default)]
+    pub followers: Vec<LayerReport>,
     /// Parameters that are not targets, and why.
     pub skipped: Vec<Skipped>,
+    /// What is not as the recipe may have been meant.
+    #[serde(default)]
+    pub warnings: Vec<Warning>,
 }
 
 /// One pruned parameter.
@@ -40,16 +47,16 @@ pub struct LayerReport {
     pub weights: usize,
     /// Elements kept.
     pub kept: usize,
-    /// Units.
+    /// Units. Channels that several layers share are counted at the first of them.
     pub units: usize,
     /// Units kept.
     pub kept_units: usize,
-    /// Sparsity asked for.
+    /// Fraction of the units that was asked to be removed.
     pub asked: f64,
 }
 
 impl LayerReport {
-    /// Sparsity achieved.
+    /// Fraction of the elements that is removed.
     #[must_use]
     pub fn sparsity(&self) -> f64 {
         1.0 - self.kept as f64 / self.weights.max(1) as f64
@@ -65,8 +72,34 @@ pub struct Skipped {
     pub why: String,
 }
 
+/// What is not as the recipe may have been meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Warning {
+    /// Output channels were masked in the weights that make them and nowhere else, since no trace says what follows: their biases, and
+    /// the scales and shifts of norms behind them, still put out numbers.
+    Untraced {
+        /// The layers.
+        paths: Vec<String>,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Untraced { paths } => write!(
+                f,
+                "{}: masked channels are not silent: their biases and the norms behind them stay. Give the pruner a trace \
+                 (`Pruner::with_trace`), and all that belongs to a channel is masked",
+                few(paths)
+            ),
+        }
+    }
+}
+
 impl Report {
-    /// Elements of the pruned layers.
+    /// Elements of the targets.
     #[must_use]
     pub fn weights(&self) -> usize {
         self.layers.iter().map(|l| l.weights).sum()
@@ -78,23 +111,41 @@ impl Report {
         self.layers.iter().map(|l| l.kept).sum()
     }
 
-    /// Sparsity achieved over the pruned layers.
+    /// Fraction of the elements of the targets that is removed.
     #[must_use]
     pub fn sparsity(&self) -> f64 {
         1.0 - self.kept() as f64 / self.weights().max(1) as f64
     }
 
-    /// Sparsity asked for over the pruned layers.
+    /// Units of the targets: their elements, blocks or channels.
+    #[must_use]
+    pub fn units(&self) -> usize {
+        self.layers.iter().map(|l| l.units).sum()
+    }
+
+    /// Those that are kept.
+    #[must_use]
+    pub fn kept_units(&self) -> usize {
+        self.layers.iter().map(|l| l.kept_units).sum()
+    }
+
+    /// Fraction of the units of the targets that is removed: what [`asked`](Self::asked) is compared with.
+    #[must_use]
+    pub fn unit_sparsity(&self) -> f64 {
+        1.0 - self.kept_units() as f64 / self.units().max(1) as f64
+    }
+
+    /// Fraction of the units of the targets that was asked to be removed.
     #[must_use]
     pub fn asked(&self) -> f64 {
-        let asked: f64 = self.layers.iter().map(|l| l.asked * l.weights as f64).sum();
-        asked / self.weights().max(1) as f64
+        let asked: f64 = self.layers.iter().map(|l| l.asked * l.units as f64).sum();
+        asked / self.units().max(1) as f64
     }
 
     /// Parameters of the whole model before and after: `parameters / (parameters - removed)`.
     #[must_use]
     pub fn compression(&self) -> f64 {
-        let removed = self.weights() - self.kept();
+        let removed: usize = self.layers.iter().chain(&self.followers).map(|l| l.weights - l.kept).sum();
         self.parameters as f64 / self.parameters.saturating_sub(removed).max(1) as f64
     }
 }
@@ -125,16 +176,39 @@ impl fmt::Display for Report {
             writeln!(f, "update, step {step}: {} weights dropped, as many grown", thousands(grown))?;
         }
         writeln!(f, "{table}")?;
-        write!(
-            f,
-            "sparsity {:.2} % (asked {:.2} %), compression of the whole model {:.2}x",
-            100.0 * self.sparsity(),
-            100.0 * self.asked(),
-            self.compression()
-        )?;
-        // Biases and norms are left out by rule; what a pattern left out is worth a line.
-        let told: Vec<_> = self.skipped.iter().filter(|s| s.why != NOT_DEFAULT).collect();
-        told.iter().try_for_each(|s| write!(f, "\nskipped {}: {}", s.path, s.why))
+        let percent = |fraction: f64| format!("{:.2} %", 100.0 * fraction);
+        let asked = percent(self.asked());
+        if self.units() == self.weights() {
+            write!(f, "sparsity {} (asked {asked})", percent(self.sparsity()))?;
+        } else {
+            let (units, weights) = (percent(self.unit_sparsity()), percent(self.sparsity()));
+            write!(f, "removed: {units} of the units (asked {asked}), {weights} of the weights")?;
+        }
+        write!(f, ", compression of the whole model {:.2}x", self.compression())?;
+        if !self.followers.is_empty() {
+            let (of, kept) = self.followers.iter().fold((0, 0), |(w, k), l| (w + l.weights, k + l.kept));
+            let (gone, of, number) = (thousands(of - kept), thousands(of), self.followers.len());
+            write!(f, "\nalong with the channels: {gone} of {of} entries of {number} parameters that are no targets")?;
+        }
+        // Biases and norms are left out by rule; what a pattern left out is worth a line, one for each reason.
+        let mut reasons: Vec<(&str, Vec<&String>)> = Vec::new();
+        for s in self.skipped.iter().filter(|s| s.why != NOT_DEFAULT) {
+            match reasons.iter_mut().find(|(why, _)| *why == s.why) {
+                Some((_, paths)) => paths.push(&s.path),
+                None => reasons.push((&s.why, vec![&s.path])),
+            }
+        }
+        reasons.iter().try_for_each(|(why, paths)| write!(f, "\nskipped {}: {why}", few(paths)))?;
+        self.warnings.iter().try_for_each(|warning| write!(f, "\nwarning: {warning}"))
+    }
+}
+
+/// The first of a list, and how many there are besides.
+fn few<S: AsRef<str>>(paths: &[S]) -> String {
+    let named: Vec<&str> = paths.iter().take(3).map(AsRef::as_ref).collect();
+    match paths.len().saturating_sub(named.len()) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
     }
 }
 
@@ -161,9 +235,8 @@ fn thousands(n: usize) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn totals_and_compression_count_the_whole_model() {
-        let layer = |path: &str, weights, kept| LayerReport {
+    fn layer(path: &str, weights: usize, kept: usize) -> LayerReport {
+        LayerReport {
             path: path.into(),
             aliases: vec![],
             kind: "Linear".into(),
@@ -174,14 +247,22 @@ mod tests {
             units: weights,
             kept_units: kept,
             asked: 0.9,
-        };
-        let report = Report {
+        }
+    }
+
+    fn skipped(path: &str, why: &str) -> Skipped {
+        Skipped { path: path.into(), why: why.into() }
+    }
+
+    #[test]
+    fn totals_and_compression_count_the_whole_model() {
+        let mut report = Report {
             step: Some(3),
             round: Some((1, 2)),
-            grown: None,
             parameters: 12_000,
             layers: vec![layer("a.weight", 10_000, 1000), layer("b.weight", 1000, 100)],
-            skipped: vec![Skipped { path: "c.weight".into(), why: "excluded by \"c\"".into() }],
+            skipped: vec![skipped("c.weight", "excluded by \"c\"")],
+            ..Report::default()
         };
         assert!((report.sparsity() - 0.9).abs() < 1e-12 && (report.asked() - 0.9).abs() < 1e-12);
         assert!((report.compression() - 12_000.0 / 2100.0).abs() < 1e-12);
@@ -189,7 +270,47 @@ mod tests {
         for part in ["round 1 of 2, step 3", "1000 x 10", "10,000", "10.00", "skipped c.weight", "5.71x"] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
+        // What goes along with channels is gone from the model, and is no part of what was asked.
+        report.followers = vec![layer("a.bias", 100, 50)];
+        report.warnings = vec![Warning::Untraced { paths: vec!["a.weight".into()] }];
+        assert!((report.compression() - 12_000.0 / 2050.0).abs() < 1e-12);
+        assert!((report.sparsity() - 0.9).abs() < 1e-12);
         let json = serde_json::to_string(&report).unwrap();
+        assert!(json.contains(r#"{"kind":"untraced","paths":["a.weight"]}"#), "{json}");
         assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
+    }
+
+    #[test]
+    fn asked_and_achieved_are_counted_in_the_same_units() {
+        // Half of 4 + 12 channels, all of them from the layer whose channels are large.
+        let channels = |path: &str, units, kept_units, each| LayerReport {
+            units,
+            kept_units,
+            asked: 0.5,
+            ..layer(path, units * each, kept_units * each)
+        };
+        let report = Report { layers: vec![channels("a", 4, 4, 10), channels("b", 12, 4, 90)], ..Report::default() };
+        assert_eq!((report.units(), report.kept_units()), (16, 8));
+        assert!((report.unit_sparsity() - report.asked()).abs() < 1e-12 && report.sparsity() > 0.6);
+        let text = report.to_string();
+        assert!(text.contains("removed: 50.00 % of the units (asked 50.00 %), 64.29 % of the weights"), "{text}");
+    }
+
+    #[test]
+    fn what_was_skipped_for_one_reason_is_one_line() {
+        let buffers = (0..40).map(|i| skipped(&format!("norm{i}.running_mean"), "a running statistic"));
+        let others = [skipped("head.weight", "excluded by \"head\""), skipped("a.bias", NOT_DEFAULT)];
+        let report = Report { skipped: buffers.chain(others).collect(), ..Report::default() };
+        let text = report.to_string();
+        let told: Vec<_> = text.lines().filter(|line| line.starts_with("skipped")).collect();
+        assert_eq!(
+            told,
+            [
+                "skipped norm0.running_mean, norm1.running_mean, norm2.running_mean and 37 more: a running statistic",
+                "skipped head.weight: excluded by \"head\"",
+            ]
+        );
+        // The data stays.
+        assert_eq!(report.skipped.len(), 42);
     }
 }

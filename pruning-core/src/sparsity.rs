@@ -140,6 +140,17 @@ impl Amount {
             Self::Count(count) => alive.checked_sub(count),
         }
     }
+
+    /// The fraction of `units` in all that is to be gone afterwards, `alive` of them not pruned yet.
+    #[must_use]
+    pub fn asked(self, units: usize, alive: usize) -> f64 {
+        let of = |kept: f64| 1.0 - kept / units.max(1) as f64;
+        match self {
+            Self::OfTotal(s) => s.value(),
+            Self::OfRemaining(s) => of(s.density() * alive as f64),
+            Self::Count(count) => of(alive.saturating_sub(count) as f64),
+        }
+    }
 }
 
 impl std::fmt::Display for Amount {

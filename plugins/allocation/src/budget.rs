@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// One count for each layer. What they measure is at most the budget, and less than one unit below it.
 ///
 /// # Config
-/// - `of`: `"params"` (the default) or `"macs"`. MACs need a trace: `Inputs::with_trace`, or a `Shrinker`, which has one.
+/// - `of`: `"params"` (the default) or `"macs"`. MACs need a trace: `Pruner::with_trace`, or a `Shrinker`, which has one.
 ///
 /// ```
 /// # use pruning_core::{Allocator, Plugins};

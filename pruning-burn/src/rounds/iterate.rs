@@ -218,7 +218,7 @@ impl<'a, M: Module> IterativePruning<'a, M> {
         let mut round =
             Round { number, rounds: last, report: Report::default(), rewound_to: None, wanted: None, snapshot: None };
         if number == 0 {
-            round.report = crate::report(&at.model).map_err(in_round(0))?;
+            round.report = self.pruner.report(&at.model).map_err(in_round(0))?;
             round.wanted = match (initialization, &at.session.snapshot) {
                 (Initialization::Rewind { step }, None) => Some(step),
                 _ => None,

@@ -3,11 +3,11 @@
 use super::{LayerSensitivity, Sensitivity, SensitivityPoint};
 use crate::attach::put;
 use crate::layers::{Layer, layers};
-use crate::select::{Amounts, Selection, Target, needed, select};
+use crate::select::{Selection, Target, needed, select_one};
 use crate::snapshot::{apart, fingerprint};
 use crate::{Inputs, PruneError, Pruner};
 use burn::module::Module;
-use pruning_core::{Amount, Sparsity, SparsityError};
+use pruning_core::{Sparsity, SparsityError};
 use serde_json::Value;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,6 +17,9 @@ use std::sync::{Mutex, PoisonError};
 ///
 /// Of the recipe the criterion counts, with granularity, reduction, rounding and targets; not its budget, allocator or schedule.
 /// A model that carries masks already keeps what they removed pruned.
+///
+/// Channels and heads of a pruner [with a trace](Pruner::with_trace) go in groups, with all that belongs to them; channels that several
+/// layers share are measured once, at the first of them.
 pub struct Scan<'a> {
     pruner: &'a Pruner,
     sparsities: Vec<f64>,
@@ -184,7 +187,7 @@ impl<'a> Scan<'a> {
             return Err(SensitivityError::OtherLayers { path });
         }
         if plan.recipe != result.recipe {
-            let keys = ["criterion", "granularity", "reduction", "rounding", "allow_empty"];
+            let keys = ["criterion", "granularity", "reduction", "channel_score", "rounding", "allow_empty", "traced"];
             let key = keys.into_iter().find(|key| plan.recipe.get(key) != result.recipe.get(key));
             return Err(SensitivityError::OtherRecipe { key: key.unwrap_or("form").to_string() });
         }
@@ -210,21 +213,50 @@ impl<'a> Scan<'a> {
         let all = layers(model);
         let selection = Selection::new(recipe, &all)?;
         needed(recipe, self.inputs)?;
-        let layer = |target: &Target| {
-            let Layer { path, layout, .. } = &all[target.layer];
-            let own = (target.granularity != recipe.granularity).then_some(target.granularity);
-            let units = target.granularity.units(layout);
-            LayerSensitivity { path: path.clone(), units, weights: layout.len(), granularity: own, points: Vec::new() }
+        let (sizes, traced) = self.sizes(&all, &selection)?;
+        let layer = |(target, size): (&Target, Option<(usize, usize)>)| {
+            let granularity = (target.granularity != recipe.granularity).then_some(target.granularity);
+            let (path, (units, weights)) = (all[target.layer].path.clone(), size?);
+            Some(LayerSensitivity { path, units, weights, granularity, points: Vec::new() })
         };
-        let layers = selection.targets.iter().map(layer).collect();
+        let layers = selection.targets.iter().zip(sizes).filter_map(layer).collect();
         let mut value = recipe.to_value();
         if let Some(map) = value.as_object_mut() {
+            // Channels that go in groups are others than those of single layers.
+            if traced {
+                map.insert("traced".to_string(), true.into());
+            }
             // What says how much and when; of overrides, what they say of units is in the layers.
             for key in ["sparsity", "count", "allocator", "schedule", "initialization", "override", "target"] {
                 map.remove(key);
             }
         }
         Ok(Plan { sparsities, layers, recipe: value })
+    }
+
+    /// Units and weights of each target; none for one whose channels stay, or are counted at another layer that shares them. And
+    /// whether a trace says so.
+    #[cfg_attr(
+        not(feature = "trace"),
+        expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "no trace to ask")
+    )]
+    fn sizes(&self, all: &[Layer], selection: &Selection) -> Result<(Vec<Option<(usize, usize)>>, bool), PruneError> {
+        let alone = |target: &Target| {
+            let layout = &all[target.layer].layout;
+            Some((target.granularity.units(layout), layout.len()))
+        };
+        #[cfg(feature = "trace")]
+        if let Some(trace) =
+            self.pruner.trace().filter(|_| selection.targets.iter().any(|t| t.granularity.is_structural()))
+        {
+            let counted = crate::shrink::channels::counted(trace, all, selection)?;
+            let size = |target: &Target| match target.granularity.is_structural() {
+                true => counted.get(&target.layer).map(|c| (c.units, c.weights)),
+                false => alone(target),
+            };
+            return Ok((selection.targets.iter().map(size).collect(), true));
+        }
+        Ok((selection.targets.iter().map(alone).collect(), false))
     }
 
     fn fill<M: Module>(
@@ -243,7 +275,7 @@ impl<'a> Scan<'a> {
             while !stop.load(Ordering::Relaxed) {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let Some(&(layer, sparsity)) = work.get(number) else { break };
-                let measured = self.measure(&base, layer, sparsity, evaluate);
+                let measured = self.measure(&base, &plan.layers[layer].path, sparsity, evaluate);
                 let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
                 match measured {
                     Ok(value) => self.tell(found.add(layer, sparsity, value), work.len(), layer, sparsity, value),
@@ -285,7 +317,7 @@ impl<'a> Scan<'a> {
     fn measure<M: Module>(
         &self,
         base: &M,
-        layer: usize,
+        path: &str,
         sparsity: Sparsity,
         evaluate: &impl Fn(&M) -> f64,
     ) -> Result<f64, SensitivityError> {
@@ -293,16 +325,15 @@ impl<'a> Scan<'a> {
         // Statistics of its own for each evaluation, so that one that updates them leaves the next alone.
         let copy = apart(base);
         let all = layers(&copy);
-        let mut selection = Selection::new(recipe, &all)?;
-        selection.targets = vec![Target { own: Some(sparsity), ..selection.targets[layer].clone() }];
-        let amounts = Amounts { shared: Amount::OfTotal(sparsity), own: &Amount::OfTotal };
-        let (masks, _) = select(&copy, recipe, &all, &selection, &amounts, self.inputs)?;
+        let selection = Selection::new(recipe, &all)?;
+        // A copy has the targets of the model.
+        let target = selection.targets.iter().position(|t| all[t.layer].path == path).unwrap_or(0);
+        let masks = select_one(&copy, self.pruner, &all, selection, target, sparsity, self.inputs)?;
         let value = evaluate(&put(&copy, &all, masks));
         if value.is_finite() {
             return Ok(value);
         }
-        let path = all[selection.targets[0].layer].path.clone();
-        Err(SensitivityError::NotFinite { path, sparsity, value: value.to_string() })
+        Err(SensitivityError::NotFinite { path: path.to_string(), sparsity, value: value.to_string() })
     }
 }
 

@@ -277,7 +277,7 @@ impl Suggestion {
         if !derived && let Ok(total) = Sparsity::new(self.sparsity()) {
             recipe.budget = Budget::Sparsity(total);
         }
-        recipe.into()
+        pruner.with_recipe(recipe)
     }
 }
 

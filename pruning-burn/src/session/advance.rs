@@ -95,7 +95,7 @@ impl Session {
             Budget::Count(count) => Amount::Count(count),
         };
         let amounts = Amounts { shared, own: &own };
-        let (masks, mut report) = select(model, recipe, &all, &selection, &amounts, inputs)?;
+        let (masks, mut report) = select(model, &self.pruner, &all, &selection, &amounts, inputs)?;
         let mut pruned = put(model, &all, masks);
         match recipe.initialization {
             Initialization::Keep | Initialization::RewindRate { .. } => {}

@@ -26,6 +26,8 @@ pub(crate) struct Chooser<'a> {
     pub(crate) all: &'a [Layer],
     pub(crate) candidates: &'a [Candidate<'a>],
     pub(crate) multiple: usize,
+    /// How much goes of a group with a sparsity of its own.
+    pub(crate) own: &'a dyn Fn(Sparsity) -> Amount,
 }
 
 impl Chooser<'_> {
@@ -96,7 +98,7 @@ impl Chooser<'_> {
             let (i, c) = (*i, &self.candidates[*i]);
             let layer = &self.all[c.layer];
             let least = self.shrinker.min_keep.min(scores.alive());
-            let own = c.own.map(Amount::OfTotal);
+            let own = c.own.map(self.own);
             let even =
                 own.unwrap_or(amount).keep(scores.len(), scores.alive(), recipe.rounding).unwrap_or(0).max(least);
             if own.is_some() {
@@ -125,7 +127,13 @@ impl Chooser<'_> {
                 crate::PruneError::Choose(pruning_core::ChooseError::NoAllocator { path })
             })?;
             let layers: Vec<_> = shared.iter().map(|(_, l)| *l).collect();
-            let kept = allocate(&**allocator, &layers, amount, recipe.rounding)?;
+            let kept = allocate(&**allocator, &layers, amount, recipe.rounding).map_err(|error| match error {
+                // A group without channels is no group: the recipe cannot allow it.
+                AllocationError::Unreachable { keep, least, most, .. } => {
+                    AllocationError::Unreachable { keep, least, most, allow_empty_helps: false }
+                }
+                other => other,
+            })?;
             shared.iter().zip(kept).for_each(|((i, _), count)| counts[*i] = count);
         }
         let mut removed = HashSet::new();
@@ -148,7 +156,7 @@ impl Chooser<'_> {
         if multiple == 1 || count == units || self.candidates[candidate].group.split {
             return Ok(count);
         }
-        let least = self.shrinker.min_keep.max(1).div_ceil(multiple) * multiple;
+        let least = self.shrinker.min_keep.div_ceil(multiple).saturating_mul(multiple);
         let most = units / multiple * multiple;
         if least > most {
             let path = self.name(candidate).to_string();

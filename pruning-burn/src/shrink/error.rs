@@ -89,6 +89,12 @@ pub enum ShrinkError {
         /// The number.
         value: f64,
     },
+    /// A group cannot be left without units.
+    #[error("min_keep: 0 units would leave a group of channels empty; it keeps 1 at least")]
+    MinKeep,
+    /// Nothing is a multiple of 0.
+    #[error("round_to: there are no multiples of 0; 1 leaves counts as they are")]
+    Multiple,
     /// The plan is for another model.
     #[error("{path}: the plan is for a parameter of shape {expected:?}, the model has {found:?}")]
     OtherModel {

@@ -8,7 +8,8 @@ use crate::select::{Selection, Target as Pruned, alive, score};
 use crate::trace::Trace;
 use crate::{Inputs, Recipe};
 use burn::module::Module;
-use pruning_core::{Axis, Granularity, Sparsity};
+use pruning_core::graph::Member;
+use pruning_core::{Axis, ChannelScore, Granularity, Sparsity};
 use std::collections::HashSet;
 
 /// A group, and the targets whose outputs (or inputs) its units are.
@@ -34,7 +35,9 @@ pub(crate) fn owners(
     head: Option<usize>,
 ) -> Result<Vec<Owner>, ShrinkError> {
     let target = |path: &str| selection.targets.iter().find(|t| all[t.layer].path == path);
-    let left_out = |path: &str| selection.skipped.iter().any(|s| s.path == path && s.why.starts_with("excluded"));
+    let dense = |path: &str| selection.dense.iter().any(|t| all[t.layer].path == path);
+    let left_out =
+        |path: &str| dense(path) || selection.skipped.iter().any(|s| s.path == path && s.why.starts_with("excluded"));
     let mut owners = Vec::new();
     for (g, group) in solved.groups.groups.iter().enumerate() {
         if head.is_some() && !group.split {
@@ -42,6 +45,7 @@ pub(crate) fn owners(
         }
         let mut members = Vec::new();
         let mut first: Option<&Pruned> = None;
+        let mut own: Option<Sparsity> = None;
         let mut excluded = false;
         for m in &group.members {
             let path = solved.path(m.param);
@@ -51,6 +55,8 @@ pub(crate) fn owners(
             if let Some(t) = target(path).filter(|_| makes) {
                 members.push((m.param, m.axis));
                 first = first.or(Some(t));
+                // Layers that share channels lose no more of them than the one that may lose least.
+                own = own.into_iter().chain(t.own).min_by(|a, b| a.value().total_cmp(&b.value()));
             }
         }
         let Some(t) = first.filter(|_| !excluded) else { continue };
@@ -61,7 +67,7 @@ pub(crate) fn owners(
                 return Err(ShrinkError::HeadSize { path: all[t.layer].path.clone(), expected, found });
             }
         }
-        owners.push(Owner { group: g, layer: t.layer, members, own: t.own });
+        owners.push(Owner { group: g, layer: t.layer, members, own });
     }
     if owners.is_empty() {
         let why = solved.groups.pinned.iter().find(|p| {
@@ -97,13 +103,22 @@ pub(crate) fn check_named(
         let Some(first) = found.first().filter(|_| !found.iter().any(|l| owned.contains(l.path.as_str()))) else {
             continue;
         };
-        let wanted = channel_axis(first, axis);
-        let pinned =
-            solved.groups.pinned.iter().find(|p| solved.path(p.member.param) == first.path && p.member.axis == wanted);
-        let why = pinned.map_or("no group of channels is made by it alone".to_string(), |p| p.why.clone());
-        return Err(ShrinkError::Fixed { path: first.path.clone(), why });
+        return Err(ShrinkError::Fixed { path: first.path.clone(), why: why_fixed(solved, first, axis) });
     }
     Ok(())
+}
+
+/// Why the channels of a target stay.
+pub(crate) fn why_fixed(solved: &Solved<'_>, layer: &Layer, axis: Axis) -> String {
+    let wanted = channel_axis(layer, axis);
+    let here = |member: Member| solved.path(member.param) == layer.path && member.axis == wanted;
+    if let Some(pinned) = solved.groups.pinned.iter().find(|p| here(p.member)) {
+        return pinned.why.clone();
+    }
+    match solved.groups.groups.iter().any(|g| g.members.iter().any(|m| here(*m))) {
+        true => "another layer that makes the same channels is left out, or they are not split into heads".to_string(),
+        false => "the forward does not use them, or there is only one".to_string(),
+    }
 }
 
 /// Scores and masks of every weight in the groups, read once.
@@ -123,14 +138,15 @@ pub(crate) fn scored<M: Module>(
     for owner in owners {
         for m in &solved.groups.groups[owner.group].members {
             let Some(layer) = all.iter().position(|l| l.path == solved.path(m.param)) else { continue };
-            if (target(layer) || (all[layer].by_default && !named)) && !wanted.contains(&layer) {
+            let counts = recipe.channel_score == ChannelScore::Group || owner.members.contains(&(m.param, m.axis));
+            if counts && (target(layer) || (all[layer].by_default && !named)) && !wanted.contains(&layer) {
                 wanted.push(layer);
             }
         }
     }
     wanted.sort_unstable();
     let targets = wanted.iter().map(|&layer| Pruned { layer, granularity: Granularity::Element, own: None });
-    let scoring = Selection { targets: targets.collect(), skipped: Vec::new() };
+    let scoring = Selection { targets: targets.collect(), dense: Vec::new(), skipped: Vec::new() };
     let masks = alive(all, &scoring);
     let scores = score(model, &recipe.criterion, all, &scoring, &masks, inputs, 0)?;
     // Units of several layers add up, so each is brought to its scale first.

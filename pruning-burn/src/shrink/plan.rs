@@ -3,16 +3,16 @@
 use super::ShrinkError;
 use super::choose::{Candidate, Chooser};
 use super::groups::Solved;
-use super::owners::{Owner, check_named, fits, owners, scored};
+use super::owners::{Owner, check_named, fits, owners, scored, why_fixed};
 use super::score::{alive_units, unit_scores};
 use crate::layers::{Layer, layers};
-use crate::select::{Selection, needed};
+use crate::select::{Amounts, Selection, needed};
 use crate::trace::{Rules, Trace};
 use crate::{Inputs, Pruner};
 use burn::module::Module;
 use burn::tensor::Device;
-use pruning_core::graph::{Cut, Dim, Factor, GroupCut, ShrinkPlan, Totals};
-use pruning_core::{Amount, Budget, Granularity};
+use pruning_core::graph::{Cut, Dim, Factor, GroupCut, Member, ShrinkPlan, Totals};
+use pruning_core::{Amount, Axis, Bits, Budget, ChannelScore, Granularity};
 use std::collections::{BTreeMap, HashSet};
 
 /// What the plan should bring down, and to which fraction of what it is.
@@ -64,9 +64,9 @@ impl Shrinker {
         self
     }
 
-    /// Least units that each group keeps; at least 1.
+    /// Least units that each group keeps, 1 by default; a group that has no more keeps all.
     pub fn min_keep(mut self, units: usize) -> Self {
-        self.min_keep = units.max(1);
+        self.min_keep = units;
         self
     }
 
@@ -94,36 +94,73 @@ impl Shrinker {
 
     fn plan_by<M: Module>(&self, model: &M, trace: &Trace, inputs: Option<&Inputs>) -> Result<ShrinkPlan, ShrinkError> {
         let recipe = self.pruner.recipe();
-        let (prefer, axis, head) = match recipe.granularity {
-            Granularity::Channel { axis } => (Factor::Inner, axis, None),
-            Granularity::Head { size, axis } => (Factor::Outer, axis, Some(size)),
-            other => return Err(ShrinkError::Granularity { granularity: other.to_string() }),
-        };
-        let all = layers(model);
-        let selection = Selection::new(recipe, &all)?;
+        let granularity = recipe.granularity;
+        if !granularity.is_structural() {
+            return Err(ShrinkError::Granularity { granularity: granularity.to_string() });
+        }
+        let all = &layers(model);
+        let selection = &Selection::new(recipe, all)?;
         // One solution serves all groups, so heads here and channels there are two plans.
-        if let Some(other) = selection.targets.iter().find(|t| t.granularity != recipe.granularity) {
-            let granularity = format!("{} of an override, beside {},", other.granularity, recipe.granularity);
+        if let Some(other) = selection.targets.iter().find(|t| t.granularity != granularity) {
+            let granularity = format!("{} of an override, beside {granularity},", other.granularity);
             return Err(ShrinkError::Granularity { granularity });
         }
-        needed(recipe, inputs)?;
-        let solved = Solved::new(trace, &self.rules, prefer)?;
-        fits(trace, &all)?;
-        let owners = owners(&solved, &all, &selection, axis, head)?;
-        check_named(recipe, &solved, &all, &selection, &owners, axis)?;
-        let candidates = self.candidates(model, &solved, &all, &selection, owners, inputs)?;
-        let multiple = self.multiple(&model.devices());
-        let (removed, counts) = self.choose(&solved, &all, &candidates, multiple)?;
-        plan_of(&solved, &all, &candidates, &counts, &removed)
+        let shared = match recipe.budget {
+            Budget::Sparsity(sparsity) => Amount::OfTotal(sparsity),
+            Budget::Count(count) => Amount::Count(count),
+        };
+        let amounts = &Amounts { shared, own: &Amount::OfTotal };
+        let request = Request { trace, all, selection, granularity, amounts, inputs, only: None };
+        Ok(self.planned(model, &request)?.plan)
     }
 
-    fn multiple(&self, devices: &[Device]) -> usize {
+    pub(crate) fn planned<M: Module>(&self, model: &M, request: &Request<'_>) -> Result<Planned, ShrinkError> {
+        let Request { trace, all, selection, granularity, amounts, inputs, only } = *request;
+        let recipe = self.pruner.recipe();
+        let multiple = self.multiple(&model.devices())?;
+        if self.min_keep == 0 {
+            return Err(ShrinkError::MinKeep);
+        }
+        needed(recipe, inputs)?;
+        let (solved, axis, owners) = owned(trace, &self.rules, all, selection, granularity)?;
+        check_named(recipe, &solved, all, selection, &owners, axis)?;
+        let makers = makers(&solved, all, &owners);
+        let fixed = selection.targets.iter().filter(|t| !makers.iter().flatten().any(|layer| *layer == t.layer));
+        let fixed = fixed.map(|t| (t.layer, why_fixed(&solved, &all[t.layer], axis))).collect();
+        let (owners, makers): (Vec<_>, Vec<_>) =
+            owners.into_iter().zip(makers).filter(|(owner, _)| only.is_none_or(|layer| owner.layer == layer)).unzip();
+        let candidates = self.candidates(model, &solved, all, selection, owners, inputs)?;
+        let chooser =
+            Chooser { shrinker: self, solved: &solved, all, candidates: &candidates, multiple, own: amounts.own };
+        let (removed, counts) = match self.target {
+            None => chooser.run(amounts.shared)?,
+            Some(target) => chooser.solve(target)?,
+        };
+        let size =
+            |c: &Candidate<'_>| (c.group.units.len(), c.alive.as_ref().map_or(c.group.units.len(), Bits::count_ones));
+        let shared: Vec<_> = candidates.iter().filter(|c| c.own.is_none()).map(size).collect();
+        let (units, alive) = shared.iter().fold((0, 0), |(u, a), (units, alive)| (u + units, a + alive));
+        let groups = candidates.iter().zip(&counts).zip(makers).map(|((c, &kept), layers)| {
+            let (each, living) = size(c);
+            let asked = match (c.own.map(amounts.own).unwrap_or(amounts.shared), c.own) {
+                // A count is asked of all groups together.
+                (count @ Amount::Count(_), None) => count.asked(units, alive),
+                (amount, _) => amount.asked(each, living),
+            };
+            PlannedGroup { layer: c.layer, layers, units: each, kept, asked }
+        });
+        let groups = groups.collect();
+        Ok(Planned { plan: plan_of(&solved, all, &candidates, &counts, &removed)?, groups, fixed })
+    }
+
+    fn multiple(&self, devices: &[Device]) -> Result<usize, ShrinkError> {
         match self.round_to {
-            None => 1,
-            Some(RoundTo::Multiple(multiple)) => multiple.max(1),
+            None => Ok(1),
+            Some(RoundTo::Multiple(0)) => Err(ShrinkError::Multiple),
+            Some(RoundTo::Multiple(multiple)) => Ok(multiple),
             Some(RoundTo::Device) => {
                 let name = devices.first().map(|d| format!("{d:?}").to_lowercase()).unwrap_or_default();
-                if ["flex", "ndarray", "cpu"].iter().any(|cpu| name.contains(cpu)) { 8 } else { 16 }
+                Ok(if ["flex", "ndarray", "cpu"].iter().any(|cpu| name.contains(cpu)) { 8 } else { 16 })
             }
         }
     }
@@ -143,7 +180,9 @@ impl Shrinker {
         let whole = solved.totals(&HashSet::new());
         let candidates = owners.into_iter().map(|owner| {
             let group = &solved.groups.groups[owner.group];
-            let scores = unit_scores(solved, group, all, &scored, (reduction, recipe.criterion.order()));
+            let counts =
+                |m: &Member| recipe.channel_score == ChannelScore::Group || owner.members.contains(&(m.param, m.axis));
+            let scores = unit_scores(solved, group, counts, all, &scored, (reduction, recipe.criterion.order()));
             // A unit is gone when the weights that make it are; what they feed is zero with them, masked or not.
             let here: Vec<_> = (group.members.iter().enumerate())
                 .filter(|(_, m)| owner.members.contains(&(m.param, m.axis)))
@@ -162,24 +201,65 @@ impl Shrinker {
         });
         Ok(candidates.collect())
     }
+}
 
-    /// Sets that go, and how many units each candidate keeps.
-    fn choose(
-        &self,
-        solved: &Solved<'_>,
-        all: &[Layer],
-        candidates: &[Candidate<'_>],
-        multiple: usize,
-    ) -> Result<(HashSet<u32>, Vec<usize>), ShrinkError> {
-        let chooser = Chooser { shrinker: self, solved, all, candidates, multiple };
-        let Some(target) = self.target else {
-            return chooser.run(match self.pruner.recipe().budget {
-                Budget::Sparsity(sparsity) => Amount::OfTotal(sparsity),
-                Budget::Count(count) => Amount::Count(count),
-            });
-        };
-        chooser.solve(target)
-    }
+/// What is planned: for which targets, and how much of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) trace: &'a Trace,
+    pub(crate) all: &'a [Layer],
+    pub(crate) selection: &'a Selection,
+    /// Of all targets of the selection.
+    pub(crate) granularity: Granularity,
+    pub(crate) amounts: &'a Amounts<'a>,
+    pub(crate) inputs: Option<&'a Inputs>,
+    /// Leaves all groups alone but those that are counted at this layer.
+    pub(crate) only: Option<usize>,
+}
+
+/// A plan, and what it makes of the targets.
+pub(crate) struct Planned {
+    pub(crate) plan: ShrinkPlan,
+    pub(crate) groups: Vec<PlannedGroup>,
+    /// Targets whose channels stay, and why.
+    pub(crate) fixed: Vec<(usize, String)>,
+}
+
+/// A group of a plan.
+pub(crate) struct PlannedGroup {
+    /// The layer at which it is counted.
+    pub(crate) layer: usize,
+    /// All targets that make its channels.
+    pub(crate) layers: Vec<usize>,
+    pub(crate) units: usize,
+    pub(crate) kept: usize,
+    /// Fraction of its units that was asked to be removed.
+    pub(crate) asked: f64,
+}
+
+/// The groups of a trace whose units are the channels of the targets.
+pub(crate) fn owned<'a>(
+    trace: &'a Trace,
+    rules: &Rules,
+    all: &[Layer],
+    selection: &Selection,
+    granularity: Granularity,
+) -> Result<(Solved<'a>, Axis, Vec<Owner>), ShrinkError> {
+    let (prefer, axis, head) = match granularity {
+        Granularity::Channel { axis } => (Factor::Inner, axis, None),
+        Granularity::Head { size, axis } => (Factor::Outer, axis, Some(size)),
+        other => return Err(ShrinkError::Granularity { granularity: other.to_string() }),
+    };
+    let solved = Solved::new(trace, rules, prefer)?;
+    fits(trace, all)?;
+    let owners = owners(&solved, all, selection, axis, head)?;
+    Ok((solved, axis, owners))
+}
+
+/// For each group the layers of its targets, by their places in the model.
+pub(crate) fn makers(solved: &Solved<'_>, all: &[Layer], owners: &[Owner]) -> Vec<Vec<usize>> {
+    let at = |param: usize| all.iter().position(|l| l.path == solved.path(param));
+    owners.iter().map(|owner| owner.members.iter().filter_map(|(param, _)| at(*param)).collect()).collect()
 }
 
 fn plan_of(
@@ -220,5 +300,6 @@ fn plan_of(
     });
     let groups = groups.collect();
     let (before, after): (Totals, Totals) = (solved.totals(&HashSet::new()), solved.totals(removed));
-    Ok(ShrinkPlan::new(parameters, solved.fields(removed), groups, before, after, solved.products(removed))?)
+    let plan = ShrinkPlan::new(parameters, solved.fields(removed), groups, before, after, solved.products(removed))?;
+    Ok(plan.with_batch(trace.batch()))
 }

@@ -3,7 +3,7 @@
 use super::groups::Solved;
 use crate::host::Numbers;
 use crate::layers::Layer;
-use pruning_core::graph::Group;
+use pruning_core::graph::{Group, Member};
 use pruning_core::{Bits, Order, Reduction};
 
 /// How element scores gather into unit scores.
@@ -112,10 +112,11 @@ pub(crate) struct Scored {
     pub(crate) mask: Option<Bits>,
 }
 
-/// One score for each unit of a group: the reduction of all its elements in the scored parameters.
+/// One score for each unit of a group: the reduction of all its elements in the scored parameters, along the axes that count.
 pub(crate) fn unit_scores(
     solved: &Solved<'_>,
     group: &Group,
+    counts: impl Fn(&Member) -> bool,
     all: &[Layer],
     scored: &[Scored],
     (reduction, order): (Reduction, Order),
@@ -124,7 +125,7 @@ pub(crate) fn unit_scores(
     let start = if largest { f64::NEG_INFINITY } else { 0.0 };
     let units = group.units.len();
     let mut gather = Gather { reduction, order, sums: vec![start; units], counts: vec![0; units] };
-    for (m, member) in group.members.iter().enumerate() {
+    for (m, member) in group.members.iter().enumerate().filter(|(_, member)| counts(member)) {
         let path = solved.path(member.param);
         let Some(found) = scored.iter().find(|s| all[s.layer].path == path) else { continue };
         let shape = &all[found.layer].shape;

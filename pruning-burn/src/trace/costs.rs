@@ -2,9 +2,8 @@
 
 use super::name::name;
 use super::{Analysis, Trace};
-use crate::Inputs;
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use pruning_core::graph::Dim;
+use pruning_core::graph::{Dim, Totals};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,6 +32,8 @@ pub struct Costs {
     pub parameters: u64,
     /// Entries of all results together.
     pub activations: u64,
+    /// Samples in the batch that was traced, if its inputs say so: [`Trace::batch`].
+    pub batch: Option<u64>,
 }
 
 impl Costs {
@@ -40,6 +41,12 @@ impl Costs {
     #[must_use]
     pub fn macs(&self) -> u64 {
         self.operations.iter().map(|o| o.macs).sum()
+    }
+
+    /// The same for one sample of the batch; `None` where the batch is not known, or where not all of them belong to samples.
+    #[must_use]
+    pub fn macs_of_one(&self) -> Option<u64> {
+        Totals { parameters: self.parameters, macs: self.macs() }.macs_of_one(self.batch?)
     }
 }
 
@@ -53,23 +60,19 @@ impl fmt::Display for Costs {
             table.add_row([Cell::new(&o.operation), Cell::new(&o.weight), Cell::new(format!("{:?}", o.output)), macs]);
         }
         writeln!(f, "{table}")?;
-        write!(f, "{} parameters, {} MACs, {} activations", self.parameters, self.macs(), self.activations)
-    }
-}
-
-impl Inputs {
-    /// How many multiply-accumulates each layer takes, for allocators whose budget is of those.
-    #[must_use]
-    pub fn with_trace(mut self, trace: &Trace) -> Self {
-        self.uses = trace.uses();
-        self
+        write!(f, "{} parameters, {} MACs", self.parameters, self.macs())?;
+        if let (Some(batch @ 2..), Some(one)) = (self.batch, self.macs_of_one()) {
+            write!(f, " ({one} of one of the {batch} samples)")?;
+        }
+        write!(f, ", {} activations", self.activations)
     }
 }
 
 impl Trace {
     /// What the pass costs.
     ///
-    /// MACs are those of matrix products and convolutions, for the batch that was traced, as the literature counts them.
+    /// MACs are those of matrix products and convolutions, for the batch that was traced; the literature counts those of
+    /// [one sample](Costs::macs_of_one).
     #[must_use]
     pub fn costs(&self) -> Costs {
         let parameters = self.params.iter().filter(|p| p.float && !p.is_buffer());
@@ -78,11 +81,22 @@ impl Trace {
             operations: self.products(),
             parameters: parameters.map(|p| p.shape.iter().product::<usize>() as u64).sum(),
             activations: outputs.map(|t| t.shape.num_elements() as u64).sum(),
+            batch: self.batch(),
         }
     }
 
+    /// Samples in the batch that was traced: the leading dimension of the declared inputs, where all of them have the same one.
+    ///
+    /// A network whose inputs lead with another axis, such as time, has the length of that axis here.
+    #[must_use]
+    pub fn batch(&self) -> Option<u64> {
+        let mut leading = self.inputs.iter().map(|input| input.shape.as_slice().first().map(|&size| size as u64));
+        let first = leading.next()??;
+        leading.all(|size| size == Some(first)).then_some(first)
+    }
+
     /// For each weight that products use: multiply-accumulates for one of its elements.
-    fn uses(&self) -> BTreeMap<String, usize> {
+    pub(crate) fn uses(&self) -> BTreeMap<String, usize> {
         let mut macs: BTreeMap<String, u64> = BTreeMap::new();
         for product in self.products().into_iter().filter(|p| !p.weight.is_empty()) {
             *macs.entry(product.weight).or_default() += product.macs;

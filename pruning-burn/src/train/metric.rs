@@ -7,7 +7,7 @@ use burn_train::metric::{
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The sparsity of the masks of a [`Pruned`](super::Pruned) model, in percent.
+/// The sparsity of the targets of a [`Pruned`](super::Pruned) model, in percent.
 #[derive(Clone, Debug)]
 pub struct SparsityMetric {
     pub(super) state: Arc<Mutex<State>>,

@@ -27,6 +27,9 @@ pub struct ShrinkPlan {
     pub after: Totals,
     /// Products of what is left, in the order of the forward pass, by which a later trace knows the plan again.
     pub products: Vec<Product>,
+    /// Samples in the batch that was traced: the leading dimension of all inputs, where they agree.
+    #[serde(default)]
+    pub batch: Option<u64>,
 }
 
 /// A matrix product or convolution.
@@ -88,6 +91,14 @@ pub struct Totals {
     pub parameters: u64,
     /// Multiply-accumulates for the inputs that were traced.
     pub macs: u64,
+}
+
+impl Totals {
+    /// Multiply-accumulates of one sample of a batch of so many; `None` where they do not divide, since not all of them belong to samples.
+    #[must_use]
+    pub fn macs_of_one(&self, batch: u64) -> Option<u64> {
+        self.macs.checked_rem(batch).filter(|rest| *rest == 0).map(|_| self.macs / batch)
+    }
 }
 
 /// A plan that makes no sense.
@@ -153,9 +164,15 @@ impl ShrinkPlan {
         after: Totals,
         products: Vec<Product>,
     ) -> Result<Self, PlanError> {
-        let plan = Self { version: VERSION, parameters, fields, groups, before, after, products };
+        let plan = Self { version: VERSION, parameters, fields, groups, before, after, products, batch: None };
         plan.check()?;
         Ok(plan)
+    }
+
+    /// The same plan, whose costs are those of a batch of so many samples, if that is known.
+    #[must_use]
+    pub fn with_batch(self, batch: Option<u64>) -> Self {
+        Self { batch, ..self }
     }
 
     /// Whether nothing is removed.
@@ -245,7 +262,12 @@ impl fmt::Display for ShrinkPlan {
             b.macs,
             a.macs,
             ratio(a.macs, b.macs),
-        )
+        )?;
+        let of_one = |batch: u64| Some((batch, b.macs_of_one(batch)?, a.macs_of_one(batch)?));
+        match self.batch.filter(|&batch| batch > 1).and_then(of_one) {
+            Some((batch, before, after)) => write!(f, "; of one of the {batch} samples {before} -> {after}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -270,6 +292,9 @@ mod tests {
         assert_eq!(says(&[]), "fc.weight: the plan keeps nothing of axis 0");
         let other = good.to_json().replace("\"version\":1", "\"version\":9");
         assert!(ShrinkPlan::from_json(&other).unwrap_err().to_string().contains("version is 9"));
+        // A plan of before batches were known.
+        let old = good.to_json().replace(",\"batch\":null", "");
+        assert_eq!(ShrinkPlan::from_json(&old).unwrap(), good);
         assert!(matches!(ShrinkPlan::from_json("{}"), Err(PlanError::Form { .. })));
     }
 }

@@ -5,8 +5,8 @@ mod dynamic;
 use super::{Budget, Override, Recipe};
 use crate::fields::{Fields, Problem};
 use crate::{
-    Allocator, Configured, Curve, Granularity, Initialization, Pattern, PluginKind, Plugins, Rounds, Schedule,
-    Sparsity, Targets,
+    Allocator, ChannelScore, Configured, Curve, Granularity, Initialization, Pattern, PluginKind, Plugins, Rounds,
+    Schedule, Sparsity, Targets,
 };
 use serde_json::{Value, json};
 
@@ -31,6 +31,7 @@ pub(super) fn read<K: PluginKind + ?Sized>(
         plugin_of::<dyn Allocator>(&mut top, "allocator", allocator_given.or(Some(json!("uniform"))), plugins)
     };
     let reduction = top.take("reduction");
+    let channel_score: Option<ChannelScore> = top.take("channel_score");
     let rounding = top.take("rounding").unwrap_or_default();
     let allow_empty = top.take("allow_empty").unwrap_or_default();
     let initialization = top.take("initialization").unwrap_or_default();
@@ -41,6 +42,11 @@ pub(super) fn read<K: PluginKind + ?Sized>(
     let overrides = overrides(&mut top, granularity.unwrap_or_default());
     let element = |g: Option<Granularity>| g.is_none_or(|g| g == Granularity::Element);
     let elementwise = element(granularity) && overrides.iter().all(|o| element(o.granularity));
+
+    let structural = |g: Option<Granularity>| g.is_some_and(|g| g.is_structural());
+    if channel_score.is_some() && !structural(granularity) && !overrides.iter().any(|o| structural(o.granularity)) {
+        top.problem("channel_score", "there are no channels or heads to score; set granularity, or remove this key");
+    }
 
     let pattern = granularity.and_then(|g| g.pattern_sparsity());
     let rounds = schedule.as_ref().and_then(|s| s.target(None));
@@ -96,6 +102,7 @@ pub(super) fn read<K: PluginKind + ?Sized>(
         allocator,
         granularity: granularity.unwrap_or_default(),
         reduction,
+        channel_score: channel_score.unwrap_or_default(),
         rounding,
         schedule: schedule?,
         initialization,

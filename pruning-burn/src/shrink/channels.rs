@@ -1,0 +1,184 @@
+//! Channels and heads as masks: what a pruner that has a trace does, in whole groups.
+
+use super::mask::{kept_elements, layer_of};
+use super::plan::{Planned, Request, makers, owned};
+use super::{ShrinkError, Shrinker};
+use crate::attach::foreign;
+use crate::layers::Layer;
+use crate::select::{Amounts, Selection, Target, alive, choose_alone, layer_report, needed, report_of};
+use crate::trace::{Rules, Trace};
+use crate::{Inputs, PruneError, Pruner};
+use burn::module::Module;
+use pruning_core::{Bits, ChooseError, Granularity, LayerReport, Report, Skipped};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl From<ShrinkError> for PruneError {
+    fn from(error: ShrinkError) -> Self {
+        match error {
+            ShrinkError::Prune(error) => error,
+            ShrinkError::Allocation(error) => ChooseError::Allocation(error).into(),
+            error => Self::Channels(Box::new(error)),
+        }
+    }
+}
+
+/// The granularities among the targets whose units can be removed, each once.
+fn structural(selection: &Selection) -> Vec<Granularity> {
+    let mut found: Vec<Granularity> = Vec::new();
+    for target in selection.targets.iter().filter(|t| t.granularity.is_structural()) {
+        if !found.contains(&target.granularity) {
+            found.push(target.granularity);
+        }
+    }
+    found
+}
+
+/// The targets of one granularity; the rest stays.
+fn part(selection: &Selection, granularity: impl Fn(Granularity) -> bool) -> Selection {
+    let targets = selection.targets.iter().filter(|t| granularity(t.granularity)).cloned().collect();
+    Selection { targets, dense: selection.dense.clone(), skipped: selection.skipped.clone() }
+}
+
+/// Masks for every parameter on which a removed channel or head lies, as [`mask`](super::mask()) puts them on; the other targets choose by
+/// themselves from what is left. `only` names a layer, and leaves all groups alone but those that are counted there.
+pub(crate) fn select<M: Module>(
+    model: &M,
+    (pruner, trace): (&Pruner, &Trace),
+    all: &[Layer],
+    selection: &Selection,
+    amounts: &Amounts<'_>,
+    inputs: Option<&Inputs>,
+    only: Option<usize>,
+) -> Result<(Vec<(usize, Bits)>, Report), PruneError> {
+    needed(pruner.recipe(), inputs)?;
+    let mut masks = Masks::on(all);
+    let (mut pruned, mut fixed) = (Vec::new(), Vec::new());
+    for granularity in structural(selection) {
+        let targets = part(selection, |g| g == granularity);
+        let request = Request { trace, all, selection: &targets, granularity, amounts, inputs, only };
+        let planned = Shrinker::new(pruner).planned(model, &request)?;
+        for (path, cut) in &planned.plan.parameters {
+            masks.add(layer_of(all, path, cut).map(|l| index(all, l))?, &kept_elements(cut))?;
+        }
+        pruned.extend(layers_of(all, &targets.targets, &planned));
+        fixed.extend(planned.fixed);
+    }
+    let alone = part(selection, |g| !g.is_structural());
+    if only.is_none() && !alone.targets.is_empty() {
+        let alive = alone.targets.iter().map(|t| masks.keep.get(&t.layer).cloned()).collect();
+        let (chosen, layers) = choose_alone(model, pruner, all, &alone, alive, amounts, inputs)?;
+        chosen.into_iter().for_each(|(layer, bits)| drop(masks.keep.insert(layer, bits)));
+        pruned.extend(layers);
+    }
+    let mut report = report_of(all, selection, pruned);
+    let listed: Vec<String> = report.layers.iter().map(|l| l.path.clone()).collect();
+    for layer in &mut report.layers {
+        if let Some(bits) = all.iter().position(|l| l.path == layer.path).and_then(|i| masks.keep.get(&i)) {
+            layer.kept = bits.count_ones();
+        }
+    }
+    let followers = masks.cut.iter().filter(|&&i| !listed.contains(&all[i].path));
+    report.followers =
+        followers.map(|&i| layer_report(&all[i], Granularity::Element, masks.keep[&i].count_ones())).collect();
+    let stays = |(layer, why): &(usize, String)| Skipped {
+        path: all[*layer].path.clone(),
+        why: format!("its channels stay: {why}"),
+    };
+    report.skipped.extend(fixed.iter().map(stays));
+    // Every target carries a mask, whether it loses something or not.
+    for Target { layer, .. } in selection.targets.iter().filter(|_| only.is_none()) {
+        masks.keep.entry(*layer).or_insert_with(|| Bits::ones(all[*layer].layout.len()));
+    }
+    Ok((masks.keep.into_iter().collect(), report))
+}
+
+/// What the targets of a plan lose of their own units, and what they were asked for; elements are counted later.
+fn layers_of(all: &[Layer], targets: &[Target], planned: &Planned) -> Vec<(usize, LayerReport)> {
+    let free = targets.iter().filter(|t| !planned.fixed.iter().any(|(layer, _)| *layer == t.layer));
+    let report = |target: &Target| {
+        let layer = &all[target.layer];
+        let shared = planned.groups.iter().filter(|g| g.layers.contains(&target.layer));
+        let counted = || planned.groups.iter().filter(|g| g.layer == target.layer);
+        let units: usize = counted().map(|g| g.units).sum();
+        let kept_units = counted().map(|g| g.kept).sum();
+        let asked: f64 = counted().map(|g| g.asked * g.units as f64).sum();
+        // A layer that shares all its channels was asked for what the first of them was.
+        let asked = if units > 0 { asked / units as f64 } else { shared.map(|g| g.asked).next().unwrap_or(0.0) };
+        let whole = layer_report(layer, target.granularity, layer.layout.len());
+        (target.layer, LayerReport { units, kept_units, asked, ..whole })
+    };
+    free.map(report).collect()
+}
+
+fn index(all: &[Layer], layer: &Layer) -> usize {
+    all.iter().position(|l| l.path == layer.path).unwrap_or(0)
+}
+
+/// Masks by the place of their layer, those that are attached among them.
+struct Masks<'a> {
+    all: &'a [Layer],
+    keep: BTreeMap<usize, Bits>,
+    /// Layers that lose something with a channel.
+    cut: BTreeSet<usize>,
+}
+
+impl<'a> Masks<'a> {
+    fn on(all: &'a [Layer]) -> Self {
+        let carrying = all.iter().enumerate().filter(|(_, l)| l.keep.is_some());
+        let targets =
+            carrying.map(|(layer, _)| Target { layer, granularity: Granularity::Element, own: None }).collect();
+        let carrying = Selection { targets, dense: Vec::new(), skipped: Vec::new() };
+        let masks = alive(all, &carrying);
+        let keep = carrying.targets.iter().zip(masks).filter_map(|(t, bits)| Some((t.layer, bits?))).collect();
+        Self { all, keep, cut: BTreeSet::new() }
+    }
+
+    fn add(&mut self, layer: usize, keep: &Bits) -> Result<(), PruneError> {
+        let Layer { path, buffer, .. } = &self.all[layer];
+        // Statistics of a channel whose scale and shift are zero do not matter.
+        if *buffer {
+            return Ok(());
+        }
+        if let Some(name) = foreign(&self.all[layer]) {
+            return Err(PruneError::Reparameterized { path: path.clone(), name: name.clone() });
+        }
+        match self.keep.get_mut(&layer) {
+            Some(bits) => bits.intersect(keep),
+            None => drop(self.keep.insert(layer, keep.clone())),
+        }
+        self.cut.insert(layer);
+        Ok(())
+    }
+}
+
+/// Of a layer at which groups of channels are counted.
+pub(crate) struct Counted {
+    pub(crate) units: usize,
+    /// Of all targets whose channels are counted there.
+    pub(crate) weights: usize,
+}
+
+/// The layers at which the channels of structural targets are counted, each with all that is counted there.
+pub(crate) fn counted(
+    trace: &Trace,
+    all: &[Layer],
+    selection: &Selection,
+) -> Result<BTreeMap<usize, Counted>, PruneError> {
+    let mut found: BTreeMap<usize, Counted> = BTreeMap::new();
+    for granularity in structural(selection) {
+        let targets = part(selection, |g| g == granularity);
+        let (solved, _, owners) = owned(trace, &Rules::new(), all, &targets, granularity)?;
+        let makers = makers(&solved, all, &owners);
+        for owner in &owners {
+            let here = found.entry(owner.layer).or_insert(Counted { units: 0, weights: 0 });
+            here.units += solved.groups.groups[owner.group].units.len();
+        }
+        for target in &targets.targets {
+            let first = owners.iter().zip(&makers).find(|(_, layers)| layers.contains(&target.layer));
+            if let Some(here) = first.and_then(|(owner, _)| found.get_mut(&owner.layer)) {
+                here.weights += all[target.layer].layout.len();
+            }
+        }
+    }
+    Ok(found)
+}
