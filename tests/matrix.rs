@@ -2,6 +2,8 @@
 
 #[path = "matrix/after.rs"]
 mod after;
+#[path = "matrix/closures.rs"]
+mod closures;
 #[path = "matrix/criteria.rs"]
 mod criteria;
 #[path = "matrix/dynamic.rs"]
@@ -14,6 +16,8 @@ mod inputs;
 mod learned;
 #[path = "matrix/masks.rs"]
 mod masks;
+#[path = "matrix/odd.rs"]
+mod odd;
 #[path = "matrix/parameters.rs"]
 mod parameters;
 #[path = "matrix/rounds.rs"]
@@ -66,9 +70,16 @@ fn main() {
         parameters: lazy_parameters_stay_lazy, tied_parameters_are_one_target, frozen_parameters_stay_frozen,
             half_precision_parameters_are_pruned, a_parameter_with_lora_is_refused, biases_and_norms_when_named,
             running_statistics_are_refused, weights_that_are_not_finite_are_named;
+        odd: quantized_weights_are_skipped_or_refused, parameters_without_elements_and_of_one_are_no_panic,
+            masks_over_what_is_not_finite_are_refused, parameters_that_share_an_id_must_be_the_same,
+            thresholds_begin_at_a_number, an_optimizer_of_another_model_is_refused, a_loss_without_the_model_is_an_error,
+            inputs_of_another_shape_are_errors;
+        closures: collecting_fails_with_the_message, scans_fail_with_the_message_on_any_number_of_threads,
+            recalibration_fails_with_the_message, rounds_fail_with_the_message,
+            allocators_and_curves_that_break_are_errors_that_name_them, labels_that_are_no_class_are_errors;
         sessions: iterative_schedule_keeps_its_promises, gradual_schedule_reaches_its_target,
             rewind_to_the_start_is_bit_exact, rewind_to_a_step_is_bit_exact, failed_steps_change_nothing,
-            another_model_is_not_the_one_of_the_session, a_schedule_that_does_not_come_prunes_nothing_and_is_not_done,
+            another_model_is_not_the_one_of_the_session, a_stranger_is_told_before_anything_is_kept, a_schedule_that_does_not_come_prunes_nothing_and_is_not_done,
             resumed_training_is_bit_identical;
         initialize: keeping_and_rewinding_the_rate_leave_every_bit, rewinding_sets_the_rate_back_with_the_weights,
             reinitializing_takes_new_weights_each_time, a_snapshot_in_a_file_is_bit_exact,

@@ -1,14 +1,14 @@
 //! Masks on a model: attach, update, finish, undo.
 
-use crate::layers::{Layer, Position, layers, names};
+use crate::layers::{Layer, Position, first_layers, layers, names, places};
 use crate::mask::{FIELD, NAME};
 use crate::select::layer_report;
 use crate::{PruneError, PruningMask, host};
-use burn::module::{Module, ModuleMapper, Param, ParamId, Reparameterizer};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId, Reparameterizer};
 use burn::tensor::{Bool, Tensor};
 use pruning_core::{Bits, Granularity, Mask, MaskSet, Report};
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 struct Attach<'a> {
     keep: &'a BTreeMap<String, Bits>,
@@ -58,7 +58,11 @@ impl ModuleMapper for Update<'_> {
 }
 
 /// Puts masks on parameters, attached ones or not. Paths are those of [`Layer`], and masks fit.
-pub(crate) fn put<M: Module>(model: &M, all: &[Layer], masks: Vec<(usize, Bits)>) -> M {
+///
+/// # Errors
+/// A weight that a mask removes is not finite.
+pub(crate) fn put<M: Module>(model: &M, all: &[Layer], masks: Vec<(usize, Bits)>) -> Result<M, PruneError> {
+    finite(model, all, &masks)?;
     let (mut fresh, mut update) = (BTreeMap::new(), BTreeMap::new());
     for (index, bits) in masks {
         let layer = &all[index];
@@ -77,7 +81,65 @@ pub(crate) fn put<M: Module>(model: &M, all: &[Layer], masks: Vec<(usize, Bits)>
     if !update.is_empty() {
         model = model.map(&mut Update { position: Position::default(), keep: &update });
     }
-    model
+    Ok(model)
+}
+
+/// Checks that the masks that a model carries remove nothing that is not finite, after its weights came from elsewhere.
+pub(crate) fn sound<M: Module>(model: &M) -> Result<(), PruneError> {
+    let all = layers(model)?;
+    let whole = |l: &Layer| l.keep.clone().filter(|keep| keep.dims()[0] == l.layout.len());
+    let (carrying, keep): (Vec<_>, Vec<_>) = all.iter().enumerate().filter_map(|(i, l)| Some((i, whole(l)?))).unzip();
+    finite(model, &all, &carrying.into_iter().zip(host::bits(&keep)).collect::<Vec<_>>())
+}
+
+/// Checks that what masks remove is finite: a mask is a product, and zero times NaN or infinity is NaN.
+fn finite<M: Module>(model: &M, all: &[Layer], masks: &[(usize, Bits)]) -> Result<(), PruneError> {
+    let removing = masks.iter().filter(|(_, keep)| keep.count_ones() < keep.len());
+    let mut bases = Bases {
+        position: Position::default(),
+        wanted: removing.map(|(place, keep)| (all[*place].path.as_str(), keep)).collect(),
+        found: Vec::new(),
+    };
+    model.visit(&mut bases);
+    let (removing, weights): (Vec<_>, Vec<_>) = bases.found.into_iter().unzip();
+    let finite = host::finite(&weights);
+    for (((path, keep), weight), _) in removing.into_iter().zip(weights).zip(finite).filter(|(_, finite)| !finite) {
+        let numbers = weight.into_data();
+        let removed = numbers.iter::<f64>().enumerate().find(|(i, value)| !keep.get(*i) && !value.is_finite());
+        if let Some((index, value)) = removed {
+            return Err(PruneError::NonFinite { path, index, value: value.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// The stored weights of some parameters.
+struct Bases<'a> {
+    position: Position,
+    wanted: HashMap<&'a str, &'a Bits>,
+    found: Vec<((String, &'a Bits), Tensor<1>)>,
+}
+
+impl ModuleVisitor for Bases<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        // What is drawn later is finite.
+        if self.position.carried().is_some() || !param.is_initialized() {
+            return;
+        }
+        let path = self.position.path();
+        if let Some(&keep) = self.wanted.get(path.as_str()) {
+            let weight = host::flat(param.base());
+            self.found.push(((path, keep), weight));
+        }
+    }
 }
 
 /// Whether a parameter carries something that is not our mask.
@@ -89,16 +151,12 @@ pub(crate) fn paths(all: &[Layer]) -> Vec<String> {
     all.iter().map(|l| l.path.clone()).collect()
 }
 
-fn index_of(all: &[Layer], path: &str) -> Result<usize, PruneError> {
-    all.iter()
-        .position(|l| names(l).any(|name| name == path))
-        .ok_or_else(|| PruneError::UnknownParameter { path: path.to_string(), paths: paths(all) })
-}
-
 fn fit(all: &[Layer], masks: &MaskSet) -> Result<Vec<(usize, Bits)>, PruneError> {
+    let (places, mut taken) = (places(all), vec![false; all.len()]);
     let mut fitted: Vec<(usize, Bits)> = Vec::new();
     for (path, mask) in masks.iter() {
-        let index = index_of(all, path)?;
+        let unknown = || PruneError::UnknownParameter { path: path.to_string(), paths: paths(all) };
+        let index = *places.get(path).ok_or_else(unknown)?;
         let layer = &all[index];
         if layer.shape != mask.shape() {
             let (expected, found) = (layer.shape.clone(), mask.shape().to_vec());
@@ -110,8 +168,14 @@ fn fit(all: &[Layer], masks: &MaskSet) -> Result<Vec<(usize, Bits)>, PruneError>
         if layer.buffer {
             return Err(PruneError::Buffer { path: path.to_string() });
         }
+        if layer.quantized {
+            return Err(PruneError::Quantized { path: path.to_string() });
+        }
+        if layer.layout.is_empty() {
+            return Err(PruneError::Empty { path: path.to_string() });
+        }
         // The same parameter under two of its paths.
-        if fitted.iter().any(|(i, _)| *i == index) {
+        if std::mem::replace(&mut taken[index], true) {
             return Err(pruning_core::MaskError::Duplicate { path: path.to_string() }.into());
         }
         fitted.push((index, mask.bits().clone()));
@@ -134,9 +198,10 @@ fn fit(all: &[Layer], masks: &MaskSet) -> Result<Vec<(usize, Bits)>, PruneError>
 ///
 /// # Errors
 /// A path that the model has not, a mask of another shape, a parameter that carries a mask or another
-/// reparameterization; an empty set.
+/// reparameterization, that is quantized or has no elements; a removed weight that is NaN or infinite; an empty set. The model is what it
+/// was.
 pub fn attach_masks<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report, PruneError> {
-    let all = layers(model);
+    let all = layers(model)?;
     let fitted = fit(&all, masks)?;
     if fitted.is_empty() {
         return Err(PruneError::NoTarget);
@@ -144,8 +209,10 @@ pub fn attach_masks<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report,
     if let Some((index, _)) = fitted.iter().find(|(i, _)| all[*i].keep.is_some()) {
         return Err(PruneError::AlreadyAttached { path: all[*index].path.clone() });
     }
-    *model = put(model, &all, fitted);
-    report(model)
+    let masked = put(model, &all, fitted)?;
+    let report = report(&masked)?;
+    *model = masked;
+    Ok(report)
 }
 
 /// Replaces masks that are attached; a weight that was pruned may come back, with the value it has in the base.
@@ -153,7 +220,7 @@ pub fn attach_masks<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report,
 /// # Errors
 /// As [`attach_masks`], but the parameters must carry masks.
 pub fn update_masks<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report, PruneError> {
-    let all = layers(model);
+    let all = layers(model)?;
     let fitted = fit(&all, masks)?;
     if fitted.is_empty() {
         return Err(PruneError::NoTarget);
@@ -161,15 +228,17 @@ pub fn update_masks<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report,
     if let Some((index, _)) = fitted.iter().find(|(i, _)| all[*i].keep.is_none()) {
         return Err(PruneError::NotAttached { path: all[*index].path.clone() });
     }
-    *model = put(model, &all, fitted);
-    report(model)
+    let masked = put(model, &all, fitted)?;
+    let report = report(&masked)?;
+    *model = masked;
+    Ok(report)
 }
 
 /// The masks that are attached, in the order of the model; a tied parameter under its first path.
 #[must_use]
 pub fn masks<M: Module>(model: &M) -> MaskSet {
     let (carrying, keep): (Vec<_>, Vec<_>) =
-        layers(model).into_iter().filter_map(|mut layer| layer.keep.take().map(|keep| (layer, keep))).unzip();
+        first_layers(model).into_iter().filter_map(|mut layer| layer.keep.take().map(|keep| (layer, keep))).unzip();
     let masks = carrying.into_iter().zip(host::bits(&keep)).filter_map(|(layer, bits)| {
         // A mask of one boolean keeps all.
         let bits = if bits.len() == layer.layout.len() { bits } else { Bits::ones(layer.layout.len()) };
@@ -184,15 +253,14 @@ pub fn masks<M: Module>(model: &M) -> MaskSet {
 /// # Errors
 /// No mask is attached.
 pub fn report<M: Module>(model: &M) -> Result<Report, PruneError> {
-    let all = layers(model);
+    let all = layers(model)?;
     let masks = masks(model);
     if masks.is_empty() {
         return Err(PruneError::NotAttached { path: "model".to_string() });
     }
     let mut report = Report::default();
     report.parameters = parameters(&all);
-    for (path, mask) in masks.iter() {
-        let layer = &all[index_of(&all, path)?];
+    for (layer, mask) in all.iter().filter_map(|layer| Some((layer, masks.get(&layer.path)?))) {
         report.layers.push(layer_report(layer, Granularity::Element, mask.kept()));
     }
     Ok(report)
@@ -218,7 +286,7 @@ fn foldable(all: &[Layer]) -> Result<(), PruneError> {
 /// # Errors
 /// No mask is attached, or a parameter carries a reparameterization of another kind, which Burn would fold in too.
 pub fn finish<M: Module>(model: &mut M) -> Result<Report, PruneError> {
-    let all = layers(model);
+    let all = layers(model)?;
     foldable(&all)?;
     let report = report(model)?;
     *model = zeroed(model.clone().materialize(), pruned(&all));
@@ -241,7 +309,7 @@ pub(crate) fn zeroed<M: Module>(model: M, keep: BTreeMap<String, Tensor<1, Bool>
 /// The network as it is, with every weight open to gradients: zeros in the base instead of masks. Ids, flags and running
 /// statistics are those of the model.
 pub(crate) fn opened<M: Module>(model: &M) -> M {
-    let all = layers(model);
+    let all = first_layers(model);
     let masked = all.iter().filter(|l| l.keep.is_some());
     let open = masked.flat_map(names).map(|path| (path.clone(), None)).collect();
     zeroed(model.clone(), pruned(&all)).map(&mut Update { position: Position::default(), keep: &open })
@@ -284,7 +352,7 @@ impl ModuleMapper for Zero {
 /// # Errors
 /// As [`finish`].
 pub fn undo<M: Module>(model: &mut M) -> Result<(), PruneError> {
-    let all = layers(model);
+    let all = layers(model)?;
     foldable(&all)?;
     let masked = all.iter().filter(|l| l.keep.is_some());
     let keep = masked.flat_map(names).map(|path| (path.clone(), None)).collect();

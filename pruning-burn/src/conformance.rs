@@ -124,7 +124,7 @@ fn scores(
         let values: Vec<f32> = case.weights.iter().map(other).collect();
         let values = if need == Needs::SQUARED_GRADIENT { values.iter().map(|v| v * v).collect() } else { values };
         let values = Tensor::from_data(TensorData::new(values, [layout.len()]), device);
-        inputs.put(need, [(path.to_string(), values)].into());
+        inputs.put_one(need, path, &case.shape, values);
     }
     let view = LayerView {
         path,
@@ -192,7 +192,7 @@ fn honest(at: Subjected<'_>, devices: &[Device]) -> Result<(), Failure> {
             let flat = Tensor::<1>::from_data(TensorData::new(case.weights.clone(), [layout.len()]), device);
             let mut inputs = Inputs::new();
             for other in Needs::each().filter(|other| *other != need) {
-                inputs.put(other, [("layer.weight".to_string(), flat.clone())].into());
+                inputs.put_one(other, "layer.weight", &case.shape, flat.clone());
             }
             let view = LayerView {
                 path: "layer.weight",

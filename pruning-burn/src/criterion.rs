@@ -174,12 +174,14 @@ impl LayerView<'_> {
             return Err(CriterionError::Undeclared { input: need });
         }
         let inputs = self.inputs.filter(|inputs| inputs.holds(need)).ok_or(CriterionError::Missing { input: need })?;
-        let values = inputs.get(need, self.path).map(|values| values.clone().to_device(&self.device()));
-        match values {
+        match inputs.get(need, self.path) {
             None => Err(CriterionError::OtherModel { input: need }),
-            Some(values) if values.dims()[0] == self.layout.len() => Ok(to_matrix(values, &self.layout)),
-            Some(values) => {
-                Err(CriterionError::InputLength { input: need, expected: self.layout.len(), found: values.dims()[0] })
+            Some((values, shape)) if shape == self.shape => {
+                Ok(to_matrix(values.clone().to_device(&self.device()), &self.layout))
+            }
+            Some((_, shape)) => {
+                let (expected, found) = (self.shape.to_vec(), shape.to_vec());
+                Err(CriterionError::InputShape { input: need, expected, found })
             }
         }
     }
@@ -226,15 +228,15 @@ pub enum CriterionError {
         /// The input.
         input: Needs,
     },
-    /// An input is for a parameter of another size.
-    #[error("the input {input} has {found} elements, the parameter {expected}: is it collected from this model?")]
-    InputLength {
+    /// An input is for a parameter of another shape.
+    #[error("the input {input} has shape {found:?}, the parameter {expected:?}: is it collected from this model?")]
+    InputShape {
         /// The input.
         input: Needs,
-        /// Elements of the parameter.
-        expected: usize,
-        /// Elements of the input.
-        found: usize,
+        /// Shape of the parameter.
+        expected: Vec<usize>,
+        /// Shape of the input.
+        found: Vec<usize>,
     },
     /// The factor of a layer would rank nothing.
     #[error("the criterion returned the factor {factor}, expected a number above 0")]

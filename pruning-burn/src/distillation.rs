@@ -74,6 +74,16 @@ pub enum DistillationError {
         /// Labels.
         labels: usize,
     },
+    /// A label is no class of the logits.
+    #[error("label {label} at index {index} is none of the {classes} classes of the logits, which are numbered from 0")]
+    Label {
+        /// Where in the batch.
+        index: usize,
+        /// The label.
+        label: i64,
+        /// Columns of the logits.
+        classes: usize,
+    },
     /// A mean over nothing.
     #[error("the logits have shape {shape:?}: a loss needs one example and one class at least")]
     Empty {
@@ -85,8 +95,8 @@ pub enum DistillationError {
 impl Distillation {
     /// The loss of a batch.
     ///
-    /// The teacher's logits take no gradient, whether they come from its `valid()` form or not. Labels must be classes of the logits;
-    /// they are not read to check that.
+    /// The teacher's logits take no gradient, whether they come from its `valid()` form or not. Labels are read from the device, to check
+    /// that they are classes of the logits.
     ///
     /// # Shapes
     /// - `student`, `teacher`: `[batch, classes]`, not normalized
@@ -94,17 +104,23 @@ impl Distillation {
     /// - result: `[1]`
     ///
     /// # Errors
-    /// A temperature or part out of range, shapes that do not fit, an empty batch.
+    /// A temperature or part out of range, shapes that do not fit, an empty batch, a label that is no class.
     pub fn loss(
         &self,
         student: Tensor<2>,
         teacher: Tensor<2>,
         labels: Tensor<1, Int>,
     ) -> Result<Tensor<1>, DistillationError> {
-        let [batch, _] = student.dims();
+        let [batch, classes] = student.dims();
         let soft = self.soft_loss(student.clone(), teacher)?;
         if labels.dims() != [batch] {
             return Err(DistillationError::Labels { batch, labels: labels.dims()[0] });
+        }
+        let numbers = labels.clone().into_data();
+        let wrong =
+            numbers.iter::<i64>().enumerate().find(|(_, label)| usize::try_from(*label).map_or(true, |l| l >= classes));
+        if let Some((index, label)) = wrong {
+            return Err(DistillationError::Label { index, label, classes });
         }
         let hard = log_softmax(student, 1).gather(1, labels.reshape([batch, 1])).mean().neg();
         Ok(soft * self.alpha + hard * (1.0 - self.alpha))

@@ -1,7 +1,8 @@
 //! Why a pruning did not happen: [`PruneError`].
 
+use crate::layers::SharedId;
 use crate::{CriterionError, Needs};
-use pruning_core::{ChooseError, MaskError};
+use pruning_core::{ChooseError, CurveError, MaskError};
 
 /// Why a model could not be pruned. The model is what it was before the call.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -106,6 +107,42 @@ pub enum PruneError {
         /// The parameter.
         path: String,
     },
+    /// The values of the parameter are packed integers.
+    #[error("{path}: its values are quantized, and a mask is a product; attach it first, then quantize")]
+    Quantized {
+        /// The parameter.
+        path: String,
+    },
+    /// The parameter has an axis of no entries.
+    #[error("{path}: has no elements, so there is nothing to mask")]
+    Empty {
+        /// The parameter.
+        path: String,
+    },
+    /// A weight that would be removed is NaN or infinite.
+    #[error(
+        "{path}: weight {value} at index {index} would be removed, and zero times that is NaN; repair the weight, or keep it"
+    )]
+    NonFinite {
+        /// The parameter.
+        path: String,
+        /// Where, in memory order.
+        index: usize,
+        /// The weight, as text.
+        value: String,
+    },
+    /// Two parameters share an id and are not the same.
+    #[error(transparent)]
+    SharedId(#[from] SharedId),
+    /// A learned threshold begins at no number.
+    #[error("a threshold that begins at {value} is no threshold: give a finite number, such as -5")]
+    Threshold {
+        /// What was given, as text.
+        value: String,
+    },
+    /// The curve of the schedule failed.
+    #[error(transparent)]
+    Curve(#[from] CurveError),
     /// A criterion failed on a layer.
     #[error("{path}: criterion {criterion}: {source}")]
     Criterion {
@@ -172,6 +209,14 @@ pub enum PruneError {
         "initialization = \"reinitialize\" needs new weights for each pruning: hand them to `Session::start_from` before the step"
     )]
     NoFreshWeights,
+    /// The optimizer trained other parameters.
+    #[error(
+        "the optimizer is that of another model: none of the {moments} tensors of its state belongs to a parameter of this one"
+    )]
+    AnotherOptimizer {
+        /// Tensors of its state.
+        moments: usize,
+    },
     /// The state of an optimizer cannot be read or written.
     #[error("the state of the optimizer: {reason}")]
     Optimizer {

@@ -58,7 +58,7 @@ pub(crate) fn update<M: Module>(
     let mut report = report_of(all, selection, updated);
     report.grown = Some(count_grown);
     report.step = Some(update.step);
-    Ok(Updated { model: zeroed(put(model, all, masks), zeros), report, grown })
+    Ok(Updated { model: zeroed(put(model, all, masks)?, zeros), report, grown })
 }
 
 /// Where the mask of a layer is, and so its parameter.

@@ -3,6 +3,8 @@
 use burn::tensor::kind::Transaction as Transactional;
 use burn::tensor::{Bool, Bytes, DType, Device, Tensor, TensorData, Transaction};
 use pruning_core::{Bits, MatrixLayout};
+#[cfg(feature = "flex")]
+use pruning_core::{Order, Scores};
 
 /// A parameter as matrix `[rows, cols]` in 32-bit floats, without gradients.
 pub(crate) fn to_matrix<const D: usize>(tensor: Tensor<D>, layout: &MatrixLayout) -> Tensor<2> {
@@ -80,6 +82,54 @@ fn by_device<K: Transactional>(devices: &[Device], tensor: impl Fn(usize) -> Ten
         }
     }
     read.into_iter().flatten().collect()
+}
+
+/// A parameter in memory order, without gradients; packed integers as the numbers that they stand for.
+pub(crate) fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    let tensor = tensor.without_autodiff();
+    let tensor = if matches!(tensor.dtype(), DType::QFloat(_)) { tensor.dequantize() } else { tensor };
+    let len = tensor.shape().num_elements();
+    tensor.reshape([len])
+}
+
+/// Whether two tensors hold the same numbers; a NaN is the same as another.
+pub(crate) fn same<const D: usize>(one: Tensor<D>, other: Tensor<D>) -> bool {
+    if one.dtype() != other.dtype() {
+        return false;
+    }
+    let (one, other) = (flat(one), flat(other));
+    // Clones are told without a look at their numbers.
+    #[cfg(feature = "flex")]
+    if let (Some(Numbers::Shared(one)), Some(Numbers::Shared(other))) = (shared(&one), shared(&other))
+        && one.bytes().as_ptr() == other.bytes().as_ptr()
+        && one.layout().start_offset() == other.layout().start_offset()
+    {
+        return true;
+    }
+    let other = other.to_device(&one.device());
+    let same = one.clone().equal(other.clone()).bool_or(one.is_nan().bool_and(other.is_nan()));
+    same.all().into_data().iter::<bool>().all(|same| same)
+}
+
+/// Whether each tensor holds finite numbers alone: on the CPU by one look at them, on any other device by a sum that is read.
+pub(crate) fn finite(tensors: &[Tensor<1>]) -> Vec<bool> {
+    let numbers = |tensor: &Tensor<1>| {
+        #[cfg(feature = "flex")]
+        if let Some(numbers) = shared(tensor) {
+            return Some(Scores::new(numbers.as_slice(), Order::Value).is_ok());
+        }
+        let _ = tensor;
+        None
+    };
+    let mut finite: Vec<Option<bool>> = tensors.iter().map(numbers).collect();
+    let open: Vec<usize> = (0..tensors.len()).filter(|&i| finite[i].is_none()).collect();
+    let devices: Vec<_> = open.iter().map(|&i| tensors[i].device()).collect();
+    // Zero times whatever is not finite is NaN.
+    let sums = by_device(&devices, |i| tensors[open[i]].clone().mul_scalar(0.0).sum());
+    for (i, sum) in open.into_iter().zip(sums) {
+        finite[i] = Some(sum.iter::<f64>().all(f64::is_finite));
+    }
+    finite.into_iter().map(|finite| finite.unwrap_or(true)).collect()
 }
 
 /// The bits of masks that are on devices, each of one boolean for each element.

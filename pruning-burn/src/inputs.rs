@@ -4,11 +4,12 @@ mod hessian;
 
 use crate::Needs;
 use crate::attach::opened;
-use crate::layers::{Position, layers};
-use crate::snapshot::Snapshot;
+use crate::layers::{Position, SharedId, layers};
+use crate::snapshot::{Snapshot, shapes};
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor};
+use pruning_core::caught;
 use std::any::Any;
 use std::collections::BTreeMap;
 
@@ -30,13 +31,21 @@ use std::collections::BTreeMap;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
-    held: BTreeMap<&'static str, Values>,
+    held: BTreeMap<&'static str, Held>,
     needs: Needs,
     /// Those that pruned weights have too.
     pub(crate) dense: Needs,
 }
 
+/// Values in memory order by the path of their parameter.
 type Values = BTreeMap<String, Tensor<1>>;
+
+/// One input, with the shapes of the parameters that it was collected from.
+#[derive(Clone, Debug, Default)]
+struct Held {
+    values: Values,
+    shapes: BTreeMap<String, Vec<usize>>,
+}
 
 /// Inputs that could not be collected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,6 +106,17 @@ pub enum InputError {
         /// The norm of what is uncertain, relative to that of the product.
         apart: String,
     },
+    /// The closure panicked.
+    #[error("the closure panicked at batch {batch}: {message}")]
+    Panicked {
+        /// Number of the batch, from 0.
+        batch: usize,
+        /// What it said.
+        message: String,
+    },
+    /// Two parameters share an id and are not the same.
+    #[error(transparent)]
+    SharedId(#[from] SharedId),
     /// The loss does not depend on any parameter.
     #[error("no parameter has a gradient: does the closure use the model that it is given?")]
     NoGradient,
@@ -125,13 +145,23 @@ impl Inputs {
         self.needs.contains(needs)
     }
 
-    /// One input of one parameter, if it is a parameter of the model that the input was collected from.
-    pub(crate) fn get(&self, need: Needs, path: &str) -> Option<&Tensor<1>> {
-        self.held.get(key(need))?.get(path)
+    /// One input of one parameter with the shape of that, if it is a parameter of the model that the input was collected from.
+    pub(crate) fn get(&self, need: Needs, path: &str) -> Option<(&Tensor<1>, &[usize])> {
+        let held = self.held.get(key(need))?;
+        Some((held.values.get(path)?, held.shapes.get(path)?))
     }
 
-    pub(crate) fn put(&mut self, need: Needs, values: Values) {
-        self.held.insert(key(need), values);
+    /// Adds an input that was collected from a model.
+    pub(crate) fn put<M: Module>(&mut self, need: Needs, model: &M, values: Values) {
+        self.held.insert(key(need), Held { values, shapes: shapes(model) });
+        self.needs = self.needs | need;
+    }
+
+    /// Adds an input of a single parameter.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn put_one(&mut self, need: Needs, path: &str, shape: &[usize], values: Tensor<1>) {
+        let (values, shapes) = ([(path.to_string(), values)].into(), [(path.to_string(), shape.to_vec())].into());
+        self.held.insert(key(need), Held { values, shapes });
         self.needs = self.needs | need;
     }
 
@@ -161,7 +191,7 @@ impl Inputs {
     ///
     /// # Errors
     /// No batch, a model that is not on an autodiff device, or a loss without gradients. For the Hessian product: a device without double
-    /// precision, a loss that does not follow the type of the model, or a product that is not certain.
+    /// precision, a loss that does not follow the type of the model, or a product that is not certain. A closure that panics.
     pub fn with_gradients<M: Module, B>(
         mut self,
         model: &M,
@@ -199,7 +229,7 @@ impl Inputs {
         loss: impl Fn(&M, &B) -> Tensor<1>,
     ) -> Result<(), InputError> {
         if needs.contains(Needs::HESSIAN_GRADIENT) {
-            self.put(Needs::HESSIAN_GRADIENT, hessian::product(copy, batches, &loss)?);
+            self.put(Needs::HESSIAN_GRADIENT, copy, hessian::product(copy, batches, &loss)?);
         }
         // The Hessian product alone needs no pass in single precision.
         if needs == Needs::HESSIAN_GRADIENT {
@@ -207,10 +237,10 @@ impl Inputs {
         }
         let (gradient, squared) = averages(copy, batches, &loss, needs.contains(Needs::SQUARED_GRADIENT))?;
         if needs.contains(Needs::SQUARED_GRADIENT) {
-            self.put(Needs::SQUARED_GRADIENT, squared);
+            self.put(Needs::SQUARED_GRADIENT, copy, squared);
         }
         if needs.contains(Needs::GRADIENT) {
-            self.put(Needs::GRADIENT, gradient);
+            self.put(Needs::GRADIENT, copy, gradient);
         }
         Ok(())
     }
@@ -218,10 +248,10 @@ impl Inputs {
     /// The gradient of one step of training, as if it had come through no mask.
     #[cfg(feature = "train")]
     pub(crate) fn of_step<M: Module>(mut self, model: &M, gradients: &GradientsParams) -> Self {
-        let zeros: Values = Snapshot::of(model).values.into_iter().map(|(p, v)| (p, v.zeros_like())).collect();
+        let zeros: Values = weights(model).into_iter().map(|(p, v)| (p, v.zeros_like())).collect();
         let mut read = Read { position: Position::default(), gradients, values: zeros };
         model.visit(&mut read);
-        self.put(Needs::GRADIENT, read.values);
+        self.put(Needs::GRADIENT, model, read.values);
         self.dense = Needs::GRADIENT;
         self
     }
@@ -240,23 +270,23 @@ impl Inputs {
     ) -> Result<Self, InputError> {
         let copy = copy(model)?.map(&mut Shift::new(By::Absolute));
         let (flow, _) = averages(&copy, &[()], &|model: &M, (): &()| output(model).sum(), false)?;
-        self.put(Needs::FLOW, flow);
+        self.put(Needs::FLOW, model, flow);
         Ok(self)
     }
 
     /// The weights of `model` as they are now, for criteria that compare with them later.
     #[must_use]
     pub fn with_initial_weights<M: Module>(mut self, model: &M) -> Self {
-        self.put(Needs::INITIAL_WEIGHT, Snapshot::of(model).values);
+        self.put(Needs::INITIAL_WEIGHT, model, weights(model));
         self
     }
 
     /// Adds `-w g` of one step of training: call it with the gradients, before the optimizer takes them.
     pub fn record_movement<M: Module>(&mut self, model: &M, gradients: &GradientsParams) {
-        let mut values = self.held.remove(key(Needs::MOVEMENT)).unwrap_or_default();
+        let mut values = self.held.remove(key(Needs::MOVEMENT)).unwrap_or_default().values;
         let mut read = Read { position: Position::default(), gradients, values: BTreeMap::new() };
         model.visit(&mut read);
-        for (path, weight) in Snapshot::of(model).values {
+        for (path, weight) in weights(model) {
             // A parameter that the loss does not depend on does not move; its entry tells this model from another.
             let step = match read.values.remove(&path) {
                 Some(gradient) => (weight * gradient).neg(),
@@ -268,14 +298,19 @@ impl Inputs {
             };
             values.insert(path, sum);
         }
-        self.put(Needs::MOVEMENT, values);
+        self.put(Needs::MOVEMENT, model, values);
     }
+}
+
+/// Every parameter as it is now.
+fn weights<M: Module>(model: &M) -> Values {
+    Snapshot::of(model).values.into_iter().map(|(path, stored)| (path, stored.value)).collect()
 }
 
 /// A copy to compute with: running statistics of its own, gradients for every parameter.
 fn copy<M: Module>(model: &M) -> Result<M, InputError> {
-    let all = layers(model);
-    let off = all.iter().find(|l| !l.buffer && !l.autodiff);
+    let all = layers(model)?;
+    let off = all.iter().find(|l| !l.buffer && !l.quantized && !l.autodiff);
     if let Some(layer) = off {
         return Err(InputError::NoAutodiff { path: layer.path.clone() });
     }
@@ -302,12 +337,16 @@ fn averages<M: Module, B>(
         values.insert(path.to_string(), value);
     };
     for (number, batch) in batches.iter().enumerate() {
-        let loss = loss(model, batch);
+        let loss = caught(|| loss(model, batch)).map_err(|message| InputError::Panicked { batch: number, message })?;
         if loss.dims() != [1] {
             return Err(InputError::NotScalar { batch: number, found: loss.dims()[0] });
         }
         if !loss.clone().into_data().iter::<f64>().all(f64::is_finite) {
             return Err(InputError::NotFinite { batch: number });
+        }
+        // The loss of another model, or a constant: Burn would have nothing to go back through.
+        if !loss.is_tracked() {
+            return Err(InputError::NoGradient);
         }
         let gradients = GradientsParams::from_grads(loss.backward(), model);
         let mut read = Read { position: Position::default(), gradients: &gradients, values: Values::new() };
@@ -323,7 +362,7 @@ fn averages<M: Module, B>(
         return Err(InputError::NoGradient);
     }
     // A parameter that the loss does not depend on has a gradient of zero; its entry tells this model from another.
-    let zeros: Values = Snapshot::of(model).values.into_iter().map(|(p, v)| (p, v.zeros_like())).collect();
+    let zeros: Values = weights(model).into_iter().map(|(p, v)| (p, v.zeros_like())).collect();
     let mean = |values: Values| {
         let mut mean = zeros.clone();
         mean.extend(values.into_iter().map(|(p, v)| (p, v / batches.len() as f64)));
@@ -390,6 +429,10 @@ impl ModuleMapper for Shift<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        // Packed integers take no gradient.
+        if matches!(param.base().dtype(), DType::QFloat(_)) {
+            return param;
+        }
         if self.position.at_buffer() {
             return match self.by {
                 By::Double => param.map(|old| old.cast(DType::F64)),

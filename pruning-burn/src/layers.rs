@@ -1,8 +1,11 @@
 //! Which parameters a module has, and how each is seen as a matrix.
 
+use crate::host;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::{Bool, DType, Tensor};
 use pruning_core::MatrixLayout;
+use std::any::Any;
+use std::collections::HashMap;
 
 /// A float parameter of a module.
 #[derive(Clone, Debug)]
@@ -22,6 +25,8 @@ pub(crate) struct Layer {
     pub(crate) buffer: bool,
     /// Whether it can take gradients.
     pub(crate) autodiff: bool,
+    /// Whether its values are packed integers.
+    pub(crate) quantized: bool,
     /// Name of the reparameterization it carries.
     pub(crate) carries: Option<String>,
     /// The bits of our mask, if it carries one.
@@ -33,8 +38,37 @@ pub(crate) fn names(layer: &Layer) -> impl Iterator<Item = &String> {
     std::iter::once(&layer.path).chain(&layer.aliases)
 }
 
+/// Place of the parameter in a list of them, by every path.
+pub(crate) fn places(all: &[Layer]) -> HashMap<&str, usize> {
+    all.iter().enumerate().flat_map(|(place, layer)| names(layer).map(move |name| (name.as_str(), place))).collect()
+}
+
+/// Two parameters with one id, which Burn and this library take for one parameter, and with different values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{first} and {second}: have the same parameter id and different values (an optimizer of Burn updates only the first of them); make \
+     both one tensor again, or give one of them a new id"
+)]
+#[non_exhaustive]
+pub struct SharedId {
+    /// Path of the one.
+    pub first: String,
+    /// Path of the other.
+    pub second: String,
+}
+
 /// All float parameters of a module, each once, in the order of its fields.
-pub(crate) fn layers<M: Module>(module: &M) -> Vec<Layer> {
+///
+/// # Errors
+/// Two parameters share an id and are not the same.
+pub(crate) fn layers<M: Module>(module: &M) -> Result<Vec<Layer>, SharedId> {
+    let mut visitor = Visitor { checks: true, ..Visitor::default() };
+    module.visit(&mut visitor);
+    visitor.shared.map_or(Ok(visitor.layers), Err)
+}
+
+/// The same, where no error can be told: of parameters that share an id, the first one counts.
+pub(crate) fn first_layers<M: Module>(module: &M) -> Vec<Layer> {
     let mut visitor = Visitor::default();
     module.visit(&mut visitor);
     visitor.layers
@@ -133,18 +167,29 @@ impl Position {
     }
 }
 
-const REPARAMETERIZATION: &str = "Reparameterization";
+/// What Burn calls the container of a reparameterization's fields.
+pub(crate) const REPARAMETERIZATION: &str = "Reparameterization";
 
 #[derive(Default)]
 struct Visitor {
     position: Position,
     layers: Vec<Layer>,
+    /// Where each id is in `layers`.
+    places: HashMap<ParamId, usize>,
+    /// The parameter that was visited last, unless that was another path of an earlier one.
+    last: Option<usize>,
+    /// Whether parameters that share an id are compared.
+    checks: bool,
+    /// The parameters themselves, of any rank, in the order of `layers`.
+    params: Vec<Box<dyn Any>>,
+    shared: Option<SharedId>,
 }
 
 impl Visitor {
+    /// The parameter whose reparameterization is being visited, which comes right after it.
     fn carrier(&mut self) -> Option<&mut Layer> {
-        let (path, _) = self.position.carried()?;
-        self.layers.iter_mut().find(|l| l.path == path)
+        self.position.carried()?;
+        self.layers.get_mut(self.last?)
     }
 }
 
@@ -166,19 +211,33 @@ impl ModuleVisitor for Visitor {
             return;
         }
         let path = self.position.path();
-        if let Some(layer) = self.layers.iter_mut().find(|l| l.id == param.id) {
-            layer.aliases.push(path);
+        if let Some(&place) = self.places.get(&param.id) {
+            self.last = None;
+            let first = self.params.get(place);
+            // Statistics of clones go their own ways, and nobody takes them for one.
+            if let Some(first) = first.filter(|_| self.shared.is_none() && !self.position.at_buffer())
+                && !first.downcast_ref().is_some_and(|first| same(first, param))
+            {
+                self.shared = Some(SharedId { first: self.layers[place].path.clone(), second: path.clone() });
+            }
+            self.layers[place].aliases.push(path);
             return;
         }
         let kind = self.position.kind().to_string();
         let field = path.rsplit('.').next().unwrap_or_default();
         // A shape that does not make a lazy parameter draw its values.
         let shape: Vec<usize> = param.lazy_shape().iter().copied().collect();
+        self.places.insert(param.id, self.layers.len());
+        self.last = Some(self.layers.len());
+        if self.checks {
+            self.params.push(Box::new(param.clone()));
+        }
         self.layers.push(Layer {
             layout: layout(&kind, field, &shape),
             by_default: by_default(&kind, field),
             buffer: self.position.at_buffer(),
             autodiff: param.lazy_device().is_autodiff(),
+            quantized: param.is_initialized() && matches!(param.base().dtype(), DType::QFloat(_)),
             aliases: Vec::new(),
             id: param.id,
             carries: None,
@@ -195,6 +254,15 @@ impl ModuleVisitor for Visitor {
             layer.keep = Some(param.val().flatten(0, D - 1));
         }
     }
+}
+
+/// Whether two parameters have the same values. Those that are not drawn yet stay so: they are clones of one another.
+fn same<const D: usize>(one: &Param<Tensor<D>>, other: &Param<Tensor<D>>) -> bool {
+    if one.lazy_shape() != other.lazy_shape() {
+        return false;
+    }
+    let drawn = one.is_initialized() || other.is_initialized();
+    !drawn || host::same(one.base(), other.base())
 }
 
 #[cfg(test)]

@@ -33,13 +33,13 @@
 //! ```
 
 use crate::attach::{paths, put, zeroed};
-use crate::layers::{Layer, Position, layers, names};
+use crate::layers::{Layer, Position, layers, names, places};
 use crate::{PruneError, host};
 use burn::module::{Module, ModuleVisitor, Param, ParamId, Reparameterization, Reparameterizer};
 use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Bool, DType, Tensor};
 use pruning_core::{Report, Targets};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 const NAME: &str = "soft_threshold";
 
@@ -68,10 +68,13 @@ impl Reparameterization for SoftThreshold {
 /// A threshold is saved with its model, and loaded into one on which thresholds were put before.
 ///
 /// # Errors
-/// A pattern that matches nothing, no target, a target that is a running statistic, or that carries a mask or another
-/// reparameterization. The model is what it was.
+/// An `s` that is not finite, a pattern that matches nothing, no target, a target that is a running statistic, is quantized, has no elements, or
+/// carries a mask or another reparameterization. The model is what it was.
 pub fn attach<M: Module>(model: &mut M, targets: &Targets, s: f64) -> Result<(), PruneError> {
-    let all = layers(model);
+    if !(s as f32).is_finite() {
+        return Err(PruneError::Threshold { value: s.to_string() });
+    }
+    let all = layers(model)?;
     for (role, patterns) in [("target.include", &targets.include), ("target.exclude", &targets.exclude)] {
         let idle = patterns.iter().find(|p| !all.iter().flat_map(names).any(|name| p.matches(name).is_some()));
         if let Some(pattern) = idle.filter(|_| !all.is_empty()) {
@@ -91,6 +94,12 @@ pub fn attach<M: Module>(model: &mut M, targets: &Targets, s: f64) -> Result<(),
         }
         if let Some(name) = &layer.carries {
             return Err(PruneError::Reparameterized { path, name: name.clone() });
+        }
+        if layer.quantized {
+            return Err(PruneError::Quantized { path });
+        }
+        if layer.layout.is_empty() {
+            return Err(PruneError::Empty { path });
         }
     }
     let paths = chosen.into_iter().flat_map(names).cloned().collect();
@@ -114,7 +123,7 @@ pub fn report<M: Module>(model: &M) -> Result<Report, PruneError> {
 /// No threshold is attached, or a parameter carries a mask or another reparameterization, which Burn would fold in too. The model is
 /// what it was.
 pub fn settle<M: Module>(model: &mut M) -> Result<Report, PruneError> {
-    let all = layers(model);
+    let all = layers(model)?;
     let carries = |layer: &&Layer| layer.carries.as_deref() == Some(NAME);
     if !all.iter().any(|layer| carries(&layer)) {
         return Err(PruneError::NotAttached { path: "model".to_string() });
@@ -131,17 +140,18 @@ pub fn settle<M: Module>(model: &mut M) -> Result<Report, PruneError> {
         chosen.iter().zip(&keep).flat_map(|(layer, keep)| names(layer).map(move |path| (path.clone(), keep.clone())));
     // Also makes a tied parameter one tensor again, which folding in does not.
     let bare = zeroed(bare, named.collect());
-    let now = layers(&bare);
-    let place = |layer: &Layer| now.iter().position(|l| l.path == layer.path);
+    let now = layers(&bare)?;
+    let places = places(&now);
+    let place = |layer: &Layer| places.get(layer.path.as_str()).copied();
     let masks = chosen.iter().zip(host::bits(&keep)).filter_map(|(layer, bits)| Some((place(layer)?, bits)));
-    let settled = put(&bare, &now, masks.collect());
+    let settled = put(&bare, &now, masks.collect())?;
     let report = crate::report(&settled)?;
     *model = settled;
     Ok(report)
 }
 
 struct Attach {
-    paths: Vec<String>,
+    paths: HashSet<String>,
     s: f64,
     /// By the id of the parameter: a tied one has one threshold.
     made: BTreeMap<ParamId, SoftThreshold>,
@@ -155,7 +165,7 @@ impl Reparameterizer for Attach {
         path: &str,
         param: Param<Tensor<D>>,
     ) -> (Param<Tensor<D>>, Option<SoftThreshold>) {
-        if !self.paths.iter().any(|p| p == path) {
+        if !self.paths.contains(path) {
             return (param, None);
         }
         let new = || SoftThreshold { s: Param::from_tensor(Tensor::full([1], self.s, &param.lazy_device())) };

@@ -77,6 +77,7 @@ pub use attach::{attach_masks, finish, masks, report, undo, update_masks};
 pub use criterion::{Criterion, CriterionError, LayerView};
 pub use error::PruneError;
 pub use inputs::{InputError, Inputs};
+pub use layers::SharedId;
 pub use mask::PruningMask;
 pub use moments::mask_optimizer;
 pub use needs::Needs;
@@ -84,9 +85,9 @@ pub use pruner::{Pruner, PrunerBuilder, Recipe};
 #[doc(hidden)]
 pub use pruning_core;
 pub use pruning_core::{
-    AllocationError, Allocator, Amount, Anneal, Axis, Bits, Budget, ChannelScore, ChooseError, Curve, Entry, Event,
-    Granularity, Grow, Initialization, LayerReport, LayerUnits, Mask, MaskError, MaskSet, MatrixLayout, Measure,
-    NormOrder, Order, Origin, Override, Pattern, Plugin, Plugins, Problem, RecipeError, Reduction, Register,
+    AllocationError, Allocator, Amount, Anneal, Axis, Bits, Budget, ChannelScore, ChooseError, Curve, CurveError,
+    Entry, Event, Granularity, Grow, Initialization, LayerReport, LayerUnits, Mask, MaskError, MaskSet, MatrixLayout,
+    Measure, NormOrder, Order, Origin, Override, Pattern, Plugin, Plugins, Problem, RecipeError, Reduction, Register,
     RegistryError, Report, Rounding, Rounds, Schedule, Scope, Scores, Skipped, Sparsity, Targets, Update, Warning,
     random_masks, register_allocator, register_curve,
 };

@@ -2,12 +2,12 @@
 
 use crate::layers::layers;
 use crate::{PruneError, host};
-use burn::module::Module;
+use burn::module::{Module, list_param_ids};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Bytes;
 use burn_pack::{Reader, Tensor, Writer};
 use pruning_core::Bits;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// The optimizer with moments of zero where the masks of the model prune, so that no stale velocity is left when a weight comes
 /// back.
@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 /// ```
 ///
 /// # Errors
-/// The state cannot be read.
+/// The state cannot be read, or is that of another model.
 pub fn mask_optimizer<M: Module>(model: &M, optimizer: &ModuleOptimizer) -> Result<ModuleOptimizer, PruneError> {
     clear(model, optimizer, &BTreeMap::new())
 }
@@ -40,7 +40,7 @@ pub(crate) fn clear<M: Module>(
     optimizer: &ModuleOptimizer,
     grown: &BTreeMap<String, Bits>,
 ) -> Result<ModuleOptimizer, PruneError> {
-    let (masked, keep): (Vec<_>, Vec<_>) = layers(model)
+    let (masked, keep): (Vec<_>, Vec<_>) = layers(model)?
         .into_iter()
         .filter_map(|mut l| l.keep.take().filter(|keep| keep.dims()[0] == l.layout.len()).map(|keep| (l, keep)))
         .unzip();
@@ -62,7 +62,7 @@ pub(crate) fn clear<M: Module>(
         }
         _ => Ok(tensor),
     };
-    rewritten(optimizer, zeroed).map_err(|reason| PruneError::Optimizer { reason })
+    rewritten(model, optimizer, zeroed)
 }
 
 /// The parameter that a tensor of an optimizer's state belongs to, by its id.
@@ -72,17 +72,25 @@ pub(crate) fn parameter(tensor: &Tensor) -> &str {
 
 /// The optimizer with every tensor of its state replaced; scalars, such as the number of steps, stay. State can be reached
 /// through Burn's file format alone.
-pub(crate) fn rewritten(
+pub(crate) fn rewritten<M: Module>(
+    model: &M,
     optimizer: &ModuleOptimizer,
     each: impl Fn(Tensor) -> Result<Tensor, String>,
-) -> Result<ModuleOptimizer, String> {
-    let text = |error: burn_pack::Error| error.to_string();
-    let bytes = optimizer.into_bytes().map_err(|error| error.to_string())?;
+) -> Result<ModuleOptimizer, PruneError> {
+    let failed = |reason: String| PruneError::Optimizer { reason };
+    let text = |error: burn_pack::Error| failed(error.to_string());
+    let bytes = optimizer.into_bytes().map_err(|error| failed(error.to_string()))?;
     let reader = Reader::from_bytes(bytes).map_err(text)?;
     let (metadata, scalars) = (reader.metadata().clone(), reader.scalars().clone());
-    let tensors = reader.into_tensors().map_err(text)?.into_iter().map(each).collect::<Result<_, _>>()?;
+    let tensors = reader.into_tensors().map_err(text)?;
+    // Some may belong to a module around this one, but not all.
+    let ours: HashSet<String> = list_param_ids(model).into_iter().map(|id| id.val().to_string()).collect();
+    if !tensors.is_empty() && !tensors.iter().any(|tensor| ours.contains(parameter(tensor))) {
+        return Err(PruneError::AnotherOptimizer { moments: tensors.len() });
+    }
+    let tensors = tensors.into_iter().map(each).collect::<Result<_, _>>().map_err(failed)?;
     let writer = metadata.iter().fold(Writer::new(tensors), |w, (key, value)| w.with_metadata(key, value));
     let writer = scalars.into_iter().fold(writer, |w, (key, value)| w.with_scalar(&key, value));
     let bytes = writer.into_bytes().map_err(text)?;
-    optimizer.clone().from_bytes(bytes).map_err(|error| error.to_string())
+    optimizer.clone().from_bytes(bytes).map_err(|error| failed(error.to_string()))
 }

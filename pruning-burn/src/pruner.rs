@@ -129,7 +129,8 @@ impl Pruner {
     /// What is pruned already stays pruned. Training can go on from here; [`finish`](crate::finish) folds the masks in.
     ///
     /// # Errors
-    /// The recipe does not fit the model, or a weight is not finite. The model is what it was.
+    /// The recipe does not fit the model, a weight is not finite, a plugin fails or panics, or two parameters share an id and are not the
+    /// same. The model is what it was.
     pub fn prune<M: Module>(&self, model: &mut M) -> Result<Report, PruneError> {
         self.prune_at(model, self.target(), None)
     }
@@ -198,7 +199,7 @@ impl Pruner {
     /// # Errors
     /// The recipe does not fit the model.
     pub fn report<M: Module>(&self, model: &M) -> Result<Report, PruneError> {
-        let all = layers(model);
+        let all = layers(model)?;
         Ok(report_on(&all, &Selection::new(&self.recipe, &all)?))
     }
 
@@ -208,11 +209,11 @@ impl Pruner {
         amount: Amount,
         inputs: Option<&Inputs>,
     ) -> Result<Report, PruneError> {
-        let all = layers(model);
+        let all = layers(model)?;
         let selection = Selection::new(&self.recipe, &all)?;
         let amounts = Amounts { shared: amount, own: &Amount::OfTotal };
         let (masks, report) = select(model, self, &all, &selection, &amounts, inputs)?;
-        *model = put(model, &all, masks);
+        *model = put(model, &all, masks)?;
         Ok(report)
     }
 

@@ -1,9 +1,10 @@
 //! Statistics of batch norms after a pruning: [`recalibrate_batch_norm`].
 
-use crate::layers::{Position, layers};
+use crate::layers::{Position, SharedId, layers};
 use crate::snapshot::apart;
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
+use pruning_core::caught;
 use std::any::Any;
 use std::collections::BTreeMap;
 
@@ -17,6 +18,17 @@ pub enum RecalibrationError {
     /// There is nothing to recalibrate.
     #[error("the model has no batch norm, so nothing needs recalibration")]
     NoBatchNorm,
+    /// The closure panicked.
+    #[error("the closure panicked at batch {batch}: {message}")]
+    Panicked {
+        /// Number of the batch, from 0.
+        batch: usize,
+        /// What it said.
+        message: String,
+    },
+    /// Two parameters share an id and are not the same.
+    #[error(transparent)]
+    SharedId(#[from] SharedId),
     /// A statistic did not change.
     #[error(
         "{path}: no batch changed it: give batches on `device.autodiff()`, let the closure run the model that it is given, and \
@@ -61,30 +73,32 @@ pub enum RecalibrationError {
 /// ```
 ///
 /// # Errors
-/// No batch, a model without batch norm, a batch norm that no batch reached, a statistic that is not finite.
+/// No batch, a model without batch norm, a batch norm that no batch reached, a statistic that is not finite, a closure that panics. The model
+/// is what it was.
 pub fn recalibrate_batch_norm<M: Module, B, R>(
     model: &mut M,
     batches: &[B],
     forward: impl Fn(&M, &B) -> R,
 ) -> Result<(), RecalibrationError> {
     let Some(first) = batches.first() else { return Err(RecalibrationError::NoBatch) };
-    if !layers(model).iter().any(|l| l.buffer) {
+    if !layers(model)?.iter().any(|l| l.buffer) {
         return Err(RecalibrationError::NoBatchNorm);
     }
     // Batch norms as in training, everything else as at inference.
     let base = model.valid().train().no_grad().map(&mut Train { position: Position::default() });
-    let run = |start: f64, batch: &B| {
+    let run = |start: f64, number: usize, batch: &B| {
         let copy = base.valid().train().map(&mut Set { position: Position::default(), to: To::Number(start) });
-        forward(&copy, batch);
+        caught(|| drop(forward(&copy, batch)))
+            .map_err(|message| RecalibrationError::Panicked { batch: number, message })?;
         // All that is pending on any thread is merged.
-        statistics(&copy.valid())
+        Ok::<_, RecalibrationError>(statistics(&copy.valid()))
     };
     // What comes out is `gain * start + part`, and `part / (1 - gain)` is the statistic of the batch, by whatever momentum and
     // however often the layer was called. A power of two far above the statistics shows the gain to the last bit.
     const PROBE: f64 = 1024.0;
-    let mut sum = run(0.0, first);
+    let mut sum = run(0.0, 0, first)?;
     let mut scale = BTreeMap::new();
-    for (path, probed) in run(PROBE, first) {
+    for (path, probed) in run(PROBE, 0, first)? {
         let part = sum.get(&path).map_or(&[][..], Vec::as_slice);
         let gains: Vec<f64> = probed.iter().zip(part).map(|(probed, part)| (probed - part) / PROBE).collect();
         let gain = gains.iter().sum::<f64>() / gains.len().max(1) as f64;
@@ -95,7 +109,7 @@ pub fn recalibrate_batch_norm<M: Module, B, R>(
     }
     finite(&sum, 0)?;
     for (number, batch) in batches.iter().enumerate().skip(1) {
-        let more = run(0.0, batch);
+        let more = run(0.0, number, batch)?;
         finite(&more, number)?;
         for (path, more) in more {
             if let Some(sum) = sum.get_mut(&path) {

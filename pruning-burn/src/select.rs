@@ -6,13 +6,13 @@ use crate::layers::{Layer, Position, names};
 use crate::{Criterion, CriterionError, Inputs, LayerView, Needs, PruneError, Pruner, Recipe};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
+#[cfg(feature = "trace")]
+pub(crate) use pruning_core::panic_message as message;
 use pruning_core::{
     Amount, Axis, Bits, Candidate, ChooseError, Configured, Granularity, LayerReport, Match, NOT_DEFAULT, Pattern,
-    Report, Rules, Skipped, Sparsity, Warning, choose,
+    Report, Rules, Skipped, Sparsity, Warning, caught, choose,
 };
-use std::any::Any;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A layer that a recipe prunes.
 #[derive(Clone, Debug)]
@@ -91,6 +91,9 @@ impl Selection {
                 (_, false) => "not in target.include".to_string(),
             }));
         }
+        if let Some(why) = unfit(layer) {
+            return Ok(Judged::Skipped(why.to_string()));
+        }
         if layer.buffer {
             // `*.running_mean` names a thing that no mask stays on.
             let wanted = recipe.targets.include.iter().any(named);
@@ -120,6 +123,15 @@ impl Selection {
             .check(&layer.layout)
             .map_err(|source| ChooseError::Granularity { path: layer.path.clone(), source })?;
         Ok(Judged::Target(granularity, first.map(|(_, o)| o.sparsity)))
+    }
+}
+
+/// Why a parameter can carry no mask, whatever the recipe says.
+fn unfit(layer: &Layer) -> Option<&'static str> {
+    match layer {
+        Layer { quantized: true, .. } => Some("its values are quantized: prune first, then quantize"),
+        layer if layer.layout.is_empty() => Some("has no elements"),
+        _ => None,
     }
 }
 
@@ -363,9 +375,8 @@ impl Scoring<'_> {
             update: self.update,
         };
         // A plugin of someone else's: its panic is an error like any other, and the model stays as it is.
-        let scored =
-            catch_unwind(AssertUnwindSafe(|| Ok((self.criterion.score(&view)?, self.criterion.factor(&view)?))));
-        let scored = scored.unwrap_or_else(|panic| Err(CriterionError::Panicked { message: message(&*panic) }));
+        let scored = caught(|| Ok((self.criterion.score(&view)?, self.criterion.factor(&view)?)));
+        let scored = scored.unwrap_or_else(|message| Err(CriterionError::Panicked { message }));
         let (scores, factor) = scored.map_err(failed)?;
         if !(factor > 0.0 && factor.is_finite()) {
             return Err(failed(CriterionError::Factor { factor: factor.to_string() }));
@@ -378,12 +389,6 @@ impl Scoring<'_> {
         // Within the range of 32-bit floats: a layer beyond it keeps its own ranking at least.
         Ok((scores, factor.clamp(f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX)) as f32))
     }
-}
-
-/// What a panic said.
-pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_string())
 }
 
 impl ModuleVisitor for Scoring<'_> {

@@ -88,7 +88,7 @@ pub struct Session {
 
 impl Session {
     pub(crate) fn start<M: Module>(pruner: &Pruner, model: &mut M) -> Result<Self, PruneError> {
-        let all = layers(model);
+        let all = layers(model)?;
         let selection = Selection::new(pruner.recipe(), &all)?;
         #[cfg(feature = "trace")]
         if let Some(trace) = pruner.trace() {
@@ -98,11 +98,12 @@ impl Session {
             return Err(PruneError::AlreadyAttached { path: layer.path.clone() });
         }
         let open = selection.targets.iter().map(|t| (t.layer, Bits::ones(all[t.layer].layout.len()))).collect();
+        let masked = put(model, &all, open)?;
         let snapshot = match pruner.recipe().initialization {
             Initialization::Rewind { step: 0 } => Some(Kept::Memory(Snapshot::of(model))),
             _ => None,
         };
-        *model = put(model, &all, open);
+        *model = masked;
         let targets = targets(&selection, &all);
         let ids = selection.targets.iter().map(|t| all[t.layer].id).collect();
         let (grown, pruner) = (BTreeMap::new(), pruner.clone());
@@ -111,7 +112,7 @@ impl Session {
 
     /// A session at its first step on a model that carries the masks already.
     pub(crate) fn on<M: Module>(pruner: &Pruner, model: &M) -> Result<Self, PruneError> {
-        let all = layers(model);
+        let all = layers(model)?;
         let selection = Selection::new(pruner.recipe(), &all)?;
         let ids = selection.targets.iter().map(|t| all[t.layer].id).collect();
         let (targets, grown, pruner) = (targets(&selection, &all), BTreeMap::new(), pruner.clone());
@@ -169,7 +170,8 @@ impl Session {
         self.fresh = Some(Snapshot::of(fresh));
     }
 
-    /// Counts one step, and prunes or updates if it is due. Nothing but a few comparisons otherwise.
+    /// Counts one step, and prunes or updates if it is due. Nothing but a few comparisons otherwise: whether this is the model of the session is
+    /// checked before anything else, at every step.
     ///
     /// With `initialization = "rewind"` or `"reinitialize"` a pruning also sets every parameter back; start a new optimizer then, since the
     /// moments of the old one belong to other weights. Running statistics stay as they are.

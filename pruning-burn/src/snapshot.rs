@@ -1,9 +1,9 @@
 //! All parameters of a module at one time, to rewind to and to compute with: [`Snapshot`] in memory, [`Kept`] there or on disk.
 
-use crate::PruneError;
-use crate::layers::{Position, layers};
+use crate::layers::{Position, first_layers};
+use crate::{PruneError, host};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Bool, Bytes, Tensor, TensorData};
+use burn::tensor::{Bool, Bytes, DType, Tensor, TensorData};
 use burn_pack::{Reader, Writer};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,14 @@ use std::path::{Path, PathBuf};
 /// Every float parameter by its path; running statistics are left out, since training keeps track of them anew.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
-    pub(crate) values: BTreeMap<String, Tensor<1>>,
+    pub(crate) values: BTreeMap<String, Stored>,
+}
+
+/// A parameter of any rank: its values in memory order, and its shape.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) value: Tensor<1>,
+    pub(crate) shape: Vec<usize>,
 }
 
 impl Snapshot {
@@ -23,17 +30,17 @@ impl Snapshot {
 
     /// The module with these values: the same ids, masks and training flags.
     pub(crate) fn restore<M: Module>(&self, module: M) -> Result<M, PruneError> {
-        fit(&module, self.values.iter().map(|(path, value)| (path.as_str(), value.dims()[0])).collect())?;
-        restore(module, |path| self.values.get(path).cloned().map(Ok))
+        fit(&module, self.values.iter().map(|(path, stored)| (path.as_str(), stored.shape.clone())).collect())?;
+        restore(module, |path| self.values.get(path).map(|stored| Ok(stored.value.clone())))
     }
 
     /// The tensors of a file, each under `prefix` and its path, read from the device when the writer comes to it.
     pub(crate) fn pack(&self, prefix: &str) -> Vec<burn_pack::Tensor> {
-        let pack = |(path, value): (&String, &Tensor<1>)| {
-            let value = value.clone();
+        let pack = |(path, stored): (&String, &Stored)| {
+            let Stored { value, shape } = stored.clone();
             let (dtype, len) = (value.dtype(), value.dims()[0]);
             let bytes = move || -> Result<Bytes, burn_pack::Error> { Ok(value.clone().into_data().into_parts().0) };
-            burn_pack::Tensor::deferred(format!("{prefix}{path}"), dtype, [len], None, len * dtype.size(), bytes)
+            burn_pack::Tensor::deferred(format!("{prefix}{path}"), dtype, shape, None, len * dtype.size(), bytes)
         };
         self.values.iter().map(pack).collect()
     }
@@ -59,7 +66,7 @@ impl Kept {
             Self::Memory(snapshot) => snapshot.restore(module),
             Self::File(file) => {
                 let tensors = open(file)?;
-                fit(&module, tensors.iter().map(|(p, t)| (p.as_str(), t.shape.num_elements())).collect())?;
+                fit(&module, tensors.iter().map(|(p, t)| (p.as_str(), t.shape.as_slice().to_vec())).collect())?;
                 let value = |path: &str| tensors.get(path).map(|tensor| read(tensor).map_err(|e| failed(file, &e)));
                 restore(module, value)
             }
@@ -68,11 +75,11 @@ impl Kept {
 
     /// That the snapshot is there and belongs to a module.
     pub(crate) fn check<M: Module>(&self, module: &M) -> Result<(), PruneError> {
-        let lengths: BTreeMap<String, usize> = match self {
-            Self::Memory(snapshot) => snapshot.values.iter().map(|(path, v)| (path.clone(), v.dims()[0])).collect(),
-            Self::File(file) => open(file)?.into_iter().map(|(path, t)| (path, t.shape.num_elements())).collect(),
+        let shapes: BTreeMap<String, Vec<usize>> = match self {
+            Self::Memory(snapshot) => snapshot.values.iter().map(|(path, s)| (path.clone(), s.shape.clone())).collect(),
+            Self::File(file) => open(file)?.into_iter().map(|(path, t)| (path, t.shape.as_slice().to_vec())).collect(),
         };
-        fit(module, lengths.iter().map(|(path, len)| (path.as_str(), *len)).collect())
+        fit(module, shapes.iter().map(|(path, shape)| (path.as_str(), shape.clone())).collect())
     }
 }
 
@@ -89,18 +96,27 @@ fn open(file: &Path) -> Result<BTreeMap<String, burn_pack::Tensor>, PruneError> 
 fn read(tensor: &burn_pack::Tensor) -> Result<Tensor<1>, String> {
     // A copy in memory: the file may be gone before the numbers are first used.
     let bytes = Bytes::from_bytes_vec(tensor.to_bytes().map_err(|error| error.to_string())?.to_vec());
-    let data = TensorData::try_from_bytes(bytes, tensor.shape.clone(), tensor.dtype).map_err(|e| format!("{e:?}"))?;
+    let len = tensor.shape.num_elements();
+    let data = TensorData::try_from_bytes(bytes, [len], tensor.dtype).map_err(|e| format!("{e:?}"))?;
     Ok(Tensor::from_data(data, &Default::default()))
 }
 
-/// That a module has these parameters, of these lengths, and no others.
-fn fit<M: Module>(module: &M, lengths: BTreeMap<&str, usize>) -> Result<(), PruneError> {
-    let mut sizes = Sizes::default();
-    module.visit(&mut sizes);
-    let theirs = lengths.keys().find(|path| !sizes.lengths.contains_key(**path)).map(ToString::to_string);
-    let ours =
-        sizes.lengths.iter().find(|(path, len)| lengths.get(path.as_str()) != Some(*len)).map(|(p, _)| p.clone());
-    theirs.or(ours).map_or(Ok(()), |path| Err(PruneError::OtherModel { path }))
+/// That a module has these parameters, of these shapes, and no others.
+fn fit<M: Module>(module: &M, theirs: BTreeMap<&str, Vec<usize>>) -> Result<(), PruneError> {
+    let ours = shapes(module);
+    let missing = theirs.keys().find(|path| !ours.contains_key(**path)).map(ToString::to_string);
+    // A list of numbers is what earlier versions made of every parameter.
+    let fits = |theirs: &Vec<usize>, ours: &Vec<usize>| theirs == ours || *theirs == [ours.iter().product::<usize>()];
+    let differs = |(path, ours): &(&String, &Vec<usize>)| !theirs.get(path.as_str()).is_some_and(|t| fits(t, ours));
+    let other = ours.iter().find(differs).map(|(path, _)| path.clone());
+    missing.or(other).map_or(Ok(()), |path| Err(PruneError::OtherModel { path }))
+}
+
+/// The shape of every parameter by its path; none is drawn for it.
+pub(crate) fn shapes<M: Module>(module: &M) -> BTreeMap<String, Vec<usize>> {
+    let mut shapes = Shapes::default();
+    module.visit(&mut shapes);
+    shapes.found
 }
 
 fn restore<M: Module>(
@@ -112,10 +128,15 @@ fn restore<M: Module>(
     restore.error.map_or(Ok(module), Err)
 }
 
+/// Whether a parameter is one that training changes: no running statistic, and not packed into integers.
+fn kept<const D: usize>(position: &Position, param: &Param<Tensor<D>>) -> bool {
+    !position.at_buffer() && !(param.is_initialized() && matches!(param.base().dtype(), DType::QFloat(_)))
+}
+
 #[derive(Default)]
 struct Take {
     position: Position,
-    values: BTreeMap<String, Tensor<1>>,
+    values: BTreeMap<String, Stored>,
 }
 
 impl ModuleVisitor for Take {
@@ -128,21 +149,21 @@ impl ModuleVisitor for Take {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if !self.position.at_buffer() {
-            let value = param.base().without_autodiff();
-            let len = value.shape().num_elements();
-            self.values.insert(self.position.path(), value.reshape([len]));
+        if kept(&self.position, param) {
+            let base = param.base();
+            let shape = base.dims().to_vec();
+            self.values.insert(self.position.path(), Stored { value: host::flat(base), shape });
         }
     }
 }
 
 #[derive(Default)]
-struct Sizes {
+struct Shapes {
     position: Position,
-    lengths: BTreeMap<String, usize>,
+    found: BTreeMap<String, Vec<usize>>,
 }
 
-impl ModuleVisitor for Sizes {
+impl ModuleVisitor for Shapes {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.position.enter(name, container);
     }
@@ -152,8 +173,8 @@ impl ModuleVisitor for Sizes {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if !self.position.at_buffer() {
-            self.lengths.insert(self.position.path(), param.lazy_shape().num_elements());
+        if kept(&self.position, param) {
+            self.found.insert(self.position.path(), param.lazy_shape().iter().copied().collect());
         }
     }
 }
@@ -198,7 +219,7 @@ impl<F: Fn(&str) -> Option<Result<Tensor<1>, PruneError>>> ModuleMapper for Rest
 /// A copy with running statistics of its own, which a plain clone shares, and in the same mode.
 pub(crate) fn apart<M: Module>(model: &M) -> M {
     let copy = model.valid();
-    if layers(model).iter().any(|l| l.autodiff) { copy.train() } else { copy }
+    if first_layers(model).iter().any(|l| l.autodiff) { copy.train() } else { copy }
 }
 
 /// A number of all parameters, running statistics and masks: the same for the same bits at the same paths.

@@ -15,8 +15,8 @@ mod state;
 #[cfg(feature = "sparse")]
 pub use compact::{CompactReport, CompactTensor, load_compact, save_compact};
 
-use crate::attach::{paths, put};
-use crate::layers::layers;
+use crate::attach::{paths, put, sound};
+use crate::layers::{layers, places};
 use crate::mask::{FIELD, NAME};
 use crate::snapshot::Snapshot;
 use crate::{PruneError, Pruner, Session};
@@ -182,8 +182,10 @@ impl Session {
     /// Saves model and session, so that [`Pruner::load`] goes on where this one is.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The model is not that of the session, or the file cannot be written.
     pub fn save<M: Module>(&self, model: &M, file: impl AsRef<Path>) -> Result<(), StoreError> {
+        let stranger = |source| StoreError::Prune { file: file.as_ref().display().to_string(), source };
+        self.check(model).map_err(stranger)?;
         write(model, Some(self), file.as_ref())
     }
 }
@@ -252,13 +254,14 @@ fn read<M: Module>(model: &M, file: &Path) -> Result<(M, Option<State>, Snapshot
             record.push(tensor);
         }
     }
-    let all = layers(model);
+    let unfit = |source: PruneError| StoreError::Prune { file: name(), source };
+    let all = layers(model).map_err(|error| unfit(error.into()))?;
+    let places = places(&all);
     let mut open = Vec::new();
     for (path, found) in masks {
-        let index = all.iter().position(|l| l.path == path);
-        let index = match index {
-            Some(index) => index,
-            None if all.iter().any(|l| l.aliases.contains(&path)) => continue,
+        let index = match places.get(path.as_str()) {
+            Some(&index) if all[index].path == path => index,
+            Some(_) => continue,
             None => {
                 let source = PruneError::UnknownParameter { path, paths: paths(&all) };
                 return Err(StoreError::Prune { file: name(), source });
@@ -276,11 +279,12 @@ fn read<M: Module>(model: &M, file: &Path) -> Result<(M, Option<State>, Snapshot
             open.push((index, Bits::ones(expected)));
         }
     }
-    let masked = put(model, &all, open);
+    let masked = put(model, &all, open).map_err(unfit)?;
     let bytes = Writer::new(record).into_bytes().map_err(|error| damaged(error.to_string()))?;
     let record = ModuleRecord::from_bytes(bytes).map_err(|error| damaged(error.to_string()))?;
     let loaded = masked
         .try_load_record(record)
         .map_err(|error| StoreError::Misfit { file: name(), reason: error.to_string() })?;
+    sound(&loaded).map_err(unfit)?;
     Ok((loaded, state, snapshot))
 }

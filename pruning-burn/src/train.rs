@@ -4,7 +4,7 @@ mod metric;
 
 pub use metric::SparsityMetric;
 
-use crate::layers::{Layer, Position, layers};
+use crate::layers::{Layer, Position, first_layers};
 use crate::store::checkpoint;
 use crate::{Inputs, Needs, PruneError, PruningMask, Session};
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param, Reparameterization};
@@ -13,6 +13,7 @@ use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams};
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Device, Tensor};
 use burn_train::{InferenceStep, Interrupter, TrainOutput, TrainStep};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -258,7 +259,8 @@ fn masked<M: Module>(model: &M, gradients: GradientsParams) -> GradientsParams {
     struct Through {
         position: Position,
         gradients: GradientsParams,
-        carrying: Vec<Layer>,
+        /// By path.
+        carrying: HashMap<String, Layer>,
     }
 
     impl ModuleVisitor for Through {
@@ -272,7 +274,7 @@ fn masked<M: Module>(model: &M, gradients: GradientsParams) -> GradientsParams {
 
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let path = self.position.path();
-            if let Some(layer) = self.carrying.iter().find(|layer| layer.path == path)
+            if let Some(layer) = self.carrying.get(&path)
                 && let Some(keep) = layer.keep.clone().filter(|keep| keep.dims()[0] == layer.layout.len())
                 && let Some(gradient) = self.gradients.remove::<D>(param.id)
             {
@@ -282,7 +284,8 @@ fn masked<M: Module>(model: &M, gradients: GradientsParams) -> GradientsParams {
         }
     }
 
-    let carrying = layers(model).into_iter().filter(|layer| layer.keep.is_some()).collect();
+    let carrying = first_layers(model).into_iter().filter(|layer| layer.keep.is_some());
+    let carrying = carrying.map(|layer| (layer.path.clone(), layer)).collect();
     let mut through = Through { position: Position::default(), gradients, carrying };
     model.visit(&mut through);
     through.gradients

@@ -1,6 +1,6 @@
 //! How a budget is shared out over layers: the [`Allocator`] plugin, and its contract.
 
-use crate::{Amount, MatrixLayout, PluginKind, Rounding, Scores};
+use crate::{Amount, MatrixLayout, PluginKind, Rounding, Scores, caught};
 use std::fmt::Debug;
 
 /// Shares the units that stay out over the layers. A plugin: see [`register_allocator`](crate::register_allocator).
@@ -155,6 +155,14 @@ pub enum AllocationError {
         /// The other.
         second: String,
     },
+    /// An allocator panicked.
+    #[error("allocator {allocator} panicked: {message}")]
+    Panicked {
+        /// The allocator, as it prints itself.
+        allocator: String,
+        /// What it said.
+        message: String,
+    },
     /// An allocator broke its contract.
     #[error("allocator {allocator} broke its contract: {problem}")]
     Contract {
@@ -167,14 +175,14 @@ pub enum AllocationError {
 
 /// The total to keep for `amount` over `layers`, whose `even` shares are computed by the same rule; `costs` of a unit each.
 fn total(
-    allocator: &dyn Allocator,
+    scope: Scope,
     layers: &[LayerUnits<'_>],
     costs: &[usize],
     amount: Amount,
     rounding: Rounding,
 ) -> Result<usize, AllocationError> {
     // A count has no even shares: it is of the whole list.
-    if allocator.scope() == Scope::Layer && !matches!(amount, Amount::Count(_)) {
+    if scope == Scope::Layer && !matches!(amount, Amount::Count(_)) {
         return Ok(sum(layers, costs, |l| l.even));
     }
     let units = sum(layers, costs, |l| l.units());
@@ -200,17 +208,19 @@ pub fn allocate(
     amount: Amount,
     rounding: Rounding,
 ) -> Result<Vec<usize>, AllocationError> {
-    let measure = allocator.measure();
+    // A plugin of somebody else's: its panic is an error like any other.
+    let panicked = |message| AllocationError::Panicked { allocator: printed(allocator), message };
+    let (scope, measure) = caught(|| (allocator.scope(), allocator.measure())).map_err(panicked)?;
     let cost = |l: &LayerUnits<'_>| l.cost(measure).ok_or_else(|| AllocationError::NoCost { path: l.path.to_string() });
     let costs = layers.iter().map(cost).collect::<Result<Vec<_>, _>>()?;
-    let keep = total(allocator, layers, &costs, amount, rounding)?;
+    let keep = total(scope, layers, &costs, amount, rounding)?;
     let least = sum(layers, &costs, |l| l.least);
     let most = sum(layers, &costs, |l| l.alive());
     if keep < least || keep > most {
         return Err(AllocationError::Unreachable { keep, least, most, allow_empty_helps: keep < least });
     }
-    let counts = allocator.allocate(layers, keep)?;
-    let broken = |problem: String| AllocationError::Contract { allocator: format!("{allocator:?}"), problem };
+    let counts = caught(|| allocator.allocate(layers, keep)).map_err(panicked)??;
+    let broken = |problem: String| AllocationError::Contract { allocator: printed(allocator), problem };
     if counts.len() != layers.len() {
         return Err(broken(format!("{} counts for {} layers", counts.len(), layers.len())));
     }
@@ -232,10 +242,23 @@ pub fn allocate(
     Err(broken(format!("it keeps {kept} {what} instead of {keep}")))
 }
 
+fn printed(allocator: &dyn Allocator) -> String {
+    caught(|| format!("{allocator:?}")).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Order, Sparsity};
+
+    #[derive(Debug)]
+    struct Panics;
+
+    impl Allocator for Panics {
+        fn allocate(&self, layers: &[LayerUnits<'_>], _: usize) -> Result<Vec<usize>, AllocationError> {
+            panic!("no idea what {} is", layers[0].path)
+        }
+    }
 
     #[derive(Debug)]
     struct Says(Vec<usize>);
@@ -273,6 +296,8 @@ mod tests {
         ] {
             assert!(run(counts).unwrap_err().to_string().ends_with(problem), "{counts:?}");
         }
+        let error = allocate(&Panics, &layers, half, Rounding::HalfEven).unwrap_err();
+        assert_eq!(error.to_string(), "allocator Panics panicked: no idea what a is");
         let error = allocate(&Says(vec![]), &layers, Amount::Count(9), Rounding::HalfEven).unwrap_err();
         assert_eq!(error.to_string(), "a, b: asked to remove 9 units, and 8 remain: lower the count");
         let error = allocate(&Says(vec![]), &layers, Amount::Count(7), Rounding::HalfEven).unwrap_err();

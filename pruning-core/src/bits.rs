@@ -20,6 +20,16 @@ impl Bits {
         bits
     }
 
+    /// All bits set, unless there is no memory for them.
+    pub(crate) fn try_ones(len: usize) -> Option<Self> {
+        let mut words = Vec::new();
+        words.try_reserve_exact(len.div_ceil(64)).ok()?;
+        words.resize(len.div_ceil(64), u64::MAX);
+        let mut bits = Self { words, len };
+        bits.clear_tail();
+        Some(bits)
+    }
+
     /// No bit set.
     #[must_use]
     pub fn zeros(len: usize) -> Self {

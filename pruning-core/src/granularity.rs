@@ -164,12 +164,14 @@ impl Granularity {
         }
     }
 
-    /// Heads as the blocks that they are in a parameter of `layout`; any other granularity as it is.
+    /// Heads as the blocks that they are in a parameter of `layout`; any other granularity as it is. What [`check`](Self::check) refuses for
+    /// its size of 0 counts as 1 here.
     fn in_layout(self, layout: &MatrixLayout) -> Self {
         match self {
+            Self::Block { rows, cols } => Self::Block { rows: rows.max(1), cols: cols.max(1) },
             Self::Head { size, axis: Axis::Output } => Self::Block { rows: size.max(1), cols: layout.cols().max(1) },
             Self::Head { size, axis: Axis::Input } => {
-                Self::Block { rows: layout.rows().max(1), cols: size.max(1) * layout.kernel() }
+                Self::Block { rows: layout.rows().max(1), cols: size.max(1).saturating_mul(layout.kernel()) }
             }
             other => other,
         }
@@ -186,7 +188,7 @@ impl Granularity {
     pub fn units(&self, layout: &MatrixLayout) -> usize {
         match *self {
             Self::Element | Self::Nm { .. } => layout.len(),
-            Self::Block { rows, cols } => layout.rows().div_ceil(rows) * layout.cols().div_ceil(cols),
+            Self::Block { rows, cols } => layout.rows().div_ceil(rows.max(1)) * layout.cols().div_ceil(cols.max(1)),
             Self::Channel { axis: Axis::Output } => layout.rows(),
             Self::Channel { axis: Axis::Input } => layout.input_channels(),
             Self::Head { .. } => self.in_layout(layout).units(layout),
@@ -198,7 +200,10 @@ impl Granularity {
     pub fn unit(&self, layout: &MatrixLayout, row: usize, col: usize) -> usize {
         match *self {
             Self::Element | Self::Nm { .. } => layout.flat(row, col),
-            Self::Block { rows, cols } => (row / rows) * layout.cols().div_ceil(cols) + col / cols,
+            Self::Block { rows, cols } => {
+                let (rows, cols) = (rows.max(1), cols.max(1));
+                (row / rows) * layout.cols().div_ceil(cols) + col / cols
+            }
             Self::Channel { axis: Axis::Output } => row,
             Self::Channel { axis: Axis::Input } => col / layout.kernel(),
             Self::Head { .. } => self.in_layout(layout).unit(layout, row, col),
@@ -282,6 +287,11 @@ mod tests {
             block(1, 1),
             block(7, 70),
             block(usize::MAX, 3),
+            // What `check` refuses is no panic.
+            block(0, 3),
+            block(2, 0),
+            Granularity::Head { size: 0, axis: Axis::Output },
+            Granularity::Head { size: usize::MAX, axis: Axis::Input },
             block(1, usize::MAX),
             Granularity::Head { size: 2, axis: Axis::Output },
             Granularity::Head { size: 3, axis: Axis::Input },

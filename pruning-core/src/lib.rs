@@ -24,6 +24,7 @@
 
 mod allocate;
 mod bits;
+mod caught;
 mod choose;
 mod compare;
 #[cfg(feature = "conformance")]
@@ -51,9 +52,11 @@ mod target;
 
 pub use allocate::{AllocationError, Allocator, LayerUnits, Measure, Scope, allocate};
 pub use bits::Bits;
+#[doc(hidden)]
+pub use caught::{caught, panic_message};
 pub use choose::{Candidate, ChooseError, Chosen, Rules, choose};
 pub use control::random_masks;
-pub use curve::Curve;
+pub use curve::{Curve, CurveError};
 pub use fields::Problem;
 pub use granularity::{Axis, Granularity, GranularityError};
 pub use grow::{Anneal, Grow, Update, swap};

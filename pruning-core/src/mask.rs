@@ -2,6 +2,7 @@
 
 use crate::Bits;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// The mask of one parameter, in the parameter's own shape and memory order. **True means keep.**
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,12 @@ pub enum MaskError {
         /// Bits given.
         found: usize,
     },
+    /// No memory holds the mask.
+    #[error("a mask of shape {shape:?} needs more bits than memory holds")]
+    TooLarge {
+        /// The shape asked for.
+        shape: Vec<usize>,
+    },
     /// Two masks of one parameter have different shapes.
     #[error("{path}: masks of shape {first:?} and {second:?} have no intersection")]
     Shapes {
@@ -74,11 +81,16 @@ impl Mask {
     }
 
     /// A mask that keeps everything.
-    #[must_use]
-    pub fn dense(shape: impl Into<Vec<usize>>) -> Self {
+    ///
+    /// # Errors
+    /// The shape has more elements than memory holds bits.
+    pub fn dense(shape: impl Into<Vec<usize>>) -> Result<Self, MaskError> {
         let shape = shape.into();
-        let keep = Bits::ones(shape.iter().product());
-        Self { shape, keep }
+        let len = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        match len.and_then(Bits::try_ones) {
+            Some(keep) => Ok(Self { shape, keep }),
+            None => Err(MaskError::TooLarge { shape }),
+        }
     }
 
     /// Shape of the parameter.
@@ -125,6 +137,8 @@ impl Mask {
 #[serde(try_from = "Vec<(String, Mask)>", into = "Vec<(String, Mask)>")]
 pub struct MaskSet {
     masks: Vec<(String, Mask)>,
+    /// Place of each path.
+    places: HashMap<String, usize>,
 }
 
 impl MaskSet {
@@ -135,7 +149,7 @@ impl MaskSet {
     pub fn new(masks: impl IntoIterator<Item = (String, Mask)>) -> Result<Self, MaskError> {
         let mut set = Self::default();
         for (path, mask) in masks {
-            if set.get(&path).is_some() {
+            if set.places.insert(path.clone(), set.masks.len()).is_some() {
                 return Err(MaskError::Duplicate { path });
             }
             set.masks.push((path, mask));
@@ -146,7 +160,7 @@ impl MaskSet {
     /// The mask of a parameter.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&Mask> {
-        self.masks.iter().find(|(p, _)| p == path).map(|(_, mask)| mask)
+        self.places.get(path).map(|&place| &self.masks[place].1)
     }
 
     /// Paths and masks, in order.
@@ -160,18 +174,21 @@ impl MaskSet {
     /// # Errors
     /// The masks of a parameter have two shapes.
     pub fn intersection(&self, other: &Self) -> Result<Self, MaskError> {
-        let mut masks = self.masks.clone();
+        let mut both = self.clone();
         for (path, mask) in &other.masks {
-            match masks.iter_mut().find(|(p, _)| p == path) {
+            match self.places.get(path).map(|&place| &mut both.masks[place]) {
                 Some((_, ours)) if ours.shape == mask.shape => ours.keep.intersect(&mask.keep),
                 Some((_, ours)) => {
                     let (first, second) = (ours.shape.clone(), mask.shape.clone());
                     return Err(MaskError::Shapes { path: path.clone(), first, second });
                 }
-                None => masks.push((path.clone(), mask.clone())),
+                None => {
+                    both.places.insert(path.clone(), both.masks.len());
+                    both.masks.push((path.clone(), mask.clone()));
+                }
             }
         }
-        Ok(Self { masks })
+        Ok(both)
     }
 
     /// Number of masks.
@@ -218,6 +235,15 @@ mod tests {
         assert_eq!(error.to_string(), "a mask of shape [2, 2] needs 4 bits, not 3");
         let text = r#"{"shape":[2,2],"keep":[3,"07"]}"#;
         assert!(serde_json::from_str::<Mask>(text).is_err());
+    }
+
+    #[test]
+    fn a_shape_that_no_memory_holds_is_refused() {
+        for shape in [vec![usize::MAX], vec![usize::MAX, 2], vec![1 << 32, 1 << 32, 1 << 32], vec![1 << 62, 1]] {
+            assert_eq!(Mask::dense(shape.clone()), Err(MaskError::TooLarge { shape }));
+        }
+        assert_eq!(Mask::dense([2, 3]).unwrap().kept(), 6);
+        assert!(Mask::dense([usize::MAX, 0]).unwrap().is_empty());
     }
 
     #[test]

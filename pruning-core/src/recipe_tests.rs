@@ -185,6 +185,10 @@ fn schedules_that_never_prune_or_end_before_they_begin_are_refused() {
             "fraction: 0: a round must remove something",
         ),
         ("schedule = { kind = \"iterative\", rounds = 3, fraction = 0 }", "fraction: 0: a round must remove something"),
+        (
+            "sparsity = 0.5\nschedule = { kind = \"iterative\", fraction = 1e-17 }",
+            "fraction: 0.00000000000000001: so little that a round removes nothing",
+        ),
         ("sparsity = 0.5\nschedule = { kind = \"iterative\", rounds = 3, every = 0 }", "every: 0: at least 1 step"),
         ("sparsity = 0.5\nschedule = { kind = \"gradual\", end = 9, every = 0 }", "every: 0: at least 1 step"),
         ("sparsity = 0.5\nschedule = { kind = \"gradual\", begin = 9, end = 9 }", "end: 9: must be above begin, 9"),

@@ -121,6 +121,14 @@ pub struct Configured<K: ?Sized> {
     plugin: Arc<K>,
 }
 
+#[cfg(test)]
+impl<K: ?Sized> Configured<K> {
+    /// A plugin that no registry knows.
+    pub(crate) fn of(name: &str, plugin: Arc<K>) -> Self {
+        Self { name: name.to_string(), config: Value::Null, plugin }
+    }
+}
+
 impl<K: ?Sized> Configured<K> {
     /// Name of the plugin.
     #[must_use]

@@ -1,5 +1,6 @@
 //! When to prune, and how far each time: [`Schedule`].
 
+use crate::curve::{CurveError, sparsity_at};
 use crate::{Amount, Configured, Curve, Sparsity};
 use std::fmt;
 
@@ -75,7 +76,9 @@ impl Schedule {
                 let exact = target.density().ln() / fraction.density().ln();
                 ((exact - 1e-9).ceil() as usize).max(1)
             }
-            Self::Gradual { begin, end, every, .. } => (end - begin).div_ceil(*every) + 1,
+            Self::Gradual { begin, end, every, .. } => {
+                end.saturating_sub(*begin).div_ceil((*every).max(1)).saturating_add(1)
+            }
         }
     }
 
@@ -118,9 +121,9 @@ impl Schedule {
         Some(match *self {
             Self::OneShot { at } => at,
             Self::Gradual { end, .. } if step >= end => end,
-            Self::Gradual { begin, every, .. } => begin + since / every * every,
+            Self::Gradual { begin, every, .. } => begin + since / every.max(1) * every,
             Self::Iterative { begin, every, .. } => {
-                begin + every * (since / every).min(self.rounds(target).saturating_sub(1))
+                begin + every * (since / every.max(1)).min(self.rounds(target).saturating_sub(1))
             }
         })
     }
@@ -129,7 +132,7 @@ impl Schedule {
     #[must_use]
     pub fn next(&self, step: usize, target: Sparsity) -> Option<usize> {
         let on_grid = |begin: usize, every: usize| {
-            let steps = step.saturating_sub(begin).div_ceil(every).checked_mul(every);
+            let steps = step.saturating_sub(begin).div_ceil(every.max(1)).checked_mul(every);
             steps.and_then(|steps| begin.checked_add(steps))
         };
         let next = match *self {
@@ -148,20 +151,22 @@ impl Schedule {
             Self::OneShot { at } => (step == at).then_some(1),
             Self::Iterative { begin, every, .. } => {
                 let since = step.checked_sub(begin).filter(|since| since.is_multiple_of(every));
-                since.map(|since| since / every + 1).filter(|&round| round <= rounds())
+                since.map(|since| (since / every.max(1)).saturating_add(1)).filter(|&round| round <= rounds())
             }
             Self::Gradual { end, .. } if step == end => Some(rounds()),
             Self::Gradual { begin, end, every, .. } => {
                 let since = step.checked_sub(begin).filter(|since| since.is_multiple_of(every) && step < end);
-                since.map(|since| since / every + 1)
+                since.map(|since| (since / every.max(1)).saturating_add(1))
             }
         };
         round.map(|round| Event { step, round, rounds: rounds() })
     }
 
     /// How much is pruned at `event` of a layer with a sparsity of its own: it gets there with the last event, as the others do.
-    #[must_use]
-    pub fn own_amount(&self, event: &Event, target: Sparsity) -> Amount {
+    ///
+    /// # Errors
+    /// As [`amount`](Self::amount).
+    pub fn own_amount(&self, event: &Event, target: Sparsity) -> Result<Amount, CurveError> {
         match self {
             // A fraction of what remains leads to the shared target, not to this one.
             Self::Iterative { begin, every, .. } => {
@@ -173,9 +178,11 @@ impl Schedule {
     }
 
     /// How much is pruned at `event` of layers that end at `target`.
-    #[must_use]
-    pub fn amount(&self, event: &Event, target: Sparsity) -> Amount {
-        match self {
+    ///
+    /// # Errors
+    /// The curve panics, or gives no sparsity between the initial one and the target.
+    pub fn amount(&self, event: &Event, target: Sparsity) -> Result<Amount, CurveError> {
+        Ok(match self {
             // The target itself, not what a power or a curve makes of it.
             _ if event.round == event.rounds
                 && !matches!(self, Self::Iterative { rounds: Rounds::FractionTimes(..), .. }) =>
@@ -191,18 +198,35 @@ impl Schedule {
                 Amount::OfTotal(Sparsity::new(1.0 - density).unwrap_or(target))
             }
             Self::Gradual { begin, end, initial, curve, .. } => {
-                let progress = (event.step - begin) as f64 / (end - begin) as f64;
-                // A curve outside the range is a broken plugin, which its conformance test finds.
-                let sparsity = curve.sparsity(*initial, target, progress).clamp(0.0, target.value());
-                Amount::OfTotal(Sparsity::new(sparsity).unwrap_or(target))
+                let progress = event.step.saturating_sub(*begin) as f64 / end.saturating_sub(*begin).max(1) as f64;
+                Amount::OfTotal(sparsity_at(curve, *initial, target, progress)?)
             }
-        }
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug)]
+    struct Linear;
+
+    impl Curve for Linear {
+        fn sparsity(&self, initial: Sparsity, target: Sparsity, progress: f64) -> f64 {
+            initial.value() + progress * (target.value() - initial.value())
+        }
+    }
+
+    #[derive(Debug)]
+    struct Says(f64);
+
+    impl Curve for Says {
+        fn sparsity(&self, _: Sparsity, _: Sparsity, _: f64) -> f64 {
+            assert!(self.0 != 7.0, "seven");
+            self.0
+        }
+    }
 
     fn s(value: f64) -> Sparsity {
         Sparsity::new(value).unwrap()
@@ -240,9 +264,47 @@ mod tests {
     }
 
     #[test]
+    fn no_numbers_of_a_schedule_made_by_hand_panic() {
+        for (begin, end, every) in [(0, usize::MAX, 1), (5, 3, 2), (0, 9, 0), (usize::MAX, usize::MAX, usize::MAX)] {
+            let curve = Configured::of("linear", std::sync::Arc::new(Linear) as std::sync::Arc<dyn Curve>);
+            let initial = Sparsity::ZERO;
+            for schedule in [
+                Schedule::Gradual { begin, end, every, initial, curve },
+                Schedule::Iterative { begin, every, rounds: Rounds::ToTarget(3) },
+                Schedule::Iterative { begin, every, rounds: Rounds::ToTarget(usize::MAX) },
+                Schedule::Iterative { begin, every, rounds: Rounds::Fraction(s(1e-17)) },
+            ] {
+                for step in [0, 1, 3, 5, usize::MAX] {
+                    let _ = (schedule.due(step, s(0.5)), schedule.next(step, s(0.5)), schedule.latest(step, s(0.5)));
+                    let event = schedule.due(step, s(0.5));
+                    assert!(event.is_none_or(|event| schedule.amount(&event, s(0.5)).is_ok()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_curve_outside_of_its_range_is_an_error_that_names_it() {
+        let said = |value: f64| {
+            let curve = std::sync::Arc::new(Says(value)) as std::sync::Arc<dyn Curve>;
+            let curve = Configured::of("says", curve);
+            let schedule = Schedule::Gradual { begin: 0, end: 10, every: 1, initial: s(0.2), curve };
+            schedule.amount(&Event { step: 5, round: 6, rounds: 11 }, s(0.5))
+        };
+        assert_eq!(said(0.3), Ok(Amount::OfTotal(s(0.3))));
+        // Rounding.
+        assert_eq!(said(0.5 + 1e-15), Ok(Amount::OfTotal(s(0.5))));
+        for value in [f64::NAN, f64::INFINITY, -0.1, 0.1, 0.6, 1.0] {
+            let error = said(value).unwrap_err().to_string();
+            assert_eq!(error, format!("curve says gave {value} at progress 0.5, outside of 0.2 to 0.5"));
+        }
+        assert_eq!(said(7.0).unwrap_err().to_string(), "curve says panicked: seven");
+    }
+
+    #[test]
     fn equal_rounds_are_geometric_in_density() {
         let schedule = Schedule::Iterative { begin: 0, every: 1, rounds: Rounds::ToTarget(2) };
-        let at = |round| schedule.amount(&Event { step: 0, round, rounds: 2 }, s(0.75));
+        let at = |round| schedule.amount(&Event { step: 0, round, rounds: 2 }, s(0.75)).unwrap();
         assert_eq!(at(1), Amount::OfTotal(s(0.5)));
         assert_eq!(at(2), Amount::OfTotal(s(0.75)));
     }
@@ -254,8 +316,8 @@ mod tests {
         assert_eq!(schedule.rounds(s(0.5)), 4);
         let times = Schedule::Iterative { begin: 0, every: 1, rounds: Rounds::FractionTimes(s(0.2), 3) };
         let event = Event { step: 2, round: 3, rounds: 3 };
-        assert_eq!(schedule.amount(&event, s(0.4)), Amount::OfTotal(s(0.4)));
-        assert_eq!(times.amount(&event, s(0.4)), Amount::OfRemaining(s(0.2)));
+        assert_eq!(schedule.amount(&event, s(0.4)), Ok(Amount::OfTotal(s(0.4))));
+        assert_eq!(times.amount(&event, s(0.4)), Ok(Amount::OfRemaining(s(0.2))));
         assert!((times.target(None).unwrap().value() - (1.0 - 0.512)).abs() < 1e-12);
     }
 
@@ -263,7 +325,7 @@ mod tests {
     fn a_layer_with_a_sparsity_of_its_own_ends_there() {
         for rounds in [Rounds::Fraction(s(0.2)), Rounds::FractionTimes(s(0.2), 11), Rounds::ToTarget(11)] {
             let schedule = Schedule::Iterative { begin: 0, every: 1, rounds };
-            let at = |round| match schedule.own_amount(&Event { step: 0, round, rounds: 11 }, s(0.3)) {
+            let at = |round| match schedule.own_amount(&Event { step: 0, round, rounds: 11 }, s(0.3)).unwrap() {
                 Amount::OfTotal(sparsity) => sparsity.value(),
                 other => panic!("{other:?}"),
             };

@@ -106,7 +106,7 @@ pub(crate) fn own_masks_attach_update_and_come_back(device: &Device) {
     assert!(error.starts_with("fc1.weight: a mask is attached already"), "{error}");
 
     // An update may bring weights back, with the value they have in the base.
-    let open = MaskSet::new([("fc1.weight".to_string(), Mask::dense([12, 16]))]).unwrap();
+    let open = MaskSet::new([("fc1.weight".to_string(), Mask::dense([12, 16]).unwrap())]).unwrap();
     update_masks(&mut model, &open).unwrap();
     assert_eq!(weights(&model, "fc1.weight"), dense);
     assert_eq!(pruning_burn::report(&model).unwrap().kept(), 192 + 8);

@@ -158,6 +158,33 @@ pub(crate) fn another_model_is_not_the_one_of_the_session(device: &Device) {
     assert_eq!(session.steps(), 0);
 }
 
+pub(crate) fn a_stranger_is_told_before_anything_is_kept(device: &Device) {
+    let recipe = "sparsity = 0.5\ncriterion = \"magnitude\"\ninitialization = { rewind = { step = 2 } }\n\
+                  schedule = { kind = \"one_shot\", at = 4 }";
+    let (mut model, mut other) = (Mlp::new(device, 1), Mlp::new(device, 2));
+    let dense = base(&model);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rewind.bpk");
+    let mut session = pruner(recipe).attach(&mut model).unwrap().with_snapshot_file(&file).unwrap();
+    let _ = pruner(recipe).attach(&mut other).unwrap();
+    let mut bare = model.clone();
+    undo(&mut bare).unwrap();
+    // At steps with nothing due, at the one that keeps the weights, and at the one that prunes.
+    for step in 0..5 {
+        let error = session.step(&mut other).unwrap_err();
+        assert!(matches!(&error, PruneError::AnotherModel { path } if path == "fc1.weight"), "{step}: {error}");
+        let error = session.step(&mut bare).unwrap_err();
+        assert!(matches!(&error, PruneError::NotAttached { path } if path == "fc1.weight"), "{step}: {error}");
+        let error = session.save(&other, folder.path().join("session.bpk")).unwrap_err();
+        assert!(error.to_string().contains("fc1.weight: is a parameter of another model"), "{error}");
+        assert_eq!((session.steps(), file.exists()), (step, step > 2), "nothing is kept of a stranger");
+        session.step(&mut model).unwrap();
+    }
+    undo(&mut model).unwrap();
+    assert!(same_bits(&base(&model), &dense), "it went back to its own weights");
+    assert_eq!(masks(&other).sparsity(), 0.0);
+}
+
 pub(crate) fn a_schedule_that_does_not_come_prunes_nothing_and_is_not_done(device: &Device) {
     let mut model = Mlp::new(device, 1);
     let before = base(&model);

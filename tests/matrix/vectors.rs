@@ -373,7 +373,7 @@ pub(crate) fn remove_and_identity(device: &Device) {
     for case in cases("identity") {
         let shape = list::<usize>(&case["shape"]);
         let mut held = Held::new(&case, device);
-        let open = Mask::dense(list_shape(&held));
+        let open = Mask::dense(list_shape(&held)).unwrap();
         let open = MaskSet::new([(held.path().to_string(), open)]).unwrap();
         attach_masks(&mut held, &open).unwrap();
         assert!(held.mask().iter().all(|k| *k), "{}", case["name"]);

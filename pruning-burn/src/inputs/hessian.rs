@@ -1,12 +1,10 @@
 //! The product of the Hessian with the gradient, by differences of gradients in double precision.
 
-use super::{By, InputError, Shift, Values, averages};
-use crate::select::message;
-use crate::snapshot::Snapshot;
+use super::{By, InputError, Shift, Values, averages, weights};
 use burn::module::Module;
 use burn::tensor::{DType, Tensor};
+use pruning_core::caught;
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice::from_ref;
 
 /// How far to go along the gradient, relative to the norm of the weights. A step that is so short crosses a kink of ReLU next to never, and
@@ -30,12 +28,19 @@ pub(super) fn product<M: Module, B>(
     if batches.is_empty() {
         return Err(InputError::NoBatch);
     }
-    let types: Vec<(String, DType)> = Snapshot::of(model).values.into_iter().map(|(p, v)| (p, v.dtype())).collect();
+    let types: Vec<(String, DType)> = weights(model).into_iter().map(|(path, value)| (path, value.dtype())).collect();
     let double = double(model)?;
-    let weights = Snapshot::of(&double).values;
+    let size = norm(&weights(&double));
     let mut sum: Option<Values> = None;
     for (number, batch) in batches.iter().enumerate() {
-        let gradient = gradient(&double, number, batch, loss)?;
+        let gradient = gradient(&double, number, batch, loss).map_err(|error| match error {
+            // A closure that panics on the model as it is panics for a reason of its own.
+            InputError::NotDouble { .. } => match caught(|| loss(model, batch)) {
+                Err(message) => InputError::Panicked { batch: number, message },
+                Ok(_) => error,
+            },
+            error => error,
+        })?;
         sum = Some(sum.map_or(gradient.clone(), |sum| combine(sum, &gradient, 1.0)));
     }
     let sum = sum.unwrap_or_default();
@@ -44,7 +49,7 @@ pub(super) fn product<M: Module, B>(
         // No slope: the product is zero too.
         return Ok(typed(sum, &types));
     }
-    let step = norm(&weights).max(1.0) / slope;
+    let step = size.max(1.0) / slope;
     let (mut total, mut apart): (Option<Values>, f64) = (None, 0.0);
     for (number, batch) in batches.iter().enumerate() {
         let at = |model: &M| gradient(model, number, batch, loss);
@@ -65,7 +70,7 @@ pub(super) fn product<M: Module, B>(
 
 /// A copy in double precision, running statistics included.
 fn double<M: Module>(model: &M) -> Result<M, InputError> {
-    if let Some((path, value)) = Snapshot::of(model).values.first_key_value() {
+    if let Some((path, value)) = weights(model).first_key_value() {
         let device = value.device();
         if !device.supports_dtype(DType::F64) {
             return Err(InputError::NoDouble { path: path.clone(), device: format!("{device:?}") });
@@ -88,13 +93,14 @@ fn gradient<M: Module, B>(
         found.set(loss.dtype());
         loss
     };
-    let result = catch_unwind(AssertUnwindSafe(|| averages(model, from_ref(batch), &watched, false)));
+    let result = caught(|| averages(model, from_ref(batch), &watched, false));
     let other = |found| InputError::NotDouble { batch: number, found };
-    let result = result.map_err(|panic| other(message(&*panic)))?;
+    let result = result.map_err(other)?;
     if found.get() != DType::F64 {
         return Err(other(format!("a loss of type {:?}", found.get())));
     }
     let (gradient, _) = result.map_err(|error| match error {
+        InputError::Panicked { message, .. } => other(message),
         InputError::NotScalar { found, .. } => InputError::NotScalar { batch: number, found },
         InputError::NotFinite { .. } => InputError::NotFinite { batch: number },
         error => error,

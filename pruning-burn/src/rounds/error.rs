@@ -23,6 +23,16 @@ pub enum RoundsError {
         /// What it says.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// A closure panicked.
+    #[error("round {round}: {closure} panicked: {message}")]
+    Panicked {
+        /// The round.
+        round: usize,
+        /// Which closure: `the training`, `the evaluation`, `the inputs`, `the fresh weights` or `the observer`.
+        closure: &'static str,
+        /// What it said.
+        message: String,
+    },
     /// The inputs of a criterion could not be collected.
     #[error("round {round}: the inputs of the criterion: {source}")]
     Inputs {

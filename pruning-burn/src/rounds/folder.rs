@@ -1,7 +1,7 @@
 //! The folder of rounds: which files are in it, and which of them count.
 
 use super::{History, RoundReport, RoundsError};
-use crate::layers::layers;
+use crate::layers::first_layers;
 use crate::store::differing;
 use crate::{Pruner, StoreError};
 use burn::module::Module;
@@ -59,7 +59,7 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn new<M: Module>(path: PathBuf, model: &M) -> Self {
-        let parameters = layers(model).into_iter().map(|l| Parameter { path: l.path, shape: l.shape }).collect();
+        let parameters = first_layers(model).into_iter().map(|l| Parameter { path: l.path, shape: l.shape }).collect();
         Self { path, parameters }
     }
 

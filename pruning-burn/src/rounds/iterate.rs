@@ -8,7 +8,7 @@ use crate::select::Selection;
 use crate::snapshot::{Kept, apart};
 use crate::{Inputs, Needs, PruneError, Pruner, Session, load, save};
 use burn::module::Module;
-use pruning_core::{Initialization, Report, Sparsity};
+use pruning_core::{Initialization, Report, Sparsity, caught};
 use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
@@ -96,7 +96,7 @@ impl<'a, M: Module> IterativePruning<'a, M> {
     /// file. In the end the model is that of the last round, with its masks on.
     ///
     /// # Errors
-    /// The recipe does not fit the model, the training fails, the evaluation is not finite, files of another recipe, model or version,
+    /// The recipe does not fit the model, the training fails, the evaluation is not finite, a closure panics, files of another recipe, model or version,
     /// files that are damaged. The model is what it was, and the folder holds every training that was finished.
     pub fn run<E: Into<Failure>>(
         mut self,
@@ -121,7 +121,8 @@ impl<'a, M: Module> IterativePruning<'a, M> {
                     None => break,
                 },
             };
-            let evaluation = evaluate(&apart(&at.model));
+            let copy = apart(&at.model);
+            let evaluation = caught(|| evaluate(&copy)).map_err(panicked(number, "the evaluation"))?;
             if !evaluation.is_finite() {
                 return Err(RoundsError::NotFinite { round: number, value: evaluation.to_string() });
             }
@@ -134,7 +135,7 @@ impl<'a, M: Module> IterativePruning<'a, M> {
                 }
             }
             if let (Some(observer), Some(report)) = (&mut self.observer, at.history.rounds.last()) {
-                observer(report);
+                caught(|| observer(report)).map_err(panicked(number, "the observer"))?;
             }
         }
         *model = at.model;
@@ -146,13 +147,14 @@ impl<'a, M: Module> IterativePruning<'a, M> {
         let recipe = self.pruner.recipe();
         let target = recipe.sparsity().unwrap_or(Sparsity::ZERO);
         let updates = recipe.grow.as_ref().map_or(0, |grow| grow.updates(recipe.schedule.last(target)));
-        recipe.schedule.rounds(target) + updates
+        recipe.schedule.rounds(target).saturating_add(updates)
     }
 
     /// All that can be wrong before the first training.
     fn check(&self, model: &M) -> Result<(), RoundsError> {
         let recipe = self.pruner.recipe();
-        Selection::new(recipe, &layers(model)).map_err(in_round(0))?;
+        let all = layers(model).map_err(|error| in_round(0)(error.into()))?;
+        Selection::new(recipe, &all).map_err(in_round(0))?;
         let growing = recipe.grow.as_ref().map(|grow| &grow.criterion);
         let demanding = std::iter::once(&recipe.criterion).chain(growing).find(|c| c.needs() != Needs::WEIGHT);
         if let (Some(criterion), None) = (demanding, &self.inputs) {
@@ -220,7 +222,7 @@ impl<'a, M: Module> IterativePruning<'a, M> {
         if number == 0 {
             round.report = self.pruner.report(&at.model).map_err(in_round(0))?;
             round.wanted = match (initialization, &at.session.snapshot) {
-                (Initialization::Rewind { step }, None) => Some(step),
+                (Initialization::Rewind { step }, None) => Some((step, at.session.clone())),
                 _ => None,
             };
         } else {
@@ -232,12 +234,12 @@ impl<'a, M: Module> IterativePruning<'a, M> {
             }
         }
         let start = Instant::now();
-        at.model = train(at.model.clone(), &mut round)
-            .map_err(|error| RoundsError::Train { round: number, source: error.into() })?;
+        let trained = caught(|| train(at.model.clone(), &mut round)).map_err(panicked(number, "the training"))?;
+        at.model = trained.map_err(|error| RoundsError::Train { round: number, source: error.into() })?;
         let seconds = start.elapsed().as_secs_f64();
         at.session.check(&at.model).map_err(in_round(number))?;
-        if let Some(step) = round.wanted {
-            let snapshot = round.snapshot.take().ok_or(RoundsError::NotReached { step })?;
+        if let Some((step, _)) = round.wanted {
+            let snapshot = round.snapshot.take().ok_or(RoundsError::NotReached { step })?.map_err(in_round(0))?;
             let kept = Kept::new(snapshot, at.session.snapshot_file.as_deref()).map_err(in_round(0))?;
             at.session.snapshot = Some(kept);
         }
@@ -256,12 +258,13 @@ impl<'a, M: Module> IterativePruning<'a, M> {
         if self.pruner.recipe().initialization == Initialization::Reinitialize
             && let (Some(draw), Some(_)) = (&mut self.fresh, at.session.due())
         {
-            at.session.start_from(&draw(number));
+            at.session.start_from(&caught(|| draw(number)).map_err(panicked(number, "the fresh weights"))?);
         }
         let inputs = match (at.session.needs(), &mut self.inputs) {
             (Needs::WEIGHT, _) | (_, None) => Inputs::new(),
             (needs, Some(collect)) => {
-                collect(&at.model, needs).map_err(|source| RoundsError::Inputs { round: number, source })?
+                let collected = caught(|| collect(&at.model, needs)).map_err(panicked(number, "the inputs"))?;
+                collected.map_err(|source| RoundsError::Inputs { round: number, source })?
             }
         };
         at.session.step_with(&mut at.model, &inputs).map_err(in_round(number))
@@ -283,6 +286,10 @@ struct At<M> {
     history: History,
     /// A training that is done and not evaluated.
     trained: Option<Trained>,
+}
+
+fn panicked(round: usize, closure: &'static str) -> impl Fn(String) -> RoundsError {
+    move |message| RoundsError::Panicked { round, closure, message }
 }
 
 fn in_round(round: usize) -> impl Fn(PruneError) -> RoundsError {

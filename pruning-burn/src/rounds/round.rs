@@ -1,6 +1,7 @@
 //! What a training is told of its round, and tells it: [`Round`].
 
 use crate::snapshot::Snapshot;
+use crate::{PruneError, Session};
 use burn::module::Module;
 use pruning_core::{Initialization, Report};
 
@@ -11,9 +12,9 @@ pub struct Round {
     pub(super) rounds: usize,
     pub(super) report: Report,
     pub(super) rewound_to: Option<usize>,
-    /// The step of this training whose weights are asked for.
-    pub(super) wanted: Option<usize>,
-    pub(super) snapshot: Option<Snapshot>,
+    /// The step of this training whose weights are asked for, and the session that knows whose they are.
+    pub(super) wanted: Option<(usize, Session)>,
+    pub(super) snapshot: Option<Result<Snapshot, PruneError>>,
 }
 
 impl Round {
@@ -44,10 +45,10 @@ impl Round {
     }
 
     /// Says that this many steps of the training are done. In round 0 of a recipe that rewinds to that step, the weights are
-    /// kept to go back to; all other calls do nothing.
+    /// kept to go back to; all other calls do nothing. If they are those of another model, the round fails after its training.
     pub fn reached<M: Module>(&mut self, step: usize, model: &M) {
-        if self.wanted == Some(step) {
-            self.snapshot = Some(Snapshot::of(model));
+        if let Some((_, session)) = self.wanted.as_ref().filter(|(wanted, _)| *wanted == step) {
+            self.snapshot = Some(session.check(model).map(|()| Snapshot::of(model)));
         }
     }
 }

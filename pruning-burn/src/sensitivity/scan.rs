@@ -7,7 +7,7 @@ use crate::select::{Selection, Target, needed, select_one};
 use crate::snapshot::{apart, fingerprint};
 use crate::{Inputs, PruneError, Pruner};
 use burn::module::Module;
-use pruning_core::{Sparsity, SparsityError};
+use pruning_core::{Sparsity, SparsityError, caught};
 use serde_json::Value;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -80,6 +80,32 @@ pub enum SensitivityError {
         /// What the evaluation gave.
         value: String,
     },
+    /// The evaluation of the dense model panicked.
+    #[error("the evaluation of the model as it is panicked: {message}")]
+    DensePanicked {
+        /// What it said.
+        message: String,
+    },
+    /// The evaluation of a pruned model panicked.
+    #[error("{path}: the evaluation at sparsity {sparsity} panicked: {message}")]
+    Panicked {
+        /// The layer that was pruned.
+        path: String,
+        /// How far.
+        sparsity: Sparsity,
+        /// What it said.
+        message: String,
+    },
+    /// The observer of the progress panicked.
+    #[error("{path}: the observer panicked after the measurement at sparsity {sparsity}: {message}")]
+    ObserverPanicked {
+        /// The layer that was measured.
+        path: String,
+        /// How far it was pruned.
+        sparsity: Sparsity,
+        /// What it said.
+        message: String,
+    },
     /// The result to go on with has other layers.
     #[error("{path}: the result to resume from and the model differ in this layer or its units; scan anew")]
     OtherLayers {
@@ -147,7 +173,7 @@ impl<'a> Scan<'a> {
     /// or an error: lower is better.
     ///
     /// # Errors
-    /// No sparsity or one out of range, a recipe that does not fit the model, an evaluation that is not finite. What was
+    /// No sparsity or one out of range, a recipe that does not fit the model, an evaluation that is not finite or panics. What was
     /// measured until then is in the last [`Progress`].
     pub fn run<M: Module>(
         &self,
@@ -156,7 +182,7 @@ impl<'a> Scan<'a> {
     ) -> Result<Sensitivity, SensitivityError> {
         let plan = self.plan(model)?;
         let copy = apart(model);
-        let dense = evaluate(&copy);
+        let dense = caught(|| evaluate(&copy)).map_err(|message| SensitivityError::DensePanicked { message })?;
         if !dense.is_finite() {
             return Err(SensitivityError::DenseNotFinite { value: dense.to_string() });
         }
@@ -210,7 +236,7 @@ impl<'a> Scan<'a> {
             return Err(SensitivityError::NoThread);
         }
         let recipe = self.pruner.recipe();
-        let all = layers(model);
+        let all = layers(model).map_err(PruneError::from)?;
         let selection = Selection::new(recipe, &all)?;
         needed(recipe, self.inputs)?;
         let (sizes, traced) = self.sizes(&all, &selection)?;
@@ -277,8 +303,10 @@ impl<'a> Scan<'a> {
                 let Some(&(layer, sparsity)) = work.get(number) else { break };
                 let measured = self.measure(&base, &plan.layers[layer].path, sparsity, evaluate);
                 let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                match measured {
-                    Ok(value) => self.tell(found.add(layer, sparsity, value), work.len(), layer, sparsity, value),
+                let told = measured
+                    .and_then(|value| self.tell(found.add(layer, sparsity, value), work.len(), layer, sparsity, value));
+                match told {
+                    Ok(()) => {}
                     Err(error) => {
                         stop.store(true, Ordering::Relaxed);
                         // Work is taken in order, so all that comes before the first error ends too: it is always the same one.
@@ -306,11 +334,21 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn tell(&self, found: &Found<'_>, total: usize, layer: usize, sparsity: Sparsity, value: f64) {
-        if let Some(observer) = &self.observer {
-            let path = &found.result.layers[layer].path;
-            observer(&Progress { done: found.done, total, path, sparsity, value, result: found.result });
-        }
+    fn tell(
+        &self,
+        found: &Found<'_>,
+        total: usize,
+        layer: usize,
+        sparsity: Sparsity,
+        value: f64,
+    ) -> Result<(), SensitivityError> {
+        let Some(observer) = &self.observer else { return Ok(()) };
+        let path = &found.result.layers[layer].path;
+        let progress = Progress { done: found.done, total, path, sparsity, value, result: found.result };
+        caught(|| observer(&progress)).map_err(|message| {
+            let path = path.clone();
+            SensitivityError::ObserverPanicked { path, sparsity, message }
+        })
     }
 
     /// One layer pruned alone.
@@ -324,12 +362,17 @@ impl<'a> Scan<'a> {
         let recipe = self.pruner.recipe();
         // Statistics of its own for each evaluation, so that one that updates them leaves the next alone.
         let copy = apart(base);
-        let all = layers(&copy);
+        let all = layers(&copy).map_err(PruneError::from)?;
         let selection = Selection::new(recipe, &all)?;
         // A copy has the targets of the model.
         let target = selection.targets.iter().position(|t| all[t.layer].path == path).unwrap_or(0);
         let masks = select_one(&copy, self.pruner, &all, selection, target, sparsity, self.inputs)?;
-        let value = evaluate(&put(&copy, &all, masks));
+        let pruned = put(&copy, &all, masks)?;
+        let value = caught(|| evaluate(&pruned)).map_err(|message| SensitivityError::Panicked {
+            path: path.to_string(),
+            sparsity,
+            message,
+        })?;
         if value.is_finite() {
             return Ok(value);
         }

@@ -42,7 +42,7 @@ pub fn apply<M: Module>(
 /// A smaller copy, whose fields are not set yet.
 pub(crate) fn cut<M: Module>(plan: &ShrinkPlan, model: &M) -> Result<M, ShrinkError> {
     plan.check()?;
-    let all = layers(model);
+    let all = layers(model)?;
     for (path, cut) in &plan.parameters {
         layer_of(&all, path, cut)?;
     }

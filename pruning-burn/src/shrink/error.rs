@@ -1,6 +1,7 @@
 //! Why a model was not made smaller: [`ShrinkError`].
 
 use crate::PruneError;
+use crate::layers::SharedId;
 use crate::trace::{GroupError, TraceError};
 use pruning_core::AllocationError;
 use pruning_core::graph::PlanError;
@@ -132,4 +133,10 @@ pub enum ShrinkError {
         /// What is different.
         reason: String,
     },
+}
+
+impl From<SharedId> for ShrinkError {
+    fn from(error: SharedId) -> Self {
+        Self::Prune(error.into())
+    }
 }

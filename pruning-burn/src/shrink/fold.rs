@@ -79,7 +79,7 @@ pub fn fold<B: ReplayBackend, M: Module>(
             continue;
         }
         let Some(weight) = param.paths.iter().find_map(|p| weights.get(p)) else { continue };
-        let weight: Vec<f32> = weight.clone().into_data().iter::<f32>().collect();
+        let weight: Vec<f32> = weight.value.clone().into_data().iter::<f32>().collect();
         let sums = contribution(&weight, &param.shape, reader.weight_axis, &gone, &constants);
         if let Some(bias) = reader.bias.map(|b| trace.params[b].path().to_string()) {
             let total = add.entry(bias).or_insert_with(|| vec![0.0; sums.len()]);

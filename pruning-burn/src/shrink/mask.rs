@@ -48,7 +48,7 @@ pub(crate) fn layer_of<'a>(all: &'a [Layer], path: &str, cut: &Cut) -> Result<&'
 /// The plan is for another model, or a parameter carries another reparameterization.
 pub fn mask<M: Module>(plan: &ShrinkPlan, model: &mut M) -> Result<Report, ShrinkError> {
     plan.check()?;
-    let all = layers(model);
+    let all = layers(model)?;
     let (mut fresh, mut update) = (Vec::new(), Vec::new());
     for (path, cut) in &plan.parameters {
         let layer = layer_of(&all, path, cut)?;

@@ -2,6 +2,7 @@
 
 use super::ShrinkError;
 use super::mask::layer_of;
+use crate::PruneError;
 use crate::layers::layers;
 use crate::moments::{parameter, rewritten};
 use burn::module::Module;
@@ -17,14 +18,14 @@ use std::collections::BTreeMap;
 /// of the shape of the weights, such as SGD with momentum, Adam and AdamW; other tensors are left as they are.
 ///
 /// # Errors
-/// The plan is for another model, or the state cannot be read.
+/// The plan or the optimizer is for another model, or the state cannot be read.
 pub fn cut_optimizer<M: Module>(
     plan: &ShrinkPlan,
     model: &M,
     optimizer: &ModuleOptimizer,
 ) -> Result<ModuleOptimizer, ShrinkError> {
     plan.check()?;
-    let all = layers(model);
+    let all = layers(model)?;
     let mut cuts: BTreeMap<String, &Cut> = BTreeMap::new();
     for (path, cut) in &plan.parameters {
         cuts.insert(layer_of(&all, path, cut)?.id.val().to_string(), cut);
@@ -33,7 +34,10 @@ pub fn cut_optimizer<M: Module>(
         Some(cut) if tensor.shape.as_slice() == cut.shape => cut_tensor(tensor, cut),
         _ => Ok(tensor),
     };
-    rewritten(optimizer, smaller).map_err(|reason| ShrinkError::State { reason })
+    rewritten(model, optimizer, smaller).map_err(|error| match error {
+        PruneError::Optimizer { reason } => ShrinkError::State { reason },
+        other => other.into(),
+    })
 }
 
 /// A stored tensor with some positions of some axes.

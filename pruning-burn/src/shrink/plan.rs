@@ -98,7 +98,7 @@ impl Shrinker {
         if !granularity.is_structural() {
             return Err(ShrinkError::Granularity { granularity: granularity.to_string() });
         }
-        let all = &layers(model);
+        let all = &layers(model)?;
         let selection = &Selection::new(recipe, all)?;
         // One solution serves all groups, so heads here and channels there are two plans.
         if let Some(other) = selection.targets.iter().find(|t| t.granularity != granularity) {

@@ -3,7 +3,7 @@
 use super::apply::cut;
 use super::{Fields, ShrinkError};
 use crate::StoreError;
-use crate::layers::layers;
+use crate::layers::first_layers;
 use crate::store::{open, safetensors};
 use burn::module::Module;
 use burn::store::ModuleRecord;
@@ -22,7 +22,7 @@ pub fn save<M: Module>(plan: &ShrinkPlan, model: &M, file: impl AsRef<Path>) -> 
     let file = file.as_ref();
     let name = || file.display().to_string();
     let failed = |reason: String| StoreError::Write { file: name(), reason };
-    for layer in layers(model) {
+    for layer in first_layers(model) {
         let refuse = |source| Err(StoreError::Shrink { file: name(), source: Box::new(source) });
         if layer.carries.is_some() {
             return refuse(ShrinkError::Masked { path: layer.path });

@@ -3,6 +3,7 @@
 use super::state::{State, pack, resume, unpack};
 use super::{METADATA, SNAPSHOT};
 use crate::Session;
+use crate::attach::sound;
 use crate::snapshot::Snapshot;
 use burn::module::Module;
 use burn::store::{ModuleRecord, RecordError};
@@ -44,6 +45,7 @@ pub(crate) fn load<M: Module>(model: M, record: ModuleRecord, session: &Session)
     }
     let state = state.ok_or_else(|| invalid("the record holds no pruning session".to_string()))?;
     let model = model.try_load_record(ModuleRecord::from_bytes(Writer::new(rest).into_bytes()?)?)?;
+    sound(&model).map_err(|error| invalid(error.to_string()))?;
     let name = || "the record".to_string();
     let session = resume(session.pruner(), &model, state, snapshot, &name).map_err(|e| invalid(e.to_string()))?;
     Ok((model, session))

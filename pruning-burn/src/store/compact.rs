@@ -4,7 +4,7 @@ use super::StoreError;
 use super::parts::{Parts, PartsError, bytes_of, matrix, parts, tensors, values_of};
 use super::sealed::Kind;
 use crate::attach::finish;
-use crate::layers::{layers, names};
+use crate::layers::{first_layers, names, places};
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, DType, Shape, bf16, f16};
@@ -12,7 +12,7 @@ use burn_pack::{Reader, Tensor, Writer};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use pruning_core::sparse::{Dense, Element, Format, Sparse, smallest};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
@@ -117,7 +117,7 @@ pub fn save_compact<M: Module>(model: &M, file: impl AsRef<Path>) -> Result<Comp
     let name = || file.display().to_string();
     let failed = |reason: String| StoreError::Write { file: name(), reason };
     let mut plain = model.clone();
-    if layers(model).iter().any(|l| l.keep.is_some()) {
+    if first_layers(model).iter().any(|l| l.keep.is_some()) {
         finish(&mut plain).map_err(|source| StoreError::Prune { file: name(), source })?;
     }
     // Running statistics have their last update in the record of a validation model alone.
@@ -125,15 +125,15 @@ pub fn save_compact<M: Module>(model: &M, file: impl AsRef<Path>) -> Result<Comp
     let record = Reader::from_bytes(record).and_then(Reader::into_tensors);
     let record = record.map_err(|error| failed(error.to_string()))?;
     // The fan-in of a linear layer is along the first axis.
-    let all = layers(&plain);
+    let all = first_layers(&plain);
     let linear = |l: &&crate::layers::Layer| l.shape.len() == 2 && l.layout.inner() == 1 && l.layout.outer() > 1;
-    let transposed: Vec<&String> = all.iter().filter(linear).flat_map(names).collect();
+    let transposed: HashSet<&String> = all.iter().filter(linear).flat_map(names).collect();
     let mut stored = Vec::new();
     let mut entries = BTreeMap::new();
     let mut report = Vec::new();
     for tensor in record {
         let (path, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| failed(error.to_string()))?;
-        let turned = transposed.contains(&&path);
+        let turned = transposed.contains(&path);
         let found = match dtype {
             DType::F32 => compact::<f32>(&bytes, dtype, shape.as_slice(), turned),
             DType::F16 => compact::<f16>(&bytes, dtype, shape.as_slice(), turned),
@@ -182,10 +182,11 @@ pub fn load_compact<M: Module>(model: &mut M, file: impl AsRef<Path>) -> Result<
         let (_, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| damaged(error.to_string()))?;
         arrays.entry(path).or_default().insert(part, (dtype, shape.as_slice().to_vec(), bytes.to_vec()));
     }
-    let all = layers(model);
+    let all = first_layers(model);
+    let places = places(&all);
     for (path, entry) in &content.tensors {
         // Before memory is taken for what the file says.
-        let known = all.iter().find(|l| names(l).any(|name| name == path));
+        let known = places.get(path.as_str()).map(|&place| &all[place]);
         if known.is_none_or(|l| l.shape != entry.shape) {
             let found = known.map_or("none".to_string(), |l| format!("{:?}", l.shape));
             let reason = format!("{path} has shape {:?} in the file, {found} in the module", entry.shape);

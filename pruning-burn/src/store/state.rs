@@ -2,8 +2,8 @@
 
 use super::{SNAPSHOT, StoreError};
 use crate::attach::paths;
-use crate::layers::layers;
-use crate::snapshot::{Kept, Snapshot};
+use crate::layers::{layers, places};
+use crate::snapshot::{Kept, Snapshot, Stored};
 use crate::{PruneError, Pruner, Session};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -58,9 +58,9 @@ pub(super) fn resume<M: Module>(
         (true, None) => {
             // On the devices of the parameters, where it was taken.
             let expected = Snapshot::of(model).values;
-            for (path, value) in &mut snapshot.values {
+            for (path, stored) in &mut snapshot.values {
                 if let Some(parameter) = expected.get(path) {
-                    *value = value.clone().to_device(&parameter.device());
+                    stored.value = stored.value.clone().to_device(&parameter.value.device());
                 }
             }
             Some(Kept::Memory(snapshot))
@@ -71,8 +71,11 @@ pub(super) fn resume<M: Module>(
         Err(PruneError::OtherModel { path }) => return Err(StoreError::Snapshot { file: name(), path }),
         Err(source) => return Err(StoreError::Prune { file: name(), source }),
     }
-    let all = layers(model);
-    let id = |path: &String| all.iter().find(|l| l.path == *path).map(|l| l.id);
+    let all = layers(model).map_err(|error| StoreError::Prune { file: name(), source: error.into() })?;
+    let places = places(&all);
+    let id = |path: &String| {
+        places.get(path.as_str()).filter(|&&place| all[place].path == *path).map(|&place| all[place].id)
+    };
     let missing = state.targets.iter().find(|path| id(path).is_none()).cloned();
     if let Some(path) = missing {
         let source = PruneError::UnknownParameter { path, paths: paths(&all) };
@@ -103,10 +106,12 @@ pub(crate) fn differing(recipe: &Value, read: &Value) -> Vec<String> {
     keys
 }
 
-pub(super) fn unpack<M: Module>(tensor: burn_pack::Tensor, model: &M) -> Result<Tensor<1>, String> {
+pub(super) fn unpack<M: Module>(tensor: burn_pack::Tensor, model: &M) -> Result<Stored, String> {
     let (_, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| error.to_string())?;
-    let data = TensorData::try_from_bytes(bytes, shape, dtype).map_err(|error| format!("{error:?}"))?;
-    Ok(Tensor::from_data(data, &host_device(model)))
+    let shape = shape.as_slice().to_vec();
+    let len = shape.iter().try_fold(1usize, |len, &size| len.checked_mul(size)).ok_or("a shape that cannot be")?;
+    let data = TensorData::try_from_bytes(bytes, [len], dtype).map_err(|error| format!("{error:?}"))?;
+    Ok(Stored { value: Tensor::from_data(data, &host_device(model)), shape })
 }
 
 /// Any device of the model, for tensors that move on from there.

@@ -121,6 +121,14 @@ pub enum PlanError {
         /// How many there are.
         rank: usize,
     },
+    /// No parameter has so many elements.
+    #[error("{path}: the plan is for a parameter of shape {shape:?}, which has more elements than can be counted")]
+    TooLarge {
+        /// The parameter.
+        path: String,
+        /// Its shape in the plan.
+        shape: Vec<usize>,
+    },
     /// A position past the end.
     #[error("{path}: the plan keeps position {position} of axis {axis}, which has {size}")]
     Range {
@@ -191,6 +199,9 @@ impl ShrinkPlan {
             return Err(PlanError::Form { reason });
         }
         for (path, cut) in &self.parameters {
+            if cut.shape.iter().try_fold(1usize, |len, &size| len.checked_mul(size)).is_none() {
+                return Err(PlanError::TooLarge { path: path.clone(), shape: cut.shape.clone() });
+            }
             for (&axis, keep) in &cut.keep {
                 let path = || path.clone();
                 let size = *cut.shape.get(axis).ok_or(PlanError::Axis { path: path(), axis, rank: cut.shape.len() })?;
@@ -290,6 +301,8 @@ mod tests {
         assert_eq!(says(&[0, 4]), "fc.weight: the plan keeps position 4 of axis 0, which has 4");
         assert_eq!(says(&[2, 1]), "fc.weight: the positions kept of axis 0 are not ascending");
         assert_eq!(says(&[]), "fc.weight: the plan keeps nothing of axis 0");
+        let endless = good.to_json().replace("[4,3]", "[4,18446744073709551615]");
+        assert!(matches!(ShrinkPlan::from_json(&endless), Err(PlanError::TooLarge { .. })), "{endless}");
         let other = good.to_json().replace("\"version\":1", "\"version\":9");
         assert!(ShrinkPlan::from_json(&other).unwrap_err().to_string().contains("version is 9"));
         // A plan of before batches were known.

@@ -176,6 +176,8 @@ fn schedule(top: &mut Fields<'_>, sparsity: Option<Sparsity>, plugins: &Plugins)
             }
             if fraction == Some(Sparsity::ZERO) {
                 fields.problem("fraction", "0: a round must remove something");
+            } else if let Some(small) = fraction.filter(|fraction| fraction.density() == 1.0) {
+                fields.problem("fraction", format!("{small}: so little that a round removes nothing"));
             }
             let rounds = match (rounds, fraction, sparsity) {
                 (Some(n), None, Some(_)) => Some(Rounds::ToTarget(n)),

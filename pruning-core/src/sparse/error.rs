@@ -24,6 +24,14 @@ pub enum SparseError {
         /// What was given.
         actual: usize,
     },
+    /// Memory does not hold what is asked for.
+    #[error("{what}: there is no memory for {floats} numbers")]
+    Memory {
+        /// What they are.
+        what: &'static str,
+        /// How many.
+        floats: usize,
+    },
     /// An index points past the end.
     #[error("entry {entry}: {what} {index} of {len}")]
     OutOfRange {
@@ -147,6 +155,14 @@ pub(crate) fn check_len(what: &'static str, expected: usize, actual: usize) -> R
 /// An error if a count is above what its integers hold.
 pub(crate) fn check_most(what: &'static str, limit: usize, actual: usize) -> Result<(), SparseError> {
     if actual <= limit { Ok(()) } else { Err(SparseError::TooLarge { what, limit, actual }) }
+}
+
+/// An error if memory does not hold a batch of samples of `size` numbers, with what pads them.
+pub(crate) fn check_memory(what: &'static str, batch: usize, size: usize) -> Result<(), SparseError> {
+    let floats = batch.saturating_add(32).saturating_mul(size.saturating_add(1024));
+    // Much memory is asked for, and given back untouched.
+    let fits = floats < 1 << 28 || Vec::<f32>::new().try_reserve_exact(floats).is_ok();
+    if fits { Ok(()) } else { Err(SparseError::Memory { what, floats }) }
 }
 
 /// The number of elements of a matrix, if memory could hold them.

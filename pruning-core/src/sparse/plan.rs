@@ -1,7 +1,7 @@
 //! A product with one matrix, prepared once.
 
 use super::dot::Rows;
-use super::error::{check_len, check_most};
+use super::error::{check_len, check_memory, check_most};
 use super::level::Level;
 use super::output::{Activation, Output};
 use super::panels::Panels;
@@ -52,7 +52,7 @@ impl Plan {
     /// Prepares a product with a matrix for batches of up to `batch` samples.
     ///
     /// # Errors
-    /// The matrix has more entries than 32 bits can count.
+    /// The matrix has more entries than 32 bits can count, or no memory holds the inputs of a batch.
     pub fn new<T: Element>(matrix: &Sparse<T>, batch: usize) -> Result<Self, SparseError> {
         let best = Level::available().first().copied().unwrap_or(Level::Scalar);
         Self::with_level(matrix, batch, best)
@@ -62,6 +62,7 @@ impl Plan {
     #[doc(hidden)]
     pub fn with_level<T: Element>(matrix: &Sparse<T>, batch: usize, level: Level) -> Result<Self, SparseError> {
         let level = level.check()?;
+        check_memory("inputs of a batch", batch, matrix.cols())?;
         let form = if batch < TILED {
             Form::Rows(Rows::new(matrix, level)?)
         } else {

@@ -149,6 +149,16 @@ fn slices_of_another_length_are_refused() {
     assert_eq!(run(6, 2, Some(&[1.0]), 4), "biases: 1 where 2 belong");
 }
 
+#[test]
+fn a_batch_that_no_memory_holds_is_refused() {
+    for format in [Format::Coo, Format::Bitmap] {
+        let sparse = Sparse::from_dense(&weights(2, 3, 100, 1), format).unwrap();
+        for batch in [usize::MAX, usize::MAX / 8, 1 << 60] {
+            assert!(matches!(Plan::new(&sparse, batch), Err(SparseError::Memory { .. })), "{batch}");
+        }
+    }
+}
+
 /// The same bits whatever the number of threads.
 #[cfg(feature = "rayon")]
 #[test]

@@ -1,0 +1,35 @@
+//! Calls of code from outside, which may panic: [`caught`].
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What a call returns, or the message of its panic.
+///
+/// Plugins and closures of users are called through this, so that their panics are errors like any other. The caller must not use what the
+/// call had half changed: operations work on copies, and assign at the end.
+///
+/// # Errors
+/// The message of the panic.
+pub fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panic_message(&*panic))
+}
+
+/// What a panic said.
+#[must_use]
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_by_its_own_message() {
+        assert_eq!(caught(|| 7), Ok(7));
+        assert_eq!(caught(|| panic!("as text")), Err::<(), _>("as text".to_string()));
+        assert_eq!(caught(|| panic!("with {}", "arguments")), Err::<(), _>("with arguments".to_string()));
+        assert_eq!(caught(|| std::panic::panic_any(7)), Err::<(), _>("no message".to_string()));
+    }
+}
