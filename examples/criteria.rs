@@ -44,6 +44,9 @@ struct Options {
     /// One of the two experiments; both by default.
     #[arg(long)]
     only: Option<Experiment>,
+    /// One of the criteria, or `dense`; may be repeated. All by default.
+    #[arg(long)]
+    criterion: Vec<String>,
     /// Of the weights at the start and the order of the images.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -110,6 +113,10 @@ impl Job<'_> {
         }
     }
 
+    fn wants(&self, criterion: &str) -> bool {
+        self.options.criterion.is_empty() || self.options.criterion.iter().any(|name| name == criterion)
+    }
+
     /// The same weights and the same images each time.
     fn seeded<M>(&self, model: impl Fn(&Device) -> M) -> M {
         self.device.seed(self.options.seed);
@@ -129,7 +136,8 @@ impl Job<'_> {
         };
         self.say("VGG-16 before training, pruned globally: layers without a single weight, and what the smallest layer keeps\n");
         self.say("criterion  compression  sparsity  empty layers  smallest layer  seconds");
-        for criterion in ["random", "magnitude", "snip", "grasp", "synflow"] {
+        for criterion in ["random", "magnitude", "snip", "grasp", "synflow"].into_iter().filter(|name| self.wants(name))
+        {
             let mut emptied = Vec::new();
             for compression in [10, 100, 1000, 10_000] {
                 let start = Instant::now();
@@ -175,7 +183,7 @@ impl Job<'_> {
             true => pruned[..2].to_vec(),
             false => [&[("dense", 0.0)], &pruned[..], &[("snip", 0.98)]].concat(),
         };
-        for (criterion, sparsity) in rows {
+        for (criterion, sparsity) in rows.into_iter().filter(|(name, _)| self.wants(name)) {
             let start = Instant::now();
             let mut model = self.seeded(Lenet300::new);
             if sparsity > 0.0 {
