@@ -1,10 +1,10 @@
 //! Why a model was not made smaller: [`ShrinkError`].
 
+use super::Difference;
 use crate::PruneError;
 use crate::layers::SharedId;
 use crate::trace::{GroupError, TraceError};
 use pruning_core::AllocationError;
-use super::Difference;
 use pruning_core::graph::{PlanError, RemovalError};
 
 /// Why no plan could be made, or not be applied. Model and files are what they were.
