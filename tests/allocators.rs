@@ -178,7 +178,7 @@ fn uniform_plus_spares_the_first_convolution_and_the_last_layer() {
         [[30, 40], [20, 30], [10, 20]].iter().enumerate().map(|(i, s)| Layer::new(i, s, None)).collect();
     assert_eq!(kept("uniform_plus", Value::Null, &linear, 0.9).unwrap()[2], 40);
     let error = kept("uniform_plus", Value::Null, &layers, 0.99).unwrap_err().to_string();
-    assert!(error.starts_with("asked to keep 241 units"), "{error}");
+    assert!(error.starts_with("asked to keep 241, but"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Bad input: recipes that are wrong by themselves, and recipes that are wrong for a model. Each is an error with path, value
 //! and advice, and the model is what it was.
 
+#[path = "recipes/advice.rs"]
+mod advice;
 #[path = "recipes/reports.rs"]
 mod reports;
 
@@ -98,11 +100,11 @@ fn recipes_that_do_not_fit_the_model_are_refused_whole() {
         ("criterion = \"magnitude\"\ncount = 825".to_string(), &["asked to remove 825 units, and 824 remain"]),
         (
             "criterion = \"magnitude\"\nallocator = \"global\"\nsparsity = 0.999".to_string(),
-            &["asked to keep 1 units, but the limits of the layers allow 3 to 824", "allow_empty"],
+            &["asked to keep 1, but the limits of the layers allow 3 to 824", "allow_empty"],
         ),
         (
             "criterion = \"magnitude\"\nallocator = { name = \"global\", floor = 0.3 }\nsparsity = 0.9".to_string(),
-            &["asked to keep 82 units", "change the sparsity, the floor or the cap"],
+            &["asked to keep 82, but", "change the sparsity, the floor or the cap"],
         ),
     ] {
         let error = refused(&recipe);

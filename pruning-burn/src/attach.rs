@@ -204,7 +204,7 @@ pub fn attach_masks<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report,
     let all = layers(model)?;
     let fitted = fit(&all, masks)?;
     if fitted.is_empty() {
-        return Err(PruneError::NoTarget);
+        return Err(PruneError::NoMask);
     }
     if let Some((index, _)) = fitted.iter().find(|(i, _)| all[*i].keep.is_some()) {
         return Err(PruneError::AlreadyAttached { path: all[*index].path.clone() });
@@ -223,7 +223,7 @@ pub fn update_masks<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report,
     let all = layers(model)?;
     let fitted = fit(&all, masks)?;
     if fitted.is_empty() {
-        return Err(PruneError::NoTarget);
+        return Err(PruneError::NoMask);
     }
     if let Some((index, _)) = fitted.iter().find(|(i, _)| all[*i].keep.is_none()) {
         return Err(PruneError::NotAttached { path: all[*index].path.clone() });

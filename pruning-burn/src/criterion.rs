@@ -217,7 +217,9 @@ pub enum CriterionError {
         input: Needs,
     },
     /// An input was not collected.
-    #[error("the input {input} is missing: collect it into `Inputs`, and prune with `prune_with` or `step_with`")]
+    #[error(
+        "the input {input} is missing: collect it into `Inputs`, and hand it over by `prune_with`, `step_with`, `plan_with` or `with_inputs`"
+    )]
     Missing {
         /// The input.
         input: Needs,

@@ -21,9 +21,12 @@ pub enum PruneError {
     /// Nothing is left to prune.
     #[error(
         "no parameter is a target: the model has no weight of a linear or convolution layer that the patterns \
-             select; name the parameters in target.include"
+             select; name the parameters in target.include, as in \"norm.gamma\""
     )]
     NoTarget,
+    /// There is no mask to attach.
+    #[error("the set holds no mask; put one into it for each parameter that is to lose weights")]
+    NoMask,
     /// Every target is left dense.
     #[error("{path}: is left dense by an override, as is every other target; give one of them a sparsity above 0")]
     AllDense {
@@ -41,7 +44,10 @@ pub enum PruneError {
         second: String,
     },
     /// An override matches layers, but none of them is a target.
-    #[error("override {pattern:?} matches no target: the layers it matches are excluded or not prunable by default")]
+    #[error(
+        "override {pattern:?} matches no target: the parameters it matches are excluded, not in target.include, or no weights of linear or \
+         convolution layers, which target.include must name"
+    )]
     IdleOverride {
         /// The pattern.
         pattern: String,
@@ -82,7 +88,7 @@ pub enum PruneError {
     /// The parameter carries a reparameterization that is not ours.
     #[error(
         "{path}: carries the reparameterization {name:?}, and Burn allows one for each parameter; merge it first \
-             (Module::materialize), or exclude the parameter"
+             (Module::materialize), or let nothing put a mask on it"
     )]
     Reparameterized {
         /// The parameter.
@@ -102,7 +108,7 @@ pub enum PruneError {
         name: String,
     },
     /// The parameter cannot carry a mask.
-    #[error("{path}: is a running statistic, which no mask can stay on; exclude it")]
+    #[error("{path}: is a running statistic, which no mask can stay on; do not name it, or exclude it")]
     Buffer {
         /// The parameter.
         path: String,
@@ -155,7 +161,8 @@ pub enum PruneError {
     },
     /// The criterion needs inputs that were not given.
     #[error(
-        "criterion {criterion} needs: {needs}; collect it into `Inputs`, and prune with `prune_with` or `step_with`"
+        "criterion {criterion} needs: {needs}; collect it into `Inputs`, and hand it over by `prune_with`, `step_with`, `plan_with` or \
+         `with_inputs`"
     )]
     MissingInputs {
         /// Name of the criterion.
@@ -231,7 +238,9 @@ pub enum PruneError {
     #[error(transparent)]
     Channels(Box<crate::shrink::ShrinkError>),
     /// The model has other targets than those the session was started with.
-    #[error("{path}: is a target now and was none when the session began, or the reverse; start a new session")]
+    #[error(
+        "{path}: is a target now and was none when the session began, or the reverse; `finish` or `undo`, and start a new session"
+    )]
     TargetsChanged {
         /// One such parameter.
         path: String,

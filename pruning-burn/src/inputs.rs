@@ -55,7 +55,7 @@ pub enum InputError {
     #[error("no batch was given: gradients need one at least")]
     NoBatch,
     /// The model takes no gradients.
-    #[error("{path}: is not on an autodiff device; build or move the model with `device.autodiff()`")]
+    #[error("{path}: is not on an autodiff device; build the model with `device.autodiff()`, or call `train()` on it")]
     NoAutodiff {
         /// A parameter.
         path: String,

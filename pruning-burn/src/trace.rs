@@ -24,21 +24,17 @@
 //! ```
 
 mod arithmetic_rules;
-mod compare;
 mod costs;
 mod layer_rules;
 mod name;
-mod normal;
 mod record;
 mod replay;
 mod rules;
 mod shape_rules;
 
-pub(crate) use compare::{Departure, Prediction};
 pub use costs::{Costs, OperationCost};
-pub use pruning_core::graph::Rule;
+pub(crate) use record::Traced;
 pub use record::{Identified, Scope, Trace, TraceError};
-pub(crate) use record::{Inputs as RunOn, Traced};
 pub use replay::{ReplayBackend, ReplayError, Values};
 pub(crate) use rules::Analysis;
-pub use rules::{GroupError, Rules};
+pub use rules::{GroupError, Rule, Rules};

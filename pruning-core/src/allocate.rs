@@ -116,7 +116,7 @@ pub enum AllocationError {
     },
     /// The limits of the layers exclude the total.
     #[error(
-        "asked to keep {keep} units, but the limits of the layers allow {least} to {most}: change the sparsity, \
+        "asked to keep {keep}, but the limits of the layers allow {least} to {most}: change the sparsity, \
          the floor or the cap{}", if *.allow_empty_helps { ", or set allow_empty" } else { "" }
     )]
     Unreachable {
@@ -131,7 +131,8 @@ pub enum AllocationError {
     },
     /// The budget is of multiply-accumulates, and nothing says how many a layer takes.
     #[error(
-        "{path}: nothing says how many multiply-accumulates it takes: trace the model, and give the trace to `Pruner::with_trace`"
+        "{path}: nothing says how many multiply-accumulates it takes: trace the model, and give the trace to \
+         `Pruner::with_trace`; exclude a layer that no product of the trace uses"
     )]
     NoCost {
         /// The layer.

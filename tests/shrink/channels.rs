@@ -321,3 +321,20 @@ fn costs_are_told_for_one_sample_too() {
     assert_eq!((record(6, 2).batch(), record(6, 2).costs().macs_of_one()), (None, None));
     assert!(!record(1, 1).costs().to_string().contains("samples"));
 }
+
+#[test]
+fn a_score_that_is_no_number_names_the_parameter_that_has_it() {
+    let device = Device::flex();
+    let (model, trace, _) = cnn();
+    // `head` reads the channels of `conv2`, whose scores it counts for, target or not.
+    let mut model = model;
+    let mut values = weights(&model, "head.weight");
+    values[9] = f32::INFINITY;
+    model.head.weight = burn::module::Param::from_tensor(Tensor::from_data(TensorData::new(values, [8, 4]), &device));
+    for more in ["", "[target]\nexclude = [\"head\"]"] {
+        let error = Shrinker::new(&channels(0.5, more)).plan(&model, &trace).unwrap_err().to_string();
+        assert!(error.starts_with("head.weight: score inf at index 9 is not finite"), "{error}");
+        assert!(error.ends_with("repair the weights"), "{error}");
+    }
+    Shrinker::new(&channels(0.5, "channel_score = \"own\"")).plan(&model, &trace).unwrap();
+}

@@ -213,7 +213,7 @@ impl<'a> Scan<'a> {
             return Err(SensitivityError::OtherLayers { path });
         }
         if plan.recipe != result.recipe {
-            let keys = ["criterion", "granularity", "reduction", "channel_score", "rounding", "allow_empty", "traced"];
+            let keys = ["criterion", "granularity", "reduction", "channel_score", "rounding", "allow_empty", "trace"];
             let key = keys.into_iter().find(|key| plan.recipe.get(key) != result.recipe.get(key));
             return Err(SensitivityError::OtherRecipe { key: key.unwrap_or("form").to_string() });
         }
@@ -250,7 +250,7 @@ impl<'a> Scan<'a> {
         if let Some(map) = value.as_object_mut() {
             // Channels that go in groups are others than those of single layers.
             if traced {
-                map.insert("traced".to_string(), true.into());
+                map.insert("trace".to_string(), true.into());
             }
             // What says how much and when; of overrides, what they say of units is in the layers.
             for key in ["sparsity", "count", "allocator", "schedule", "initialization", "override", "target"] {

@@ -9,7 +9,7 @@ use crate::trace::Trace;
 use crate::{Inputs, Recipe};
 use burn::module::Module;
 use pruning_core::graph::Member;
-use pruning_core::{Axis, ChannelScore, Granularity, Sparsity};
+use pruning_core::{Axis, ChannelScore, Granularity, NonFinite, Sparsity};
 use std::collections::HashSet;
 
 /// A group, and the targets whose outputs (or inputs) its units are.
@@ -149,6 +149,14 @@ pub(crate) fn scored<M: Module>(
     let scoring = Selection { targets: targets.collect(), dense: Vec::new(), skipped: Vec::new() };
     let masks = alive(all, &scoring);
     let scores = score(model, &recipe.criterion, all, &scoring, &masks, inputs, 0)?;
+    for ((&layer, (scores, _)), mask) in wanted.iter().zip(&scores).zip(&masks) {
+        let alive = |index: usize| mask.as_ref().is_none_or(|mask| mask.get(index));
+        let wrong = |(index, score): &(usize, &f32)| !score.is_finite() && alive(*index);
+        if let Some((index, &value)) = scores.as_slice().iter().enumerate().find(wrong) {
+            let path = all[layer].path.clone();
+            return Err(ShrinkError::NonFinite { path, source: NonFinite { index, value } });
+        }
+    }
     // Units of several layers add up, so each is brought to its scale first.
     let scaled = scores.into_iter().map(|(scores, factor)| scores.times(factor));
     Ok(wanted

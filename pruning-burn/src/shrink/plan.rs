@@ -150,9 +150,7 @@ impl Shrinker {
             PlannedGroup { layer: c.layer, layers, units: each, kept, asked }
         });
         let groups = groups.collect();
-        let mut plan = plan_of(&solved, all, &candidates, &counts, &removed)?;
-        plan.rules = self.rules.by_name.clone();
-        Ok(Planned { plan, groups, fixed })
+        Ok(Planned { plan: plan_of(&solved, all, &candidates, &counts, &removed)?, groups, fixed })
     }
 
     fn multiple(&self, devices: &[Device]) -> Result<usize, ShrinkError> {
