@@ -119,9 +119,12 @@ impl Selection {
         if let Some(name) = foreign(layer) {
             return Err(PruneError::Reparameterized { path: layer.path.clone(), name: name.clone() });
         }
-        granularity
-            .check(&layer.layout)
-            .map_err(|source| ChooseError::Granularity { path: layer.path.clone(), source })?;
+        // Heads without a size are those of a trace.
+        if !matches!(granularity, Granularity::Head { size: None, .. }) {
+            granularity
+                .check(&layer.layout)
+                .map_err(|source| ChooseError::Granularity { path: layer.path.clone(), source })?;
+        }
         Ok(Judged::Target(granularity, first.map(|(_, o)| o.sparsity)))
     }
 }

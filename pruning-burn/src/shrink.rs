@@ -38,6 +38,7 @@ mod error;
 mod fields;
 mod fold;
 mod groups;
+mod heads;
 mod mask;
 mod optimizer;
 mod owners;

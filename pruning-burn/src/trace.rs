@@ -36,5 +36,5 @@ pub use costs::{Costs, OperationCost};
 pub(crate) use record::Traced;
 pub use record::{Identified, Scope, Trace, TraceError};
 pub use replay::{ReplayBackend, ReplayError, Values};
-pub(crate) use rules::Analysis;
+pub(crate) use rules::{Analysis, Heads};
 pub use rules::{GroupError, Rule, Rules};

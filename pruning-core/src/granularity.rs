@@ -9,7 +9,7 @@ mod form;
 
 /// The shape of a unit: what is kept or removed together in one parameter.
 ///
-/// In a recipe: `"element"`, `"channel"`, `"2:4"`, or a table such as `{ kind = "block", rows = 1, cols = 4 }`.
+/// In a recipe: `"element"`, `"channel"`, `"head"`, `"2:4"`, or a table such as `{ kind = "block", rows = 1, cols = 4 }`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "GranularityForm", into = "Table")]
 pub enum Granularity {
@@ -38,8 +38,9 @@ pub enum Granularity {
     /// Attention heads: so many consecutive output units with their whole fan-in, as in the query, key and value projections, or
     /// input channels, as in the output projection.
     Head {
-        /// Channels of a head.
-        size: usize,
+        /// Channels of a head. Without it, heads are those of the attention that a trace shows, which physical removal alone
+        /// looks at.
+        size: Option<usize>,
         /// Which of the two.
         axis: Axis,
     },
@@ -76,6 +77,9 @@ pub enum GranularityError {
         /// Columns.
         cols: usize,
     },
+    /// Heads whose size only a trace would show.
+    #[error("heads need a size, such as {{ kind = \"head\", size = 64 }}: only physical removal reads it from a trace")]
+    HeadSize,
     /// Heads that do not divide the channels.
     #[error("heads of {size} channels do not divide {channels}: the size is that of one head, not the number of heads")]
     Head {
@@ -86,7 +90,7 @@ pub enum GranularityError {
     },
     /// Text that names no granularity.
     #[error(
-        "unknown granularity {text:?}: use \"element\", \"channel\", \"N:M\" such as \"2:4\", or a table with `kind`"
+        "unknown granularity {text:?}: use \"element\", \"channel\", \"head\", \"N:M\" such as \"2:4\", or a table with `kind`"
     )]
     Unknown {
         /// The text.
@@ -110,6 +114,9 @@ impl Granularity {
     /// Output channels: neurons, filters.
     pub const CHANNEL: Self = Self::Channel { axis: Axis::Output };
 
+    /// Attention heads of whatever size a trace shows, for physical removal.
+    pub const HEAD: Self = Self::Head { size: None, axis: Axis::Output };
+
     /// `n` kept of every `m`.
     ///
     /// # Errors
@@ -131,7 +138,11 @@ impl Granularity {
     /// # Errors
     /// The size is 0.
     pub fn head(size: usize, axis: Axis) -> Result<Self, GranularityError> {
-        if size > 0 { Ok(Self::Head { size, axis }) } else { Err(GranularityError::Head { size, channels: 0 }) }
+        if size > 0 {
+            Ok(Self::Head { size: Some(size), axis })
+        } else {
+            Err(GranularityError::Head { size, channels: 0 })
+        }
     }
 
     /// Whether this granularity can be used on a parameter of `layout`.
@@ -142,6 +153,7 @@ impl Granularity {
         match *self {
             Self::Element | Self::Channel { .. } => Ok(()),
             Self::Head { size, axis } => {
+                let size = size.ok_or(GranularityError::HeadSize)?;
                 let channels = if axis == Axis::Output { layout.rows() } else { layout.input_channels() };
                 let fits = size > 0 && channels.is_multiple_of(size);
                 if fits { Ok(()) } else { Err(GranularityError::Head { size, channels }) }
@@ -167,11 +179,12 @@ impl Granularity {
     /// Heads as the blocks that they are in a parameter of `layout`; any other granularity as it is. What [`check`](Self::check) refuses for
     /// its size of 0 counts as 1 here.
     fn in_layout(self, layout: &MatrixLayout) -> Self {
+        let channels = |size: Option<usize>| size.unwrap_or(1).max(1);
         match self {
             Self::Block { rows, cols } => Self::Block { rows: rows.max(1), cols: cols.max(1) },
-            Self::Head { size, axis: Axis::Output } => Self::Block { rows: size.max(1), cols: layout.cols().max(1) },
+            Self::Head { size, axis: Axis::Output } => Self::Block { rows: channels(size), cols: layout.cols().max(1) },
             Self::Head { size, axis: Axis::Input } => {
-                Self::Block { rows: layout.rows().max(1), cols: size.max(1).saturating_mul(layout.kernel()) }
+                Self::Block { rows: layout.rows().max(1), cols: channels(size).saturating_mul(layout.kernel()) }
             }
             other => other,
         }
@@ -277,6 +290,7 @@ mod tests {
         assert_eq!((input.unit(&conv, 7, 17), input.unit(&conv, 0, 18)), (0, 1));
         let error = Granularity::head(3, Axis::Output).unwrap().check(&conv).unwrap_err();
         assert_eq!(error, GranularityError::Head { size: 3, channels: 8 });
+        assert_eq!(Granularity::HEAD.check(&conv), Err(GranularityError::HeadSize));
     }
 
     #[test]
@@ -290,11 +304,11 @@ mod tests {
             // What `check` refuses is no panic.
             block(0, 3),
             block(2, 0),
-            Granularity::Head { size: 0, axis: Axis::Output },
-            Granularity::Head { size: usize::MAX, axis: Axis::Input },
+            Granularity::Head { size: Some(0), axis: Axis::Output },
+            Granularity::Head { size: Some(usize::MAX), axis: Axis::Input },
             block(1, usize::MAX),
-            Granularity::Head { size: 2, axis: Axis::Output },
-            Granularity::Head { size: 3, axis: Axis::Input },
+            Granularity::Head { size: Some(2), axis: Axis::Output },
+            Granularity::Head { size: Some(3), axis: Axis::Input },
         ]);
         for layout in [
             MatrixLayout::row_major(5, 6),

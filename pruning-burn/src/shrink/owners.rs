@@ -2,6 +2,7 @@
 
 use super::ShrinkError;
 use super::groups::Solved;
+use super::heads::layer_path;
 use super::score::Scored;
 use crate::layers::{Layer, names};
 use crate::select::{Selection, Target as Pruned, alive, score};
@@ -20,6 +21,10 @@ pub(crate) struct Owner {
     pub(crate) own: Option<Sparsity>,
 }
 
+/// Channels of a head by the recipe, which may leave them to the trace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeadSize(pub(crate) Option<usize>);
+
 /// The axis of a weight that its output or input channels are.
 pub(crate) fn channel_axis(layer: &Layer, axis: Axis) -> usize {
     let transposed = layer.kind.starts_with("ConvTranspose") || ["Linear", "Embedding"].contains(&layer.kind.as_str());
@@ -32,15 +37,17 @@ pub(crate) fn owners(
     all: &[Layer],
     selection: &Selection,
     axis: Axis,
-    head: Option<usize>,
+    head: Option<HeadSize>,
 ) -> Result<Vec<Owner>, ShrinkError> {
     let target = |path: &str| selection.targets.iter().find(|t| all[t.layer].path == path);
     let dense = |path: &str| selection.dense.iter().any(|t| all[t.layer].path == path);
     let left_out =
         |path: &str| dense(path) || selection.skipped.iter().any(|s| s.path == path && s.why.starts_with("excluded"));
+    let heads = solved.heads();
     let mut owners = Vec::new();
     for (g, group) in solved.groups.groups.iter().enumerate() {
-        if head.is_some() && !group.split {
+        let of_attention = heads.get(&group.units[0].label);
+        if head.is_some() && of_attention.is_none() {
             continue;
         }
         let mut members = Vec::new();
@@ -60,24 +67,24 @@ pub(crate) fn owners(
             }
         }
         let Some(t) = first.filter(|_| !excluded) else { continue };
-        if let Some(expected) = head {
-            let at = group.members.iter().position(|m| members.contains(&(m.param, m.axis))).unwrap_or(0);
-            let found = group.units[0].positions[at].len();
-            if found != expected {
-                return Err(ShrinkError::HeadSize { path: all[t.layer].path.clone(), expected, found });
-            }
+        if let (Some(HeadSize(Some(expected))), Some(&Some(found))) = (head, of_attention)
+            && found != expected
+        {
+            return Err(ShrinkError::HeadSize { path: all[t.layer].path.clone(), expected, found });
         }
         owners.push(Owner { group: g, layer: t.layer, members, own });
     }
     if owners.is_empty() {
-        let why = solved.groups.pinned.iter().find(|p| {
+        let meant = |path: &str| selection.targets.iter().any(|t| layer_path(&all[t.layer].path) == layer_path(path));
+        let pinned = solved.groups.pinned.iter().find(|p| {
             let layer = target(solved.path(p.member.param)).map(|t| &all[t.layer]);
             layer.is_some_and(|l| channel_axis(l, axis) == p.member.axis)
         });
-        let why = match why {
-            Some(p) => format!("{}: {}", solved.path(p.member.param), p.why),
-            None if head.is_some() => "no axis is split into heads".to_string(),
-            None => "the forward uses none of the targets".to_string(),
+        let why = match (head, solved.heads_stay(meant), pinned) {
+            (Some(_), Some((path, why)), _) => format!("{path}: {why}"),
+            (Some(_), None, _) => "the targets make no heads of an attention".to_string(),
+            (None, _, Some(p)) => format!("{}: {}", solved.path(p.member.param), p.why),
+            (None, _, None) => "the forward uses none of the targets".to_string(),
         };
         return Err(ShrinkError::NothingToRemove { why });
     }
@@ -93,7 +100,7 @@ pub(crate) fn check_named(
     all: &[Layer],
     selection: &Selection,
     owners: &[Owner],
-    axis: Axis,
+    (axis, heads): (Axis, bool),
 ) -> Result<(), ShrinkError> {
     let owned: HashSet<&str> = owners.iter().flat_map(|o| o.members.iter().map(|m| solved.path(m.0))).collect();
     let patterns = recipe.targets.include.iter().chain(recipe.overrides.iter().map(|o| &o.target));
@@ -103,6 +110,11 @@ pub(crate) fn check_named(
         let Some(first) = found.first().filter(|_| !found.iter().any(|l| owned.contains(l.path.as_str()))) else {
             continue;
         };
+        if heads
+            && let Some((path, why)) = solved.heads_stay(|path| pattern.matches(path).is_some())
+        {
+            return Err(ShrinkError::Fixed { path: path.to_string(), why });
+        }
         return Err(ShrinkError::Fixed { path: first.path.clone(), why: why_fixed(solved, first, axis) });
     }
     Ok(())

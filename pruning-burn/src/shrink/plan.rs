@@ -3,7 +3,7 @@
 use super::ShrinkError;
 use super::choose::{Candidate, Chooser};
 use super::groups::Solved;
-use super::owners::{Owner, check_named, fits, owners, scored, why_fixed};
+use super::owners::{HeadSize, Owner, check_named, fits, owners, scored, why_fixed};
 use super::score::{alive_units, unit_scores};
 use crate::layers::{Layer, layers};
 use crate::select::{Amounts, Selection, needed};
@@ -99,9 +99,17 @@ impl Shrinker {
             return Err(ShrinkError::Granularity { granularity: granularity.to_string() });
         }
         let all = &layers(model)?;
-        let selection = &Selection::new(recipe, all)?;
+        // Heads are those of the trace, whatever divides the channels of a layer.
+        let mut recipe_of_heads = recipe.clone();
+        let all_of = recipe_of_heads.overrides.iter_mut().filter_map(|o| o.granularity.as_mut());
+        for g in all_of.chain([&mut recipe_of_heads.granularity]) {
+            if let (true, Granularity::Head { size, .. }) = (*g == granularity, g) {
+                *size = None;
+            }
+        }
+        let selection = &Selection::new(&recipe_of_heads, all)?;
         // One solution serves all groups, so heads here and channels there are two plans.
-        if let Some(other) = selection.targets.iter().find(|t| t.granularity != granularity) {
+        if let Some(other) = selection.targets.iter().find(|t| t.granularity != recipe_of_heads.granularity) {
             let granularity = format!("{} of an override, beside {granularity},", other.granularity);
             return Err(ShrinkError::Granularity { granularity });
         }
@@ -123,7 +131,8 @@ impl Shrinker {
         }
         needed(recipe, inputs)?;
         let (solved, axis, owners) = owned(trace, &self.rules, all, selection, granularity)?;
-        check_named(recipe, &solved, all, selection, &owners, axis)?;
+        let heads = matches!(granularity, Granularity::Head { .. });
+        check_named(recipe, &solved, all, selection, &owners, (axis, heads))?;
         let makers = makers(&solved, all, &owners);
         let fixed = selection.targets.iter().filter(|t| !makers.iter().flatten().any(|layer| *layer == t.layer));
         let fixed = fixed.map(|t| (t.layer, why_fixed(&solved, &all[t.layer], axis))).collect();
@@ -247,7 +256,7 @@ pub(crate) fn owned<'a>(
 ) -> Result<(Solved<'a>, Axis, Vec<Owner>), ShrinkError> {
     let (prefer, axis, head) = match granularity {
         Granularity::Channel { axis } => (Factor::Inner, axis, None),
-        Granularity::Head { size, axis } => (Factor::Outer, axis, Some(size)),
+        Granularity::Head { size, axis } => (Factor::Outer, axis, Some(HeadSize(size))),
         other => return Err(ShrinkError::Granularity { granularity: other.to_string() }),
     };
     let solved = Solved::new(trace, rules, prefer)?;

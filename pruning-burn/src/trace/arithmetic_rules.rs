@@ -244,6 +244,9 @@ impl Analysis<'_> {
         let inner = self.contract(&k, &l, "multiplied with an axis that stays");
         let mut dims =
             self.graph.broadcast(&a[..a.len() - 2], &b[..b.len() - 2], true, "multiplied with an axis that stays");
+        if self.weight_of(lhs.id).is_none() && self.weight_of(rhs.id).is_none() {
+            self.note_heads(lhs, &dims, [&inner, &n]);
+        }
         dims.extend([m, n]);
         let mut product = dims.clone();
         product.push(inner);

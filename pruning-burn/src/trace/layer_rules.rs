@@ -128,6 +128,7 @@ impl Analysis<'_> {
                 if o.options.scale.is_none() {
                     self.graph.pin(&size, "attention is scaled by its length");
                 }
+                self.note_heads(&o.query, &lead, [&q[3], &v[3]]);
                 self.pin(&[k[2].clone(), v[2].clone()], "normalised by a softmax");
                 for last in [size, v[3].clone()] {
                     let dims = [lead[0].clone(), lead[1].clone(), q[2].clone(), k[2].clone(), last];

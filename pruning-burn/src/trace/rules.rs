@@ -90,6 +90,16 @@ pub(crate) struct Grouped {
     pub(crate) groups: Dim,
 }
 
+/// The axis of the heads of an attention.
+#[derive(Clone, Debug)]
+pub(crate) struct Heads {
+    pub(crate) axis: Dim,
+    /// Channels of each, where they are known.
+    pub(crate) size: Option<usize>,
+    /// A parameter of the attention.
+    pub(crate) param: Option<usize>,
+}
+
 /// The axes of every tensor of a trace.
 #[derive(Debug)]
 pub(crate) struct Analysis<'a> {
@@ -100,6 +110,7 @@ pub(crate) struct Analysis<'a> {
     pub(crate) index: Vec<Option<ParamIndex>>,
     pub(crate) contractions: Vec<Contraction>,
     pub(crate) grouped: Vec<Grouped>,
+    pub(crate) heads: Vec<Heads>,
     /// Positions of even pieces that an axis is cut into: `(tensor, axis)` to their length.
     pub(crate) chunks: HashMap<(TensorId, usize), usize>,
     /// Tensors that the code makes.
@@ -131,6 +142,7 @@ impl<'a> Analysis<'a> {
             index: vec![None; trace.params.len()],
             contractions: Vec::new(),
             grouped: Vec::new(),
+            heads: Vec::new(),
             chunks: shape_rules::chunks(trace),
             made: HashSet::new(),
             near: HashMap::new(),
@@ -334,6 +346,14 @@ impl<'a> Analysis<'a> {
             }
             _ => false,
         }
+    }
+
+    /// Notes the heads of a product of activations: an axis along which each entry has a product of its own.
+    pub(crate) fn note_heads(&mut self, of: &TensorIr, axes: &[Dim], channels: [&Dim; 2]) {
+        let size = channels.into_iter().find(|d| d.is_free()).map(Dim::len);
+        let param = self.near.get(&of.id).copied();
+        let free = axes.iter().filter(|d| d.is_free());
+        self.heads.extend(free.map(|axis| Heads { axis: axis.clone(), size, param }));
     }
 
     /// Layers of Burn whose code leaves no room for fewer channels.

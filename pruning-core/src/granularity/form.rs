@@ -20,7 +20,8 @@ pub(super) enum Table {
         axis: Axis,
     },
     Head {
-        size: usize,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size: Option<usize>,
         #[serde(default)]
         axis: Axis,
     },
@@ -29,7 +30,7 @@ pub(super) enum Table {
 #[derive(Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected \"element\", \"channel\", \"N:M\" such as \"2:4\", or a table with `kind` \
+    expecting = "expected \"element\", \"channel\", \"head\", \"N:M\" such as \"2:4\", or a table with `kind` \
     element, nm (n, m), block (rows, cols), channel (axis) or head (size, axis)"
 )]
 pub(super) enum GranularityForm {
@@ -47,7 +48,8 @@ impl TryFrom<GranularityForm> for Granularity {
             GranularityForm::Table(Table::Nm { n, m }) => Self::nm(n, m),
             GranularityForm::Table(Table::Block { rows, cols }) => Self::block(rows, cols),
             GranularityForm::Table(Table::Channel { axis }) => Ok(Self::Channel { axis }),
-            GranularityForm::Table(Table::Head { size, axis }) => Self::head(size, axis),
+            GranularityForm::Table(Table::Head { size: Some(size), axis }) => Self::head(size, axis),
+            GranularityForm::Table(Table::Head { size: None, axis }) => Ok(Self::Head { size: None, axis }),
         }
     }
 }
@@ -71,6 +73,7 @@ impl std::str::FromStr for Granularity {
         match text {
             "element" => Ok(Self::Element),
             "channel" => Ok(Self::CHANNEL),
+            "head" => Ok(Self::HEAD),
             _ => match text.split_once(':').map(|(n, m)| (n.parse(), m.parse())) {
                 Some((Ok(n), Ok(m))) => Self::nm(n, m),
                 _ => Err(GranularityError::Unknown { text: text.to_string() }),
@@ -87,8 +90,10 @@ impl std::fmt::Display for Granularity {
             Self::Block { rows, cols } => write!(f, "block {rows}x{cols}"),
             Self::Channel { axis: Axis::Output } => write!(f, "channel"),
             Self::Channel { axis: Axis::Input } => write!(f, "input channel"),
-            Self::Head { size, axis: Axis::Output } => write!(f, "head of {size}"),
-            Self::Head { size, axis: Axis::Input } => write!(f, "input head of {size}"),
+            Self::Head { size, axis } => {
+                write!(f, "{}", if *axis == Axis::Output { "head" } else { "input head" })?;
+                size.map_or(Ok(()), |size| write!(f, " of {size}"))
+            }
         }
     }
 }
@@ -105,8 +110,10 @@ mod tests {
             (r#""2:4""#, Granularity::Nm { n: 2, m: 4 }),
             (r#"{"kind":"channel","axis":"input"}"#, Granularity::Channel { axis: Axis::Input }),
             (r#"{"kind":"block","rows":2,"cols":8}"#, Granularity::Block { rows: 2, cols: 8 }),
-            (r#"{"kind":"head","size":64}"#, Granularity::Head { size: 64, axis: Axis::Output }),
-            (r#"{"kind":"head","size":8,"axis":"input"}"#, Granularity::Head { size: 8, axis: Axis::Input }),
+            (r#"{"kind":"head","size":64}"#, Granularity::Head { size: Some(64), axis: Axis::Output }),
+            (r#""head""#, Granularity::HEAD),
+            (r#"{"kind":"head","size":8,"axis":"input"}"#, Granularity::Head { size: Some(8), axis: Axis::Input }),
+            (r#"{"kind":"head","axis":"input"}"#, Granularity::Head { size: None, axis: Axis::Input }),
         ] {
             assert_eq!(serde_json::from_str::<Granularity>(text).unwrap(), granularity);
             let written = serde_json::to_string(&granularity).unwrap();

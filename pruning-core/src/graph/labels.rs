@@ -70,6 +70,10 @@ impl Labels {
         &self.reasons[reason as usize - 1]
     }
 
+    pub(crate) fn into_reasons(self) -> Vec<String> {
+        self.reasons
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.parent.len()
     }

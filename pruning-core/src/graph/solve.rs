@@ -61,6 +61,9 @@ pub struct Groups {
     pub pinned: Vec<Pinned>,
     /// The set of each label, for [`set_of`](Self::set_of).
     sets: Vec<Label>,
+    /// Of each label, 0 or one more than the index of the reason why it stays.
+    stays: Vec<u32>,
+    reasons: Vec<String>,
 }
 
 impl Groups {
@@ -68,6 +71,13 @@ impl Groups {
     #[must_use]
     pub fn set_of(&self, label: Label) -> Label {
         self.sets[label as usize]
+    }
+
+    /// Why a label stays; `None` for one that can be removed.
+    #[must_use]
+    pub fn why(&self, label: Label) -> Option<&str> {
+        let reason = self.stays.get(label as usize)?.checked_sub(1)?;
+        self.reasons.get(reason as usize).map(String::as_str)
     }
 }
 
@@ -235,7 +245,8 @@ impl AxisGraph {
         }
         groups.sort_by(|a, b| a.members.cmp(&b.members));
         let sets = (0..labels.len() as Label).map(|l| labels.root(l)).collect();
-        Groups { groups, pinned, sets }
+        let stays = (0..labels.len() as Label).map(|l| labels.pinned(l)).collect();
+        Groups { groups, pinned, sets, stays, reasons: labels.into_reasons() }
     }
 
     /// Sets that are positions of a factor of a split axis.
