@@ -4,8 +4,14 @@
 mod bad_input;
 #[path = "shrink/channels.rs"]
 mod channel_masks;
+#[path = "shrink/encoder.rs"]
+mod encoder;
+#[path = "shrink/experts.rs"]
+mod experts;
 #[path = "shrink/fold.rs"]
 mod fold;
+#[path = "shrink/heads.rs"]
+mod heads;
 #[path = "shrink/layers.rs"]
 mod layers;
 #[path = "shrink/models.rs"]

@@ -44,6 +44,7 @@ mod optimizer;
 mod owners;
 mod plan;
 mod score;
+mod size_fields;
 mod store;
 mod verify;
 
@@ -56,5 +57,6 @@ pub use mask::mask;
 pub use optimizer::cut_optimizer;
 pub use plan::{RoundTo, Shrinker, Target};
 pub use pruning_core::graph::{Cut, Factor, FieldChange, GroupCut, PlanError, ShrinkPlan, Totals};
+pub use size_fields::{SizeField, size_fields};
 pub use store::{load, save};
 pub use verify::{Difference, verify};

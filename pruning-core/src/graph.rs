@@ -64,6 +64,16 @@ impl Dim {
         matches!(self, Self::Fixed(_) | Self::Free { zero: true, .. })
     }
 
+    /// Whether both have the same labels, position by position.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Free { labels: a, .. }, Self::Free { labels: b, .. }) => Arc::ptr_eq(a, b) || a == b,
+            (Self::Fixed(a), Self::Fixed(b)) => a == b,
+            _ => false,
+        }
+    }
+
     /// The same axis after an operation that keeps zeros (`true`) or may not.
     #[must_use]
     pub fn keeping_zero(&self, keeps: bool) -> Self {

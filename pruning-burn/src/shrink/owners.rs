@@ -25,11 +25,22 @@ pub(crate) struct Owner {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeadSize(pub(crate) Option<usize>);
 
-/// The axis of a weight that its output or input channels are.
-pub(crate) fn channel_axis(layer: &Layer, axis: Axis) -> usize {
-    let transposed = layer.kind.starts_with("ConvTranspose") || ["Linear", "Embedding"].contains(&layer.kind.as_str());
-    let output = usize::from(transposed && layer.shape.len() > 1);
-    if axis == Axis::Output || layer.shape.len() < 2 { output } else { 1 - output }
+impl Solved<'_> {
+    /// The axis of a weight that its output or input channels are: by its layer, or by the product that a parameter of the user's
+    /// is in, such as experts that are held as one `[experts, in, out]`.
+    pub(crate) fn channel_axis(&self, layer: &Layer, axis: Axis) -> usize {
+        let transposed =
+            layer.kind.starts_with("ConvTranspose") || ["Linear", "Embedding"].contains(&layer.kind.as_str());
+        let param = || self.analysis.trace.params.iter().position(|p| p.paths.contains(&layer.path));
+        let of_product = || self.analysis.channels.get(&param()?).copied();
+        let [input, output] = match layer.shape.len() {
+            0 | 1 => [0, 0],
+            _ if transposed => [0, 1],
+            _ if layer.by_default => [1, 0],
+            _ => of_product().unwrap_or([1, 0]),
+        };
+        if axis == Axis::Output { output } else { input }
+    }
 }
 
 pub(crate) fn owners(
@@ -57,7 +68,7 @@ pub(crate) fn owners(
         for m in &group.members {
             let path = solved.path(m.param);
             let Some(layer) = all.iter().position(|l| l.path == path) else { continue };
-            let makes = channel_axis(&all[layer], axis) == m.axis;
+            let makes = solved.channel_axis(&all[layer], axis) == m.axis;
             excluded |= makes && left_out(path);
             if let Some(t) = target(path).filter(|_| makes) {
                 members.push((m.param, m.axis));
@@ -78,7 +89,7 @@ pub(crate) fn owners(
         let meant = |path: &str| selection.targets.iter().any(|t| layer_path(&all[t.layer].path) == layer_path(path));
         let pinned = solved.groups.pinned.iter().find(|p| {
             let layer = target(solved.path(p.member.param)).map(|t| &all[t.layer]);
-            layer.is_some_and(|l| channel_axis(l, axis) == p.member.axis)
+            layer.is_some_and(|l| solved.channel_axis(l, axis) == p.member.axis)
         });
         let why = match (head, solved.heads_stay(meant), pinned) {
             (Some(_), Some((path, why)), _) => format!("{path}: {why}"),
@@ -110,9 +121,7 @@ pub(crate) fn check_named(
         let Some(first) = found.first().filter(|_| !found.iter().any(|l| owned.contains(l.path.as_str()))) else {
             continue;
         };
-        if heads
-            && let Some((path, why)) = solved.heads_stay(|path| pattern.matches(path).is_some())
-        {
+        if heads && let Some((path, why)) = solved.heads_stay(|path| pattern.matches(path).is_some()) {
             return Err(ShrinkError::Fixed { path: path.to_string(), why });
         }
         return Err(ShrinkError::Fixed { path: first.path.clone(), why: why_fixed(solved, first, axis) });
@@ -122,7 +131,7 @@ pub(crate) fn check_named(
 
 /// Why the channels of a target stay.
 pub(crate) fn why_fixed(solved: &Solved<'_>, layer: &Layer, axis: Axis) -> String {
-    let wanted = channel_axis(layer, axis);
+    let wanted = solved.channel_axis(layer, axis);
     let here = |member: Member| solved.path(member.param) == layer.path && member.axis == wanted;
     if let Some(pinned) = solved.groups.pinned.iter().find(|p| here(p.member)) {
         return pinned.why.clone();

@@ -241,6 +241,8 @@ impl Analysis<'_> {
         let (a, b) = (self.of(lhs), self.of(rhs));
         let (m, k) = (a[a.len() - 2].clone(), a[a.len() - 1].clone());
         let (l, n) = (b[b.len() - 2].clone(), b[b.len() - 1].clone());
+        self.note_channels(rhs, &l, &n);
+        self.note_channels(lhs, &k, &m);
         let inner = self.contract(&k, &l, "multiplied with an axis that stays");
         let mut dims =
             self.graph.broadcast(&a[..a.len() - 2], &b[..b.len() - 2], true, "multiplied with an axis that stays");

@@ -111,6 +111,8 @@ pub(crate) struct Analysis<'a> {
     pub(crate) contractions: Vec<Contraction>,
     pub(crate) grouped: Vec<Grouped>,
     pub(crate) heads: Vec<Heads>,
+    /// The input and output axis of parameters that matrices are multiplied with.
+    pub(crate) channels: HashMap<usize, [usize; 2]>,
     /// Positions of even pieces that an axis is cut into: `(tensor, axis)` to their length.
     pub(crate) chunks: HashMap<(TensorId, usize), usize>,
     /// Tensors that the code makes.
@@ -143,6 +145,7 @@ impl<'a> Analysis<'a> {
             contractions: Vec::new(),
             grouped: Vec::new(),
             heads: Vec::new(),
+            channels: HashMap::new(),
             chunks: shape_rules::chunks(trace),
             made: HashSet::new(),
             near: HashMap::new(),
@@ -354,6 +357,16 @@ impl<'a> Analysis<'a> {
         let param = self.near.get(&of.id).copied();
         let free = axes.iter().filter(|d| d.is_free());
         self.heads.extend(free.map(|axis| Heads { axis: axis.clone(), size, param }));
+    }
+
+    /// Notes which axes of a parameter are summed over and left in a product.
+    pub(crate) fn note_channels(&mut self, weight: &TensorIr, input: &Dim, output: &Dim) {
+        let Some(param) = self.weight_of(weight.id) else { return };
+        let Some(axes) = self.index[param].map(|index| self.graph.dims(index)) else { return };
+        let at = |dim: &Dim| axes.iter().position(|own| own.is_free() && own.same(dim));
+        if let (Some(input), Some(output)) = (at(input), at(output)) {
+            self.channels.entry(param).or_insert([input, output]);
+        }
     }
 
     /// Layers of Burn whose code leaves no room for fewer channels.
