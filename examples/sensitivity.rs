@@ -42,9 +42,12 @@ struct Options {
     /// Of all weights together, in all recipes; may be several, with commas.
     #[arg(long, value_delimiter = ',', default_values_t = [0.8, 0.9, 0.95])]
     sparsity: Vec<f64>,
-    /// Networks of a kind: one for each seed from 1 on.
+    /// Networks of a kind: one for each of so many seeds.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    from_seed: u64,
     /// Epochs of training, if not as many as the network has by default.
     #[arg(long)]
     epochs: Option<usize>,
@@ -180,7 +183,7 @@ impl Job<'_> {
         let start = Instant::now();
         let seeds = if self.options.quick { 1 } else { self.options.seeds };
         let mut rows = Vec::new();
-        for seed in 1..=seeds {
+        for seed in (self.options.from_seed..).take(seeds as usize) {
             self.device.seed(seed);
             rows.extend(self.seed(make(&self.device), seed)?);
         }

@@ -159,7 +159,8 @@ fn norm(values: &Values) -> f64 {
 }
 
 fn typed(mut values: Values, types: &[(String, DType)]) -> Values {
-    for (path, dtype) in types {
+    // Packed integers have no products.
+    for (path, dtype) in types.iter().filter(|(_, dtype)| !matches!(dtype, DType::QFloat(_))) {
         if let Some(value) = values.remove(path) {
             values.insert(path.clone(), value.cast(*dtype));
         }
