@@ -22,12 +22,13 @@ def read(path):
             (N, m), bits = (kind["packed"]["n"], kind["packed"]["m"]), int(kind["packed"]["m"] - 1).bit_length()
             stream = np.unpackbits(get("positions").astype("<u4").view("u1"), axis=1, bitorder="little")[:, : values.shape[1] * bits]
             at = stream.reshape(t["rows"], -1, bits) @ (1 << np.arange(bits))
-            np.put_along_axis(w, np.arange(values.shape[1]) // N * m + at, values, 1)
+            g, k = np.arange(values.shape[1]) // N, kind["packed"].get("kernel", 1)
+            np.put_along_axis(w, (g // k * m + at) * k + g % k, values, 1)
         else:
             height, width = kind["blocks"]["height"], kind["blocks"]["width"]
             line = np.repeat(np.arange(t["rows"] // height), np.diff(get("starts")))
             w.reshape(t["rows"] // height, height, t["cols"] // width, width).transpose(0, 2, 1, 3)[line, get("columns")] = values
-        model[name] = (w.T if t["transposed"] else w).reshape(t["shape"])
+        model[name] = (w.reshape(t["rows"], t["shape"][0], -1).swapaxes(0, 1) if t["transposed"] else w).reshape(t["shape"])
     return model
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ mod inputs;
 mod learned;
 #[path = "matrix/masks.rs"]
 mod masks;
+#[path = "matrix/nm.rs"]
+mod nm;
 #[path = "matrix/odd.rs"]
 mod odd;
 #[path = "matrix/parameters.rs"]
@@ -59,6 +61,7 @@ fn main() {
         vectors: rounding_is_that_of_torch, curves_are_their_formulas, l1_unstructured, ln_structured, global_l1,
             repeated_amounts_are_of_what_remains, custom_masks_are_intersected, gradients, importance_scores, n_of_m,
             remove_and_identity;
+        nm: convolutions_are_cut_along_their_inputs, layers_that_m_does_not_divide_are_skipped_if_asked;
         criteria: every_criterion_is_its_formula, random_scores_are_uniform,
             hessian_products_are_those_of_two_backward_passes, hessian_products_follow_the_model,
             a_loss_without_a_hessian_is_an_error;

@@ -191,6 +191,20 @@ impl Visitor {
         self.position.carried()?;
         self.layers.get_mut(self.last?)
     }
+
+    /// A transposed convolution does not show its groups to visitors, but its bias has a number for each output channel, which the weight
+    /// counts by group. Without a bias it is taken for one group.
+    fn count_groups(&mut self, bias: &str, kind: &str, shape: &[usize]) {
+        let weight = self.layers.last_mut().filter(|l| {
+            let beside = l.path.strip_suffix("weight").zip(bias.strip_suffix("bias"));
+            kind.starts_with("ConvTranspose") && l.kind == kind && beside.is_some_and(|(a, b)| a == b)
+        });
+        let (Some(weight), &[outputs]) = (weight, shape) else { return };
+        let groups = outputs.checked_div(weight.layout.rows()).unwrap_or_default();
+        if groups > 0 && weight.layout.input_channels().is_multiple_of(groups) {
+            weight.layout = weight.layout.with_groups(groups);
+        }
+    }
 }
 
 impl ModuleVisitor for Visitor {
@@ -227,6 +241,9 @@ impl ModuleVisitor for Visitor {
         let field = path.rsplit('.').next().unwrap_or_default();
         // A shape that does not make a lazy parameter draw its values.
         let shape: Vec<usize> = param.lazy_shape().iter().copied().collect();
+        if field == "bias" {
+            self.count_groups(&path, &kind, &shape);
+        }
         self.places.insert(param.id, self.layers.len());
         self.last = Some(self.layers.len());
         if self.checks {

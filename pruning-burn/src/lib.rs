@@ -85,11 +85,11 @@ pub use pruner::{Pruner, PrunerBuilder, Recipe};
 #[doc(hidden)]
 pub use pruning_core;
 pub use pruning_core::{
-    AllocationError, Allocator, Amount, Anneal, Axis, Bits, Budget, ChannelScore, ChooseError, Curve, CurveError,
-    Entry, Event, Granularity, Grow, Initialization, LayerReport, LayerUnits, Mask, MaskError, MaskSet, MatrixLayout,
-    Measure, NormOrder, Order, Origin, Override, Pattern, Plugin, Plugins, Problem, RecipeError, Reduction, Register,
-    RegistryError, Report, Rounding, Rounds, Schedule, Scope, Scores, Skipped, Sparsity, Targets, Update, Warning,
-    random_masks, register_allocator, register_curve,
+    AllocationError, Allocator, Along, Amount, Anneal, Axis, Bits, Budget, ChannelScore, ChooseError, Curve,
+    CurveError, Entry, Event, Granularity, Grow, Initialization, LayerReport, LayerUnits, Mask, MaskError, MaskSet,
+    MatrixLayout, Measure, NormOrder, Order, Origin, Override, Pattern, Plugin, Plugins, Problem, RecipeError,
+    Reduction, Register, RegistryError, Report, Rounding, Rounds, Schedule, Scope, Scores, Skipped, Sparsity, Targets,
+    Update, Warning, random_masks, register_allocator, register_curve,
 };
 pub use recalibrate::{RecalibrationError, recalibrate_batch_norm};
 pub use session::Session;

@@ -296,6 +296,11 @@ impl PrunerBuilder {
         self.set("granularity", json!(granularity))
     }
 
+    /// Leaves layers dense that the granularity does not fit, such as those whose fan-in M of N:M does not divide; the report names them.
+    pub fn skip_unfit(self) -> Self {
+        self.set("skip_unfit", json!(true))
+    }
+
     /// How element scores become unit scores.
     pub fn reduction(self, reduction: Reduction) -> Self {
         self.set("reduction", json!(reduction))

@@ -9,8 +9,8 @@ use burn::tensor::{DType, Tensor};
 #[cfg(feature = "trace")]
 pub(crate) use pruning_core::panic_message as message;
 use pruning_core::{
-    Amount, Axis, Bits, Candidate, ChooseError, Configured, Granularity, LayerReport, Match, NOT_DEFAULT, Pattern,
-    Report, Rules, Skipped, Sparsity, Warning, caught, choose,
+    Amount, Axis, Bits, Candidate, ChooseError, Configured, Granularity, GranularityError, LayerReport, Match,
+    NOT_DEFAULT, Pattern, Report, Rules, Skipped, Sparsity, Warning, caught, choose,
 };
 use std::collections::BTreeMap;
 
@@ -57,9 +57,21 @@ impl Selection {
         }
         let mut selection = Self { targets: Vec::new(), dense: Vec::new(), skipped: Vec::new() };
         let mut used = vec![false; recipe.overrides.len()];
+        let mut misfits = None;
         for (index, layer) in all.iter().enumerate() {
             match selection.judge(recipe, layer, &mut used)? {
-                Judged::Target(granularity, own) => selection.targets.push(Target { layer: index, granularity, own }),
+                Judged::Target(granularity, own) => match granularity.check(&layer.layout) {
+                    // Heads without a size are those of a trace.
+                    Ok(()) | Err(GranularityError::HeadSize) => {
+                        selection.targets.push(Target { layer: index, granularity, own });
+                    }
+                    Err(source) if recipe.skip_unfit => {
+                        let why = format!("left dense: {source}");
+                        selection.skipped.push(Skipped { path: layer.path.clone(), why });
+                        misfits.get_or_insert((layer, source));
+                    }
+                    Err(source) => return Err(misfit(layer, source)),
+                },
                 Judged::Dense(granularity) => {
                     selection.dense.push(Target { layer: index, granularity, own: Some(Sparsity::ZERO) });
                 }
@@ -69,10 +81,11 @@ impl Selection {
         if let Some((_, o)) = used.iter().zip(&recipe.overrides).find(|(used, _)| !**used) {
             return Err(PruneError::IdleOverride { pattern: o.target.to_string() });
         }
-        match (selection.targets.first(), selection.dense.first()) {
-            (Some(_), _) => {}
-            (None, Some(dense)) => return Err(PruneError::AllDense { path: all[dense.layer].path.clone() }),
-            (None, None) => return Err(PruneError::NoTarget),
+        match (selection.targets.first(), misfits, selection.dense.first()) {
+            (Some(_), ..) => {}
+            (None, Some((layer, source)), _) => return Err(misfit(layer, source)),
+            (None, None, Some(dense)) => return Err(PruneError::AllDense { path: all[dense.layer].path.clone() }),
+            (None, None, None) => return Err(PruneError::NoTarget),
         }
         Ok(selection)
     }
@@ -119,12 +132,6 @@ impl Selection {
         if let Some(name) = foreign(layer) {
             return Err(PruneError::Reparameterized { path: layer.path.clone(), name: name.clone() });
         }
-        // Heads without a size are those of a trace.
-        if !matches!(granularity, Granularity::Head { size: None, .. }) {
-            granularity
-                .check(&layer.layout)
-                .map_err(|source| ChooseError::Granularity { path: layer.path.clone(), source })?;
-        }
         Ok(Judged::Target(granularity, first.map(|(_, o)| o.sparsity)))
     }
 }
@@ -136,6 +143,10 @@ fn unfit(layer: &Layer) -> Option<&'static str> {
         layer if layer.layout.is_empty() => Some("has no elements"),
         _ => None,
     }
+}
+
+fn misfit(layer: &Layer, source: GranularityError) -> PruneError {
+    ChooseError::Granularity { path: layer.path.clone(), source }.into()
 }
 
 /// How much is pruned now: of the shared budget, and of a layer with a sparsity of its own.

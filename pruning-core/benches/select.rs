@@ -7,8 +7,8 @@
 
 use measure::{Counting, Options, Random, Round};
 use pruning_core::{
-    AllocationError, Allocator, Amount, Bits, Candidate, Chosen, Granularity, LayerUnits, MatrixLayout, NormOrder,
-    Order, Reduction, Rounding, Rules, Scope, Scores, Sparsity, choose, share_highest,
+    AllocationError, Allocator, Along, Amount, Bits, Candidate, Chosen, Granularity, LayerUnits, MatrixLayout,
+    NormOrder, Order, Reduction, Rounding, Rules, Scope, Scores, Sparsity, choose, share_highest,
 };
 use std::alloc::System;
 use std::process::ExitCode;
@@ -94,7 +94,7 @@ struct Case {
     bar: f64,
 }
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     Case {
         name: "local_4096_50",
         layers: linear_4096,
@@ -122,10 +122,18 @@ const CASES: [Case; 5] = [
     Case {
         name: "nm_2_4_4096",
         layers: linear_4096,
-        granularity: Granularity::Nm { n: 2, m: 4 },
+        granularity: Granularity::Nm { n: 2, m: 4, along: Along::Inputs },
         sparsity: 0.5,
         allocator: &Local,
         bar: 3.0,
+    },
+    Case {
+        name: "nm_2_4_conv512",
+        layers: conv_512,
+        granularity: Granularity::Nm { n: 2, m: 4, along: Along::Inputs },
+        sparsity: 0.5,
+        allocator: &Local,
+        bar: 6.0,
     },
     Case {
         name: "channel_l2_conv512",
@@ -217,12 +225,13 @@ impl Loaded<'_> {
                 }
                 assert!(least >= most, "{}: {least} is kept and {most} is not", layer.path);
             }
-            Granularity::Nm { n, m } => {
-                for group in (0..layer.layout.cols()).step_by(m) {
-                    for row in 0..rows {
-                        let kept = (group..group + m).filter(|&col| keep.get(layer.layout.flat(row, col))).count();
-                        assert_eq!(kept, n, "{}: kept of row {row}, columns {group} on", layer.path);
-                    }
+            Granularity::Nm { n, m, .. } => {
+                // Groups along the input channels, at each place of the kernel.
+                let kernel = layer.layout.kernel();
+                let groups = (0..layer.layout.cols()).filter(|col| (col / kernel).is_multiple_of(m));
+                for (first, row) in groups.flat_map(|first| (0..rows).map(move |row| (first, row))) {
+                    let kept = (0..m).filter(|j| keep.get(layer.layout.flat(row, first + j * kernel))).count();
+                    assert_eq!(kept, n, "{}: kept of row {row}, columns {first} on", layer.path);
                 }
             }
             _ => {

@@ -130,7 +130,7 @@ fn cell(
     let x = random.weights(batch * cols, 1.0);
     let dense = Dense::new(rows, cols, by_rows.clone()).expect("as many as rows times columns");
     let mut formats = match pattern {
-        Pattern::TwoOfFour => vec![("packed", Format::Packed { n: 2, m: 4 })],
+        Pattern::TwoOfFour => vec![("packed", Format::Packed { n: 2, m: 4, kernel: 1 })],
         Pattern::Scattered(_) => vec![("csr", Format::Csr16)],
     };
     if batch == 1 && pattern != Pattern::TwoOfFour {

@@ -3,7 +3,9 @@
 use crate::allocate::{AllocationError, Allocator, LayerUnits, allocate};
 use crate::nm::{NmError, keep_n_of_m};
 use crate::reduction::reduce_finite;
-use crate::{Amount, Bits, Granularity, GranularityError, MatrixLayout, NonFinite, Order, Reduction, Rounding, Scores};
+use crate::{
+    Along, Amount, Bits, Granularity, GranularityError, MatrixLayout, NonFinite, Order, Reduction, Rounding, Scores,
+};
 use std::borrow::Cow;
 
 /// A parameter to prune.
@@ -68,7 +70,9 @@ pub struct Chosen {
 #[non_exhaustive]
 pub enum ChooseError {
     /// The granularity does not fit a layer.
-    #[error("{path}: {source}")]
+    #[error(
+        "{path}: {source}; exclude the layer, choose another granularity, or leave all such layers dense with skip_unfit = true"
+    )]
     Granularity {
         /// The layer.
         path: String,
@@ -119,7 +123,9 @@ pub fn choose(candidates: &[Candidate<'_>], rules: &Rules<'_>) -> Result<Vec<Cho
             .check(&c.layout)
             .map_err(|source| ChooseError::Granularity { path: c.path.to_string(), source })?;
         match c.granularity {
-            Granularity::Nm { n, m } => chosen[i] = Some(choose_nm(c, c.own.unwrap_or(rules.amount), (n, m))?),
+            Granularity::Nm { n, m, along } => {
+                chosen[i] = Some(choose_nm(c, c.own.unwrap_or(rules.amount), (n, m), along)?)
+            }
             _ => units.push((i, units_of(c)?)),
         }
     }
@@ -210,7 +216,7 @@ fn pick(c: &Candidate<'_>, scores: &Scores<'_>, count: usize, asked: f64) -> Cho
     Chosen { keep, units: scores.len(), kept_units, asked }
 }
 
-fn choose_nm(c: &Candidate<'_>, amount: Amount, (n, m): (usize, usize)) -> Result<Chosen, ChooseError> {
+fn choose_nm(c: &Candidate<'_>, amount: Amount, (n, m): (usize, usize), along: Along) -> Result<Chosen, ChooseError> {
     // A schedule on its way to N:M passes through patterns that keep more of each group, or all of it.
     let alive = c.alive.map_or(c.layout.len(), Bits::count_ones);
     let density = match amount {
@@ -220,7 +226,7 @@ fn choose_nm(c: &Candidate<'_>, amount: Amount, (n, m): (usize, usize)) -> Resul
     };
     let dense = amount == Amount::OfTotal(crate::Sparsity::ZERO);
     let kept = if dense { m } else { ((density * m as f64).round_ties_even() as usize).clamp(n, m) };
-    let keep = keep_n_of_m(&c.layout, c.scores, c.order, c.alive, (kept, m)).map_err(|error| match error {
+    let keep = keep_n_of_m(&c.layout, c.scores, c.order, c.alive, (kept, m), along).map_err(|error| match error {
         NmError::Granularity(source) => ChooseError::Granularity { path: c.path.to_string(), source },
         NmError::NonFinite(source) => non_finite(c, source),
     })?;

@@ -9,19 +9,21 @@ mod form;
 
 /// The shape of a unit: what is kept or removed together in one parameter.
 ///
-/// In a recipe: `"element"`, `"channel"`, `"head"`, `"2:4"`, or a table such as `{ kind = "block", rows = 1, cols = 4 }`.
+/// In a recipe: `"element"`, `"channel"`, `"head"`, `"2:4"`, `"2:4 taps"`, or a table such as `{ kind = "block", rows = 1, cols = 4 }`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "GranularityForm", into = "Table")]
 pub enum Granularity {
     /// Single weights.
     #[default]
     Element,
-    /// `n` kept of every `m` consecutive weights along the fan-in.
+    /// `n` kept of every `m` weights of an output unit.
     Nm {
         /// Kept in each group.
         n: usize,
         /// Size of a group.
         m: usize,
+        /// Which weights make a group.
+        along: Along,
     },
     /// Tiles of the matrix view; at the right and lower edge they are cut off.
     Block {
@@ -57,6 +59,26 @@ pub enum Axis {
     Input,
 }
 
+/// Which weights of an output unit make a group of an N:M pattern. Both are the same where the kernel is a single weight, as in a
+/// linear layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Along {
+    /// Weights at the same place of the kernel for `m` consecutive input channels: the groups that sparse tensor cores multiply.
+    #[default]
+    Inputs,
+    /// Weights that lie side by side in a parameter of PyTorch's order `[out, in, kernel...]`: in a convolution mostly taps of one kernel.
+    Taps,
+}
+
+impl Along {
+    /// Weights or input channels, of which there must be whole groups for each output unit.
+    fn length(self, layout: &MatrixLayout) -> usize {
+        let all = if self == Self::Inputs { layout.input_channels() } else { layout.cols() };
+        all / layout.groups()
+    }
+}
+
 /// A granularity that does not fit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -90,7 +112,7 @@ pub enum GranularityError {
     },
     /// Text that names no granularity.
     #[error(
-        "unknown granularity {text:?}: use \"element\", \"channel\", \"head\", \"N:M\" such as \"2:4\", or a table with `kind`"
+        "unknown granularity {text:?}: use \"element\", \"channel\", \"head\", \"N:M\" such as \"2:4\" (or \"2:4 taps\"), or a table with `kind`"
     )]
     Unknown {
         /// The text.
@@ -98,15 +120,19 @@ pub enum GranularityError {
     },
     /// The fan-in is no multiple of M.
     #[error(
-        "a fan-in of {cols} is no multiple of {m}, which {n}:{m} needs: exclude this layer or choose another pattern"
+        "a fan-in of {length} {} is no multiple of {m}, which {} needs",
+        if *.along == Along::Inputs { "input channels" } else { "weights" },
+        Granularity::Nm { n: *.n, m: *.m, along: *.along }
     )]
     DoesNotDivide {
-        /// Fan-in of the layer.
-        cols: usize,
+        /// Input channels of an output unit; along the taps, its weights.
+        length: usize,
         /// Kept.
         n: usize,
         /// Of.
         m: usize,
+        /// Which weights make a group.
+        along: Along,
     },
 }
 
@@ -117,12 +143,20 @@ impl Granularity {
     /// Attention heads of whatever size a trace shows, for physical removal.
     pub const HEAD: Self = Self::Head { size: None, axis: Axis::Output };
 
-    /// `n` kept of every `m`.
+    /// `n` kept of every `m`, along the input channels.
     ///
     /// # Errors
     /// Unless `0 < n < m <= 64`.
     pub fn nm(n: usize, m: usize) -> Result<Self, GranularityError> {
-        if 0 < n && n < m && m <= 64 { Ok(Self::Nm { n, m }) } else { Err(GranularityError::Pattern { n, m }) }
+        Self::nm_along(n, m, Along::Inputs)
+    }
+
+    /// `n` kept of every `m`, in groups of these weights.
+    ///
+    /// # Errors
+    /// Unless `0 < n < m <= 64`.
+    pub fn nm_along(n: usize, m: usize, along: Along) -> Result<Self, GranularityError> {
+        if 0 < n && n < m && m <= 64 { Ok(Self::Nm { n, m, along }) } else { Err(GranularityError::Pattern { n, m }) }
     }
 
     /// Tiles of `rows` output units by `cols` of the fan-in.
@@ -159,10 +193,11 @@ impl Granularity {
                 if fits { Ok(()) } else { Err(GranularityError::Head { size, channels }) }
             }
             Self::Block { rows, cols } => Self::block(rows, cols).map(drop),
-            Self::Nm { n, m } => {
+            Self::Nm { n, m, along } => {
                 Self::nm(n, m)?;
-                let cols = layout.cols();
-                if cols.is_multiple_of(m) { Ok(()) } else { Err(GranularityError::DoesNotDivide { cols, n, m }) }
+                let length = along.length(layout);
+                let fits = length.is_multiple_of(m);
+                if fits { Ok(()) } else { Err(GranularityError::DoesNotDivide { length, n, m, along }) }
             }
         }
     }
@@ -171,7 +206,7 @@ impl Granularity {
     #[must_use]
     pub fn pattern_sparsity(&self) -> Option<crate::Sparsity> {
         match *self {
-            Self::Nm { n, m } => crate::Sparsity::new((m - n.min(m)) as f64 / m as f64).ok(),
+            Self::Nm { n, m, .. } => crate::Sparsity::new((m - n.min(m)) as f64 / m as f64).ok(),
             _ => None,
         }
     }
@@ -277,8 +312,31 @@ mod tests {
 
     #[test]
     fn a_pattern_that_does_not_divide_the_fan_in_is_refused() {
-        let error = Granularity::nm(2, 4).unwrap().check(&MatrixLayout::column_major(8, 6)).unwrap_err();
-        assert_eq!(error, GranularityError::DoesNotDivide { cols: 6, n: 2, m: 4 });
+        let refused = |along, layout| match Granularity::nm_along(2, 4, along).unwrap().check(&layout) {
+            Err(GranularityError::DoesNotDivide { length, .. }) => Some(length),
+            other => {
+                other.unwrap();
+                None
+            }
+        };
+        let linear = MatrixLayout::column_major(8, 6);
+        let conv = |channels: usize| MatrixLayout::new(1, 8, channels * 4, 4);
+        // Eight input channels in four groups: two for each output unit.
+        let transposed = MatrixLayout::new(8, 5, 9, 9);
+        let grouped = transposed.with_groups(4);
+        for (layout, inputs, taps) in [
+            (linear, Some(6), Some(6)),
+            (conv(3), Some(3), None),
+            (conv(8), None, None),
+            (transposed, None, None),
+            (transposed.with_groups(2), None, None),
+            (grouped, Some(2), Some(18)),
+        ] {
+            assert_eq!(refused(Along::Inputs, layout), inputs, "{layout:?}");
+            assert_eq!(refused(Along::Taps, layout), taps, "{layout:?}");
+        }
+        let error = Granularity::nm(2, 4).unwrap().check(&conv(3)).unwrap_err().to_string();
+        assert_eq!(error, "a fan-in of 3 input channels is no multiple of 4, which 2:4 needs");
     }
 
     #[test]

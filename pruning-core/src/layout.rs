@@ -11,13 +11,15 @@
 /// | ConvTranspose | `[in, out / groups, k...]` | in | out / groups | k | k |
 /// | norms, biases | `[n]` | 1 | n | 1 | 1 |
 ///
-/// The column of an element is `outer_index * inner + inner_index`, and its input channel is `column / kernel`.
+/// The column of an element is `outer_index * inner + inner_index`, and its input channel is `column / kernel`. Of a transposed
+/// convolution with groups a row stands for one output unit of each group, and the input channels of each group follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MatrixLayout {
     outer: usize,
     rows: usize,
     inner: usize,
     kernel: usize,
+    groups: usize,
 }
 
 impl MatrixLayout {
@@ -28,7 +30,18 @@ impl MatrixLayout {
     #[must_use]
     pub fn new(outer: usize, rows: usize, inner: usize, kernel: usize) -> Self {
         assert!(kernel > 0 && inner.is_multiple_of(kernel), "a kernel of {kernel} does not divide {inner} columns");
-        Self { outer, rows, inner, kernel }
+        Self { outer, rows, inner, kernel, groups: 1 }
+    }
+
+    /// The same with the input channels in so many groups, each of which belongs to other output units: a transposed convolution.
+    ///
+    /// # Panics
+    /// `groups` do not divide the input channels.
+    #[must_use]
+    pub fn with_groups(self, groups: usize) -> Self {
+        let channels = self.input_channels();
+        assert!(groups > 0 && channels.is_multiple_of(groups), "{groups} groups do not divide {channels} channels");
+        Self { groups, ..self }
     }
 
     /// Rows one after the other, as in a convolution or a torch Linear.
@@ -77,6 +90,12 @@ impl MatrixLayout {
     #[must_use]
     pub fn kernel(&self) -> usize {
         self.kernel
+    }
+
+    /// Groups of input channels that belong to different output units of one row.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.groups
     }
 
     /// Number of elements.

@@ -58,7 +58,7 @@ pub use choose::{Candidate, ChooseError, Chosen, Rules, choose};
 pub use control::random_masks;
 pub use curve::{Curve, CurveError};
 pub use fields::Problem;
-pub use granularity::{Axis, Granularity, GranularityError};
+pub use granularity::{Along, Axis, Granularity, GranularityError};
 pub use grow::{Anneal, Grow, Update, swap};
 pub use initialize::Initialization;
 #[doc(hidden)]

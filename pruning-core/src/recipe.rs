@@ -17,7 +17,8 @@ use serde_json::{Map, Value, json};
 /// sparsity = 0.9                          # or count = 1000
 /// criterion = "magnitude"                 # or { name = "magnitude", p = 2 }
 /// allocator = "global"                    # default "uniform"
-/// granularity = "element"                 # "channel", "2:4", { kind = "block", rows = 1, cols = 4 }
+/// granularity = "element"                 # "channel", "2:4", "2:4 taps", { kind = "block", rows = 1, cols = 4 }
+/// skip_unfit = false                      # leave layers dense that the granularity does not divide
 /// # channel_score = "group"               # "own": of channels and heads of a traced model
 /// rounding = "half_even"                  # "floor", "ceil"
 /// initialization = "keep"                 # "rewind", { rewind = { step = 100 } }, "rewind_rate", "reinitialize"
@@ -48,6 +49,8 @@ pub struct Recipe<K: ?Sized> {
     pub allocator: Option<Configured<dyn Allocator>>,
     /// What is removed together.
     pub granularity: Granularity,
+    /// Whether a layer that the granularity does not fit is left dense, and the report says so; it is an error otherwise.
+    pub skip_unfit: bool,
     /// How element scores become unit scores; the criterion's own way by default.
     pub reduction: Option<Reduction>,
     /// Which weights score a channel or head of a traced model.
@@ -76,6 +79,7 @@ impl<K: ?Sized> Clone for Recipe<K> {
             criterion: self.criterion.clone(),
             allocator: self.allocator.clone(),
             granularity: self.granularity,
+            skip_unfit: self.skip_unfit,
             reduction: self.reduction,
             channel_score: self.channel_score,
             rounding: self.rounding,
@@ -206,6 +210,10 @@ impl<K: ?Sized> Recipe<K> {
             put("allocator", configured(allocator));
         }
         put("granularity", json!(self.granularity));
+        // Recipes in files from before this key are those without it.
+        if self.skip_unfit {
+            put("skip_unfit", json!(true));
+        }
         if let Some(reduction) = self.reduction {
             put("reduction", json!(reduction));
         }

@@ -88,6 +88,7 @@ fn every_form_reads_back_the_same() {
     for text in [
         "count = 7\ncriterion = { name = \"magnitude\", p = 2.0 }",
         "criterion = \"magnitude\"\ngranularity = \"2:4\"",
+        "criterion = \"magnitude\"\ngranularity = \"2:4 taps\"\nskip_unfit = true",
         "criterion = \"magnitude\"\nschedule = { kind = \"iterative\", rounds = 3, fraction = 0.2 }",
         "sparsity = 0.5\ncriterion = \"magnitude\"\ninitialization = { rewind = { step = 2 } }\n\
          schedule = { kind = \"gradual\", begin = 4, end = 9, every = 2 }",
@@ -97,6 +98,16 @@ fn every_form_reads_back_the_same() {
     ] {
         let printed = parse(text).unwrap().to_toml();
         assert_eq!(parse(&printed).unwrap_or_else(|e| panic!("{e}\n{printed}")).to_toml(), printed);
+    }
+}
+
+#[test]
+fn a_written_pattern_says_along_what_it_runs() {
+    // A file from before there were two orders says nothing, and is told apart from both.
+    for (pattern, along) in [("2:4", "inputs"), ("2:4 taps", "taps")] {
+        let recipe = parse(&format!("criterion = \"magnitude\"\ngranularity = \"{pattern}\"")).unwrap();
+        assert_eq!(recipe.to_value()["granularity"], json!({ "kind": "nm", "n": 2, "m": 4, "along": along }));
+        assert_eq!(recipe.to_value().get("skip_unfit"), None);
     }
 }
 

@@ -18,9 +18,9 @@
 //! ```
 //! use pruning_core::sparse::{Dense, Format, Sparse};
 //! let dense = Dense::new(2, 4, vec![0.5f32, 0.0, 0.0, -1.0, 0.0, 2.0, 0.0, 0.0])?;
-//! let packed = Sparse::from_dense(&dense, Format::Packed { n: 2, m: 4 })?;
+//! let packed = Sparse::from_dense(&dense, Format::Packed { n: 2, m: 4, kernel: 1 })?;
 //! assert_eq!(packed.to_dense(), dense);
-//! assert_eq!(packed.bytes() as u64, Format::Packed { n: 2, m: 4 }.bytes(2, 4, 3, 4));
+//! assert_eq!(packed.bytes() as u64, Format::Packed { n: 2, m: 4, kernel: 1 }.bytes(2, 4, 3, 4));
 //! // Three words an entry: 3 entries of 8 elements are not yet sparse enough for coordinates.
 //! assert!(Format::Coo.bytes(2, 4, 3, 4) > Format::Dense.bytes(2, 4, 3, 4));
 //! # Ok::<(), pruning_core::sparse::SparseError>(())
@@ -117,7 +117,7 @@ impl<T: Element> Sparse<T> {
             Format::Csr16 => Self::Csr(Csr::with_width(dense, 2)?),
             Format::Csr32 => Self::Csr(Csr::with_width(dense, 4)?),
             Format::Bitmap => Self::Bitmap(Bitmap::from_dense(dense)),
-            Format::Packed { n, m } => Self::Packed(Packed::from_dense(dense, (n, m))?),
+            Format::Packed { n, m, kernel } => Self::Packed(Packed::from_dense(dense, (n, m), kernel)?),
             Format::Blocks { height, width } => Self::Blocks(Blocks::from_dense(dense, (height, width))?),
         })
     }
@@ -139,7 +139,7 @@ impl<T: Element> Sparse<T> {
             Self::Bitmap(_) => Format::Bitmap,
             Self::Packed(packed) => {
                 let (n, m) = packed.pattern();
-                Format::Packed { n, m }
+                Format::Packed { n, m, kernel: packed.kernel() }
             }
             Self::Blocks(blocks) => {
                 let (height, width) = blocks.block();

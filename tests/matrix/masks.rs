@@ -210,7 +210,7 @@ pub(crate) fn undo_restores_every_bit(device: &Device) {
         let mut model = Cnn::new(device, 3);
         let dense = base(&model);
         let pruner = try_pruner(&recipe).unwrap();
-        // 2:4 does not divide a fan-in of 27.
+        // 2:4 does not divide 3 input channels.
         if pruner.prune(&mut model).is_err() {
             assert!(recipe.contains(':'), "{recipe}");
             continue;

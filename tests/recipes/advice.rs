@@ -47,8 +47,10 @@ fn targets_and_overrides() {
     );
     works("sparsity = 0.5\ngranularity = { kind = \"head\", size = 4 }");
     let pattern = "granularity = \"2:4\"\n";
-    assert!(says(pattern).contains("exclude this layer or choose another pattern"));
+    let advice = "exclude the layer, choose another granularity, or leave all such layers dense with skip_unfit = true";
+    assert!(says(pattern).contains(advice), "{}", says(pattern));
     works(&format!("{pattern}[target]\nexclude = [\"conv1\"]"));
+    works(&format!("{pattern}skip_unfit = true"));
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Compact files: small, equal bit for bit, read by NumPy, and refused where they are damaged.
 
 use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use pruning_burn::pruning_core::sparse::Format;
 use pruning_burn::{StoreError, finish, load_compact, save_compact};
-use pruning_tests::models::{Mlp, Zoo, numbers};
+use pruning_tests::models::{Mlp, Zoo, filled, numbers};
 use pruning_tests::shrinking::pruner;
 use pruning_tests::values::{base, same_bits, weights};
 use std::collections::BTreeMap;
@@ -92,6 +93,14 @@ fn linear(values: Vec<f32>, shape: [usize; 2], device: &Device) -> Linear {
     layer
 }
 
+/// A layer of which one of every four input channels is left at each place of the kernel.
+fn one_of_four<M: Module>(layer: M, seed: u64) -> M {
+    let mut layer = filled(layer, seed);
+    pruner("criterion = \"magnitude\"\ngranularity = \"1:4\"").prune(&mut layer).unwrap();
+    finish(&mut layer).unwrap();
+    layer
+}
+
 /// One weight for each format.
 #[derive(Module, Debug)]
 struct Formats {
@@ -102,6 +111,8 @@ struct Formats {
     packed: Linear,
     blocks: Linear,
     dense: Linear,
+    conv: Conv2d,
+    up: ConvTranspose2d,
 }
 
 impl Formats {
@@ -124,6 +135,8 @@ impl Formats {
             packed: filled([64, 24], &|r, c| (r + c / 4 * 3) % 4 == c % 4),
             blocks: filled([64, 32], &|r, c| (r / 8 + c / 8) % 4 == 0),
             dense: filled([6, 5], &|_, _| true),
+            conv: one_of_four(Conv2dConfig::new([8, 8], [3, 3]).init(device), 3),
+            up: one_of_four(ConvTranspose2dConfig::new([8, 4], [3, 3]).init(device), 4),
         }
     }
 }
@@ -140,11 +153,14 @@ fn every_format_is_read_by_numpy() {
     assert_eq!(format("csr.weight"), Format::Csr16);
     assert_eq!(format("wide.weight"), Format::Csr32);
     assert_eq!(format("bitmap.weight"), Format::Bitmap);
-    assert_eq!(format("packed.weight"), Format::Packed { n: 1, m: 4 });
+    assert_eq!(format("packed.weight"), Format::Packed { n: 1, m: 4, kernel: 1 });
+    assert_eq!(format("conv.weight"), Format::Packed { n: 1, m: 4, kernel: 9 });
+    assert_eq!(format("up.weight"), Format::Packed { n: 1, m: 4, kernel: 9 });
     assert_eq!(format("blocks.weight"), Format::Blocks { height: 8, width: 8 });
     assert_eq!(format("dense.weight"), Format::Dense);
     let mut loaded = Formats::new(&device);
     loaded.packed = linear(vec![1.0; 64 * 24], [64, 24], &device);
+    (loaded.conv, loaded.up) = (filled(loaded.conv, 9), filled(loaded.up, 9));
     load_compact(&mut loaded, &file).unwrap();
     assert!(same_bits(&base(&loaded), &base(&model)));
 
@@ -174,7 +190,8 @@ for name in sorted(model):
         assert!(hex == expected, "{path} is not the same in Python");
         seen += 1;
     }
-    assert_eq!(seen, 7);
+    // Each weight, and two biases.
+    assert_eq!(seen, 11);
 }
 
 #[test]

@@ -63,6 +63,14 @@ impl Product {
         Dense::new(self.rows, self.cols, values)
     }
 
+    /// Weights for each input channel of an output unit.
+    pub(super) fn kernel(&self) -> usize {
+        match &self.kind {
+            Kind::Linear => 1,
+            Kind::Conv(window) => window.kernel.iter().product(),
+        }
+    }
+
     /// The operation that stands for it.
     pub(super) fn custom(&self, id: String) -> OperationIr {
         OperationIr::Custom(CustomOpIr {

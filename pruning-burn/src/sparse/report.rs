@@ -160,7 +160,7 @@ fn name(format: Format) -> String {
         Format::Csr16 => "csr16".into(),
         Format::Csr32 => "csr32".into(),
         Format::Bitmap => "bitmap".into(),
-        Format::Packed { n, m } => format!("{n}:{m}"),
+        Format::Packed { n, m, .. } => format!("{n}:{m}"),
         Format::Blocks { height, width } => format!("blocks {height}x{width}"),
         other => format!("{other:?}"),
     }

@@ -40,7 +40,7 @@ fn formats(weight: &Weight, product: &Product, options: &Options) -> Vec<Format>
     if weight.sparsity < LEAST {
         return Vec::new();
     }
-    let smallest = smallest(&weight.dense);
+    let smallest = smallest(&weight.dense, product.kernel());
     if !by_rows {
         return vec![if smallest == Format::Dense { csr } else { smallest }];
     }

@@ -10,9 +10,10 @@ use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, DType, Shape, bf16, f16};
 use burn_pack::{Reader, Tensor, Writer};
 use comfy_table::{Cell, CellAlignment, Table, presets};
+use pruning_core::MatrixLayout;
 use pruning_core::sparse::{Dense, Element, Format, Sparse, smallest};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 
@@ -33,7 +34,7 @@ struct Entry {
     /// Of the matrix: all elements of the tensor, in their order.
     rows: usize,
     cols: usize,
-    /// Whether the tensor is the matrix transposed, as weights of linear layers are.
+    /// Whether the tensor has the rows of the matrix along its second axis, as weights of linear layers and of transposed convolutions do.
     transposed: bool,
 }
 
@@ -103,12 +104,12 @@ impl fmt::Display for CompactReport {
 /// | `coo` | `p.rows`, `p.columns` |
 /// | `csr16`, `csr32` | `p.starts` (of each row, and the number of values), `p.columns` |
 /// | `bitmap` | `p.bits` `[rows, ceil(cols / 16)]`, column `c` is bit `c % 16` of word `c / 16` |
-/// | `packed` | `p.positions`, each of `ceil(log2 m)` bits, the first in the lowest bits of a row's 32-bit words; `p.values` `[rows, n cols / m]` |
+/// | `packed` | `p.positions`, each of `ceil(log2 m)` bits, the first in the lowest bits of a row's 32-bit words; `p.values` `[rows, n cols / m]`; group `g` has the columns `(g / kernel * m + position) * kernel + g % kernel` |
 /// | `blocks` | `p.starts`, `p.columns` (of blocks), `p.values` `[blocks, height, width]` |
 ///
 /// The metadata `pruning.compact` is JSON: `version`, `crc32`, and for each such tensor `format`, `shape`, `rows`, `cols`, and whether
-/// it is the matrix `transposed` (weights of linear layers are, so that the fan-in is along the columns). `examples/read_compact.py`
-/// reads such files with NumPy.
+/// it is the matrix `transposed` (weights of linear layers and transposed convolutions are, so that the fan-in is along the columns: a
+/// tensor `[a, b, rest]` is then a matrix of `b` rows, each `[a, rest]`). `examples/read_compact.py` reads such files with NumPy.
 ///
 /// # Errors
 /// A parameter carries a reparameterization of another kind, or the file cannot be written.
@@ -124,20 +125,21 @@ pub fn save_compact<M: Module>(model: &M, file: impl AsRef<Path>) -> Result<Comp
     let record = plain.valid().into_record().into_bytes().map_err(|error| failed(error.to_string()))?;
     let record = Reader::from_bytes(record).and_then(Reader::into_tensors);
     let record = record.map_err(|error| failed(error.to_string()))?;
-    // The fan-in of a linear layer is along the first axis.
     let all = first_layers(&plain);
-    let linear = |l: &&crate::layers::Layer| l.shape.len() == 2 && l.layout.inner() == 1 && l.layout.outer() > 1;
-    let transposed: HashSet<&String> = all.iter().filter(linear).flat_map(names).collect();
+    let layouts: HashMap<&String, MatrixLayout> =
+        all.iter().flat_map(|l| names(l).map(|name| (name, l.layout))).collect();
     let mut stored = Vec::new();
     let mut entries = BTreeMap::new();
     let mut report = Vec::new();
     for tensor in record {
         let (path, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| failed(error.to_string()))?;
-        let turned = transposed.contains(&path);
+        // A running statistic has no layer.
+        let layout = layouts.get(&path).copied();
+        let (turned, kernel) = layout.map_or((false, 1), |l| (l.outer() > 1 && l.inner() == l.kernel(), l.kernel()));
         let found = match dtype {
-            DType::F32 => compact::<f32>(&bytes, dtype, shape.as_slice(), turned),
-            DType::F16 => compact::<f16>(&bytes, dtype, shape.as_slice(), turned),
-            DType::BF16 => compact::<bf16>(&bytes, dtype, shape.as_slice(), turned),
+            DType::F32 => compact::<f32>(&bytes, dtype, shape.as_slice(), turned, kernel),
+            DType::F16 => compact::<f16>(&bytes, dtype, shape.as_slice(), turned, kernel),
+            DType::BF16 => compact::<bf16>(&bytes, dtype, shape.as_slice(), turned, kernel),
             _ => None,
         };
         let dense = bytes.len() as u64;
@@ -214,22 +216,25 @@ pub fn load_compact<M: Module>(model: &mut M, file: impl AsRef<Path>) -> Result<
 }
 
 /// A tensor in its smallest format, and its sparsity; none if that is dense.
-fn compact<T: Element>(bytes: &[u8], dtype: DType, shape: &[usize], turned: bool) -> Option<(Entry, f64, Parts)> {
+fn compact<T: Element>(
+    bytes: &[u8],
+    dtype: DType,
+    shape: &[usize],
+    turned: bool,
+    kernel: usize,
+) -> Option<(Entry, f64, Parts)> {
     let [first, rest @ ..] = shape else { return None };
     let values = values_of::<T>(bytes);
     if rest.is_empty() || values.is_empty() {
         return None;
     }
-    let (mut rows, mut cols) = (*first, rest.iter().product());
-    let values = if turned {
-        let turned = turn(&values, rows, cols);
-        (rows, cols) = (cols, rows);
-        turned
+    let (rows, cols, values) = if turned {
+        (rest[0], values.len() / rest[0], turn(&values, *first, rest[0]))
     } else {
-        values
+        (*first, rest.iter().product(), values)
     };
     let dense = Dense::new(rows, cols, values).ok()?;
-    let format = smallest(&dense);
+    let format = smallest(&dense, kernel);
     if format == Format::Dense {
         return None;
     }
@@ -245,12 +250,19 @@ fn whole<T: Element>(entry: &Entry, dtype: DType, parts: &mut Parts) -> Result<V
         let (shape, rows, cols) = (&entry.shape, entry.rows, entry.cols);
         return Err(PartsError::Part(format!("a matrix of {rows} x {cols} for a tensor of shape {shape:?}")));
     }
+    if entry.transposed && entry.shape.get(1) != Some(&entry.rows) {
+        let (shape, rows) = (&entry.shape, entry.rows);
+        return Err(PartsError::Part(format!("a transposed matrix of {rows} rows for a tensor of shape {shape:?}")));
+    }
     let dense = matrix::<T>(entry.format, (entry.rows, entry.cols), dtype, parts)?.to_dense();
     let values = dense.values();
-    Ok(if entry.transposed { bytes_of(&turn(values, entry.rows, entry.cols)) } else { bytes_of(values) })
+    let turned = entry.transposed.then(|| turn(values, entry.rows, entry.shape.first().copied().unwrap_or(1)));
+    Ok(turned.map_or_else(|| bytes_of(values), |turned| bytes_of(&turned)))
 }
 
-/// `[rows, cols]` as `[cols, rows]`.
+/// `[rows, cols, rest]` as `[cols, rows, rest]`.
 fn turn<T: Element>(values: &[T], rows: usize, cols: usize) -> Vec<T> {
-    (0..cols).flat_map(|col| (0..rows).map(move |row| values[row * cols + col])).collect()
+    let rest = values.len() / (rows * cols).max(1);
+    let run = |row: usize, col: usize| &values[(row * cols + col) * rest..][..rest];
+    (0..cols).flat_map(|col| (0..rows).flat_map(move |row| run(row, col))).copied().collect()
 }

@@ -147,7 +147,9 @@ pub(crate) fn matrix<T: Element>(
             Sparse::Csr(Csr::new(rows, cols, starts, columns, values)?)
         }
         Format::Bitmap => Sparse::Bitmap(Bitmap::new(rows, cols, get(parts, "bits")?, values)?),
-        Format::Packed { n, m } => Sparse::Packed(Packed::new(rows, cols, (n, m), get(parts, "positions")?, values)?),
+        Format::Packed { n, m, kernel } => {
+            Sparse::Packed(Packed::new(rows, cols, (n, m), kernel, get(parts, "positions")?, values)?)
+        }
         Format::Blocks { height, width } => {
             let (starts, columns) = (get(parts, "starts")?, get(parts, "columns")?);
             Sparse::Blocks(Blocks::new(rows, cols, (height, width), starts, columns, values)?)

@@ -1,6 +1,6 @@
 //! How a granularity is written: in recipes and in messages.
 
-use super::{Axis, Granularity, GranularityError};
+use super::{Along, Axis, Granularity, GranularityError};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -10,6 +10,8 @@ pub(super) enum Table {
     Nm {
         n: usize,
         m: usize,
+        #[serde(default)]
+        along: Along,
     },
     Block {
         rows: usize,
@@ -30,8 +32,8 @@ pub(super) enum Table {
 #[derive(Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected \"element\", \"channel\", \"head\", \"N:M\" such as \"2:4\", or a table with `kind` \
-    element, nm (n, m), block (rows, cols), channel (axis) or head (size, axis)"
+    expecting = "expected \"element\", \"channel\", \"head\", \"N:M\" such as \"2:4\" or \"2:4 taps\", or a table with `kind` \
+    element, nm (n, m, along), block (rows, cols), channel (axis) or head (size, axis)"
 )]
 pub(super) enum GranularityForm {
     Text(String),
@@ -45,7 +47,7 @@ impl TryFrom<GranularityForm> for Granularity {
         match form {
             GranularityForm::Text(text) => text.parse(),
             GranularityForm::Table(Table::Element) => Ok(Self::Element),
-            GranularityForm::Table(Table::Nm { n, m }) => Self::nm(n, m),
+            GranularityForm::Table(Table::Nm { n, m, along }) => Self::nm_along(n, m, along),
             GranularityForm::Table(Table::Block { rows, cols }) => Self::block(rows, cols),
             GranularityForm::Table(Table::Channel { axis }) => Ok(Self::Channel { axis }),
             GranularityForm::Table(Table::Head { size: Some(size), axis }) => Self::head(size, axis),
@@ -58,7 +60,7 @@ impl From<Granularity> for Table {
     fn from(granularity: Granularity) -> Self {
         match granularity {
             Granularity::Element => Self::Element,
-            Granularity::Nm { n, m } => Self::Nm { n, m },
+            Granularity::Nm { n, m, along } => Self::Nm { n, m, along },
             Granularity::Block { rows, cols } => Self::Block { rows, cols },
             Granularity::Channel { axis } => Self::Channel { axis },
             Granularity::Head { size, axis } => Self::Head { size, axis },
@@ -74,10 +76,16 @@ impl std::str::FromStr for Granularity {
             "element" => Ok(Self::Element),
             "channel" => Ok(Self::CHANNEL),
             "head" => Ok(Self::HEAD),
-            _ => match text.split_once(':').map(|(n, m)| (n.parse(), m.parse())) {
-                Some((Ok(n), Ok(m))) => Self::nm(n, m),
-                _ => Err(GranularityError::Unknown { text: text.to_string() }),
-            },
+            _ => {
+                let (pattern, along) = match text.strip_suffix(" taps") {
+                    Some(pattern) => (pattern, Along::Taps),
+                    None => (text, Along::Inputs),
+                };
+                match pattern.split_once(':').map(|(n, m)| (n.parse(), m.parse())) {
+                    Some((Ok(n), Ok(m))) => Self::nm_along(n, m, along),
+                    _ => Err(GranularityError::Unknown { text: text.to_string() }),
+                }
+            }
         }
     }
 }
@@ -86,7 +94,8 @@ impl std::fmt::Display for Granularity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Element => write!(f, "element"),
-            Self::Nm { n, m } => write!(f, "{n}:{m}"),
+            Self::Nm { n, m, along: Along::Inputs } => write!(f, "{n}:{m}"),
+            Self::Nm { n, m, along: Along::Taps } => write!(f, "{n}:{m} taps"),
             Self::Block { rows, cols } => write!(f, "block {rows}x{cols}"),
             Self::Channel { axis: Axis::Output } => write!(f, "channel"),
             Self::Channel { axis: Axis::Input } => write!(f, "input channel"),
@@ -107,7 +116,10 @@ mod tests {
         for (text, granularity) in [
             (r#""element""#, Granularity::Element),
             (r#""channel""#, Granularity::CHANNEL),
-            (r#""2:4""#, Granularity::Nm { n: 2, m: 4 }),
+            (r#""2:4""#, Granularity::Nm { n: 2, m: 4, along: Along::Inputs }),
+            (r#""2:4 taps""#, Granularity::Nm { n: 2, m: 4, along: Along::Taps }),
+            (r#"{"kind":"nm","n":1,"m":8}"#, Granularity::Nm { n: 1, m: 8, along: Along::Inputs }),
+            (r#"{"kind":"nm","n":1,"m":8,"along":"taps"}"#, Granularity::Nm { n: 1, m: 8, along: Along::Taps }),
             (r#"{"kind":"channel","axis":"input"}"#, Granularity::Channel { axis: Axis::Input }),
             (r#"{"kind":"block","rows":2,"cols":8}"#, Granularity::Block { rows: 2, cols: 8 }),
             (r#"{"kind":"head","size":64}"#, Granularity::Head { size: Some(64), axis: Axis::Output }),
@@ -125,6 +137,8 @@ mod tests {
             r#""elemnt""#,
             r#"{"kind":"block","rows":0,"cols":8}"#,
             r#""1:128""#,
+            r#""2:4 rows""#,
+            r#"{"kind":"nm","n":1,"m":8,"along":"rows"}"#,
             r#"{"kind":"head","size":0}"#,
         ] {
             assert!(serde_json::from_str::<Granularity>(text).is_err(), "{text}");

@@ -33,6 +33,7 @@ pub(super) fn read<K: PluginKind + ?Sized>(
     let reduction = top.take("reduction");
     let channel_score: Option<ChannelScore> = top.take("channel_score");
     let rounding = top.take("rounding").unwrap_or_default();
+    let skip_unfit = top.take("skip_unfit").unwrap_or_default();
     let allow_empty = top.take("allow_empty").unwrap_or_default();
     let initialization = top.take("initialization").unwrap_or_default();
     let before = top.problems().len();
@@ -101,6 +102,7 @@ pub(super) fn read<K: PluginKind + ?Sized>(
         criterion: criterion?,
         allocator,
         granularity: granularity.unwrap_or_default(),
+        skip_unfit,
         reduction,
         channel_score: channel_score.unwrap_or_default(),
         rounding,

@@ -1,7 +1,7 @@
 //! Which format suits a matrix.
 
 use super::level::Level;
-use super::packed::check_pattern;
+use super::packed::{check_pattern, groups};
 use super::plan::TILED;
 use super::{Dense, Element, Format};
 
@@ -12,15 +12,19 @@ const BLOCKS: [(usize, usize); 3] = [(4, 4), (8, 8), (16, 16)];
 /// The format whose arrays take the fewest bytes for a matrix; the first one of [`Format`]'s order where several do.
 ///
 /// Tried are dense, COO, CSR, bitmap, N:M for 1:4, 2:8, 2:4 and 4:8 where the matrix respects them, and square blocks of 4, 8 and 16
-/// where they fill it.
+/// where they fill it. `kernel` is the number of columns for each input channel, 1 in a linear layer: groups of N:M are looked for along
+/// the channels and along the columns.
 #[must_use]
-pub fn smallest<T: Element>(dense: &Dense<T>) -> Format {
+pub fn smallest<T: Element>(dense: &Dense<T>, kernel: usize) -> Format {
     let (rows, cols, nonzeros) = (dense.rows(), dense.cols(), dense.nonzeros());
     let csr = if cols <= 1 << 16 { Format::Csr16 } else { Format::Csr32 };
     let mut candidates: Vec<_> = [Format::Dense, Format::Coo, csr, Format::Bitmap].map(|f| (f, nonzeros)).to_vec();
-    for (n, m) in PATTERNS {
-        if respects(dense, n, m) {
-            candidates.push((Format::Packed { n, m }, nonzeros));
+    let kernels = if kernel == 1 { vec![1] } else { vec![kernel, 1] };
+    for ((n, m), kernel) in
+        PATTERNS.into_iter().flat_map(|pattern| kernels.iter().map(move |&kernel| (pattern, kernel)))
+    {
+        if respects(dense, n, m, kernel) {
+            candidates.push((Format::Packed { n, m, kernel }, nonzeros));
         }
     }
     for (height, width) in BLOCKS {
@@ -64,9 +68,10 @@ pub fn fastest<T: Element>(dense: &Dense<T>, batch: usize) -> Format {
 }
 
 /// Whether every group of `m` columns has at most `n` values.
-pub(crate) fn respects<T: Element>(dense: &Dense<T>, n: usize, m: usize) -> bool {
-    let fits = |group: &[T]| group.iter().filter(|v| !v.is_zero()).count() <= n;
-    check_pattern(dense.cols(), n, m).is_ok() && dense.values().chunks_exact(m).all(fits)
+fn respects<T: Element>(dense: &Dense<T>, n: usize, m: usize, kernel: usize) -> bool {
+    let fits = |group: &mut dyn Iterator<Item = &T>| group.filter(|v| !v.is_zero()).count() <= n;
+    check_pattern(dense.cols(), n, m, kernel).is_ok()
+        && groups(dense.values(), m, kernel).all(|mut group| fits(&mut group))
 }
 
 /// Blocks that are not all zero.

@@ -1,6 +1,6 @@
 //! The formats, and what each one takes.
 
-use super::packed::row_words;
+use super::packed::{one, row_words};
 use serde::{Deserialize, Serialize};
 
 /// A format of sparse matrices.
@@ -24,6 +24,9 @@ pub enum Format {
         n: usize,
         /// Length of a group.
         m: usize,
+        /// Columns from a member of a group to the next one: the size of the kernel for groups along the input channels of a convolution, else 1.
+        #[serde(default = "one")]
+        kernel: usize,
     },
     /// Block-sparse rows.
     Blocks {
@@ -51,7 +54,7 @@ impl Format {
             Self::Csr16 => times(stored, 2 + element).saturating_add(4 * (n_rows + 1)),
             Self::Csr32 => times(stored, 4 + element).saturating_add(4 * (n_rows + 1)),
             Self::Bitmap => times(stored, element).saturating_add(times(2 * n_rows, n_cols.div_ceil(16))),
-            Self::Packed { n, m } if (2..=64).contains(&m) && n <= m => {
+            Self::Packed { n, m, kernel } if (2..=64).contains(&m) && n <= m && kernel > 0 => {
                 let slots = (cols / m * n) as u128;
                 times(n_rows, times(slots, element) + 4 * row_words(cols, n, m) as u128)
             }

@@ -83,8 +83,8 @@ fn try_all<T: Element>(rows: usize, cols: usize, density: u64, seed: u64) {
         let sparse = Sparse::from_dense(&dense, format).unwrap();
         try_one(&sparse, &mut random);
     }
-    for (n, m) in [(2, 2), (4, 4), (3, 3)] {
-        if let Ok(packed) = Packed::from_dense(&dense, (n, m)) {
+    for (n, m, kernel) in [(2, 2, 1), (4, 4, 1), (3, 3, 1), (2, 2, 3), (3, 3, 2)] {
+        if let Ok(packed) = Packed::from_dense(&dense, (n, m), kernel) {
             try_one(&Sparse::Packed(packed), &mut random);
         }
     }
@@ -144,7 +144,8 @@ fn try_one<T: Element>(sparse: &Sparse<T>, random: &mut Random) {
             random.damage(&mut positions, |random, word| word ^ 1 << random.below(32));
             random.values(&mut values);
             let pattern = if random.below(4) == 0 { (random.number(n), random.number(m)) } else { (n, m) };
-            Packed::new(rows, cols, pattern, positions, values).map(Sparse::Packed)
+            let kernel = if random.below(4) == 0 { random.number(packed.kernel()) } else { packed.kernel() };
+            Packed::new(rows, cols, pattern, kernel, positions, values).map(Sparse::Packed)
         }
         Sparse::Blocks(blocks) => {
             let (mut starts, mut indices) = (blocks.starts().to_vec(), blocks.indices().to_vec());
@@ -205,7 +206,7 @@ proptest! {
             .with_groups(near(1));
         let batch = near(batch);
         for element in [1, 4] {
-            let _ = Format::Packed { n: near(2), m: near(4) }.bytes(near(rows), near(cols), near(3), element);
+            let _ = Format::Packed { n: near(2), m: near(4), kernel: near(1) }.bytes(near(rows), near(cols), near(3), element);
             let _ = Format::Blocks { height: near(2), width: near(2) }.bytes(near(rows), near(cols), near(3), element);
         }
         // A matrix that fits, where there is one.

@@ -5,8 +5,12 @@ use super::error::{check_len, check_shape};
 use super::{Dense, Element, SparseError};
 use serde::{Deserialize, Serialize};
 
-/// A matrix with at most `n` values in every `m` consecutive columns of a row: `n` values for each group, and as many positions of
+/// A matrix with at most `n` values in every group of `m` columns of a row: `n` values for each group, and as many positions of
 /// `ceil(log2 m)` bits. A row's positions fill 32-bit words, first group in the lowest bits.
+///
+/// The members of a group are `kernel` columns apart: with the columns of a convolution, `kernel` for each input channel, a group is `m`
+/// consecutive input channels at one place of the kernel. Group `g` has the columns `(g / kernel * m + position) * kernel + g % kernel`.
+/// With a kernel of 1 they are consecutive.
 ///
 /// A group with fewer values is filled up with zeros at its lowest free positions. With values of `s` bytes it takes
 /// `s n (cols / m) + 4 ceil(n (cols / m) ceil(log2 m) / 32)` bytes a row, whatever is zero: for wide matrices, less than dense
@@ -19,6 +23,7 @@ pub struct Packed<T: Element> {
     cols: usize,
     n: usize,
     m: usize,
+    kernel: usize,
     positions: Vec<u32>,
     values: Values<T>,
 }
@@ -30,28 +35,44 @@ struct Parts<T: Element> {
     cols: usize,
     n: usize,
     m: usize,
+    #[serde(default = "one")]
+    kernel: usize,
     positions: Vec<u32>,
     values: Values<T>,
+}
+
+/// The kernel of what was written before there were others.
+pub(crate) fn one() -> usize {
+    1
 }
 
 impl<T: Element> TryFrom<Parts<T>> for Packed<T> {
     type Error = SparseError;
 
     fn try_from(parts: Parts<T>) -> Result<Self, SparseError> {
-        Self::new(parts.rows, parts.cols, (parts.n, parts.m), parts.positions, parts.values.0)
+        Self::new(parts.rows, parts.cols, (parts.n, parts.m), parts.kernel, parts.positions, parts.values.0)
     }
 }
 
 /// An error unless the pattern is one and its groups fill the rows.
-pub(crate) fn check_pattern(cols: usize, n: usize, m: usize) -> Result<(), SparseError> {
+pub(crate) fn check_pattern(cols: usize, n: usize, m: usize, kernel: usize) -> Result<(), SparseError> {
     if !(2..=64).contains(&m) || n == 0 || n > m {
         return Err(SparseError::Pattern { n, m });
     }
-    if cols.is_multiple_of(m) {
+    if kernel == 0 {
+        return Err(SparseError::Zero { what: "kernel" });
+    }
+    let part = m.saturating_mul(kernel);
+    if cols.is_multiple_of(part) {
         Ok(())
     } else {
-        Err(SparseError::DoesNotDivide { what: "columns", part: m, whole: cols })
+        Err(SparseError::DoesNotDivide { what: "columns", part, whole: cols })
     }
+}
+
+/// The members of each group of a row, group after group.
+pub(crate) fn groups<T>(row: &[T], m: usize, kernel: usize) -> impl Iterator<Item = impl Iterator<Item = &T> + Clone> {
+    row.chunks_exact(m * kernel).flat_map(move |block| (0..kernel).map(move |k| block[k..].iter().step_by(kernel)))
 }
 
 /// Bits of a position in a group of `m`.
@@ -87,17 +108,18 @@ impl<T: Element> Packed<T> {
     /// A matrix from its values, `n` for each group, and their positions, ascending within each group.
     ///
     /// # Errors
-    /// `n:m` is no pattern of the columns, the arrays do not fit, a position is outside its group, out of order or there twice, or
+    /// `n:m` is no pattern of the columns in kernels of this size, the arrays do not fit, a position is outside its group, out of order or there twice, or
     /// a bit past the last position of a row is set.
     pub fn new(
         rows: usize,
         cols: usize,
         (n, m): (usize, usize),
+        kernel: usize,
         positions: Vec<u32>,
         values: Vec<T>,
     ) -> Result<Self, SparseError> {
         check_shape(rows, cols)?;
-        check_pattern(cols, n, m)?;
+        check_pattern(cols, n, m, kernel)?;
         let (slots, width, bits) = (cols / m * n, row_words(cols, n, m), position_bits(m));
         check_len("values", rows * slots, values.len())?;
         check_len("words of positions", rows * width, positions.len())?;
@@ -106,7 +128,7 @@ impl<T: Element> Packed<T> {
             let words = &positions[row * width..][..width];
             for slot in 0..slots {
                 let (entry, position) = (row * slots + slot, read(words, slot, bits));
-                let col = slot / n * m + position;
+                let col = (slot / n / kernel * m + position) * kernel + slot / n % kernel;
                 if position >= m {
                     return Err(SparseError::OutOfRange { what: "position", entry, index: position, len: m });
                 }
@@ -123,28 +145,28 @@ impl<T: Element> Packed<T> {
                 return Err(SparseError::StrayBits { row });
             }
         }
-        Ok(Self { rows, cols, n, m, positions, values: Values(values) })
+        Ok(Self { rows, cols, n, m, kernel, positions, values: Values(values) })
     }
 
     /// The groups of a matrix.
     ///
     /// # Errors
-    /// `n:m` is no pattern of the columns, or a group has more than `n` values.
-    pub fn from_dense(dense: &Dense<T>, (n, m): (usize, usize)) -> Result<Self, SparseError> {
+    /// `n:m` is no pattern of the columns in kernels of this size, or a group has more than `n` values.
+    pub fn from_dense(dense: &Dense<T>, (n, m): (usize, usize), kernel: usize) -> Result<Self, SparseError> {
         let (rows, cols) = (dense.rows(), dense.cols());
-        check_pattern(cols, n, m)?;
+        check_pattern(cols, n, m, kernel)?;
         let (slots, width, bits) = (cols / m * n, row_words(cols, n, m), position_bits(m));
         let mut positions = vec![0; rows * width];
         let mut values = Vec::with_capacity(rows * slots);
         for row in 0..rows {
             let words = &mut positions[row * width..][..width];
-            for (group, elements) in dense.row(row).chunks_exact(m).enumerate() {
-                let nonzeros = elements.iter().filter(|v| !v.is_zero()).count();
+            for (group, elements) in groups(dense.row(row), m, kernel).enumerate() {
+                let nonzeros = elements.clone().filter(|v| !v.is_zero()).count();
                 if nonzeros > n {
                     return Err(SparseError::Group { row, group, nonzeros, n, m });
                 }
                 let (mut slot, mut free) = (group * n, n - nonzeros);
-                for (position, &value) in elements.iter().enumerate() {
+                for (position, &value) in elements.enumerate() {
                     let fill = value.is_zero() && free > 0;
                     if fill || !value.is_zero() {
                         free -= usize::from(fill);
@@ -155,7 +177,7 @@ impl<T: Element> Packed<T> {
                 }
             }
         }
-        Ok(Self { rows, cols, n, m, positions, values: Values(values) })
+        Ok(Self { rows, cols, n, m, kernel, positions, values: Values(values) })
     }
 
     /// Output units.
@@ -176,6 +198,12 @@ impl<T: Element> Packed<T> {
         (self.n, self.m)
     }
 
+    /// Columns from a member of a group to the next one.
+    #[must_use]
+    pub fn kernel(&self) -> usize {
+        self.kernel
+    }
+
     /// The packed positions, each row in whole words.
     #[must_use]
     pub fn positions(&self) -> &[u32] {
@@ -192,12 +220,25 @@ impl<T: Element> Packed<T> {
     pub fn for_each(&self, mut f: impl FnMut(usize, usize, T)) {
         let (slots, width) = (self.cols / self.m * self.n, row_words(self.cols, self.n, self.m));
         let bits = position_bits(self.m);
-        for row in 0..if slots > 0 { self.rows } else { 0 } {
+        if slots == 0 || self.rows == 0 {
+            return;
+        }
+        // Of the groups whose columns alternate, how many values of each are passed.
+        let mut passed = vec![0; self.kernel];
+        for row in 0..self.rows {
             let words = &self.positions[row * width..][..width];
-            for slot in 0..slots {
-                let value = self.values.0[row * slots + slot];
-                if !value.is_zero() {
-                    f(row, slot / self.n * self.m + read(words, slot, bits), value);
+            for block in 0..slots / (self.n * self.kernel) {
+                passed.fill(0);
+                for at in 0..self.m * self.kernel {
+                    let (position, group) = (at / self.kernel, at % self.kernel);
+                    let slot = (block * self.kernel + group) * self.n + passed[group];
+                    if passed[group] < self.n && read(words, slot, bits) == position {
+                        passed[group] += 1;
+                        let value = self.values.0[row * slots + slot];
+                        if !value.is_zero() {
+                            f(row, block * self.m * self.kernel + at, value);
+                        }
+                    }
                 }
             }
         }

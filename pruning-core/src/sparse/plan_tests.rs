@@ -21,7 +21,10 @@ pub(super) fn number(state: &mut u64) -> f32 {
 fn formats(dense: &Dense<f32>) -> Vec<Format> {
     let mut formats = vec![Format::Dense, Format::Coo, Format::Csr16, Format::Csr32, Format::Bitmap];
     for m in (2..=64).filter(|m| dense.cols().is_multiple_of(*m)).take(2) {
-        formats.push(Format::Packed { n: m, m });
+        formats.push(Format::Packed { n: m, m, kernel: 1 });
+    }
+    if dense.cols().is_multiple_of(6) {
+        formats.push(Format::Packed { n: 2, m: 2, kernel: 3 });
     }
     for (height, width) in [(1, 1), (2, 4), (3, 3)] {
         if dense.rows().is_multiple_of(height) && dense.cols().is_multiple_of(width) {

@@ -27,14 +27,16 @@ pub(super) fn matrix<T: Element>(rows: usize, cols: usize, density: u64, seed: u
 }
 
 /// Zeros what an N:M pattern does not keep.
-fn cut<T: Element>(dense: &Dense<T>, n: usize, m: usize) -> Dense<T> {
+fn cut<T: Element>(dense: &Dense<T>, n: usize, m: usize, kernel: usize) -> Dense<T> {
     let mut values = dense.values().to_vec();
-    for group in values.chunks_mut(m) {
-        let mut kept = 0;
-        for value in group {
-            kept += usize::from(!value.is_zero());
-            if kept > n {
-                *value = T::ZERO;
+    for block in values.chunks_mut(m * kernel) {
+        for first in 0..kernel {
+            let mut kept = 0;
+            for value in block[first..].iter_mut().step_by(kernel) {
+                kept += usize::from(!value.is_zero());
+                if kept > n {
+                    *value = T::ZERO;
+                }
             }
         }
     }
@@ -63,7 +65,14 @@ fn every_format<T: Element>(rows: usize, cols: usize, density: u64, seed: u64) {
     }
     for m in (2..=64).filter(|m| cols.is_multiple_of(*m)).take(4) {
         for n in [1, m.div_ceil(2), m] {
-            round_trip(&cut(&dense, n, m), Format::Packed { n, m });
+            round_trip(&cut(&dense, n, m, 1), Format::Packed { n, m, kernel: 1 });
+        }
+    }
+    for (m, kernel) in
+        [(2, 3), (4, 3), (4, 9), (3, 2)].into_iter().filter(|(m, kernel)| cols.is_multiple_of(m * kernel))
+    {
+        for n in [1, m - 1, m] {
+            round_trip(&cut(&dense, n, m, kernel), Format::Packed { n, m, kernel });
         }
     }
     for height in (1..=4).filter(|h| rows.is_multiple_of(*h)) {
@@ -71,7 +80,7 @@ fn every_format<T: Element>(rows: usize, cols: usize, density: u64, seed: u64) {
             round_trip(&dense, Format::Blocks { height, width });
         }
     }
-    let format = smallest(&dense);
+    let format = smallest(&dense, 1);
     let sparse = round_trip(&dense, format);
     for other in [Format::Dense, Format::Coo, Format::Csr16, Format::Bitmap] {
         assert!(sparse.bytes() as u64 <= other.bytes(rows, cols, dense.nonzeros(), T::BYTES));
@@ -141,7 +150,7 @@ fn the_other_rules_hold_too() {
     // N:M in wide matrices, by the share of dense that the documentation gives.
     for ((n, m), share) in [((2, 4), 0.53125), ((1, 4), 0.265_625), ((4, 8), 0.546_875)] {
         let dense = Dense::new(4, 1024, vec![0.0f32; 4096]).unwrap();
-        assert_eq!(bytes(&dense, Format::Packed { n, m }) as f64, share * 4.0 * 4096.0);
+        assert_eq!(bytes(&dense, Format::Packed { n, m, kernel: 1 }) as f64, share * 4.0 * 4096.0);
     }
     // Blocks of 4 x 4: more than one of 17, but for the row pointers.
     for blocks in 0..=170 {
@@ -153,16 +162,21 @@ fn the_other_rules_hold_too() {
 #[test]
 #[cfg_attr(miri, ignore = "takes an interpreter hours, and runs no unsafe code")]
 fn the_smallest_format_is_chosen() {
-    assert_eq!(smallest(&ones(16, 64, 16 * 64)), Format::Dense);
-    assert_eq!(smallest(&Dense::new(8, 32, vec![0.0f32; 256]).unwrap()), Format::Coo);
+    assert_eq!(smallest(&ones(16, 64, 16 * 64), 1), Format::Dense);
+    assert_eq!(smallest(&Dense::new(8, 32, vec![0.0f32; 256]).unwrap(), 1), Format::Coo);
     // Scattered: one element of two, one of 32, and four of them in all.
     let every = |step: usize| Dense::new(32, 640, (0..32 * 640).map(|i| f32::from(u8::from(i % step == 0))).collect());
-    assert_eq!(smallest(&every(33).unwrap()), Format::Csr16);
-    assert_eq!(smallest(&every(5000).unwrap()), Format::Coo);
-    assert_eq!(smallest(&every(3).unwrap()), Format::Bitmap);
+    assert_eq!(smallest(&every(33).unwrap(), 1), Format::Csr16);
+    assert_eq!(smallest(&every(5000).unwrap(), 1), Format::Coo);
+    assert_eq!(smallest(&every(3).unwrap(), 1), Format::Bitmap);
+    // One of every four: consecutive columns, or input channels of a kernel of 2 x 2.
+    for kernel in [1, 4] {
+        let dense = cut(&ones(16, 64, 16 * 64), 1, 4, kernel);
+        assert_eq!(smallest(&dense, 4), Format::Packed { n: 1, m: 4, kernel });
+    }
     // The first 4 of 64 columns in every row.
     let dense = ones(16, 64, 16 * 4);
-    assert_eq!(smallest(&dense), Format::Blocks { height: 16, width: 16 }.min_of(&dense));
+    assert_eq!(smallest(&dense, 1), Format::Blocks { height: 16, width: 16 }.min_of(&dense));
 }
 
 #[test]
@@ -211,15 +225,20 @@ fn bad_entries_are_refused_by_name() {
     assert_eq!(error, E::Length { what: "values", expected: 3, actual: 1 });
     assert_eq!(Bitmap::<f32>::new(1, 3, vec![3], vec![1.0, 0.0]).unwrap_err(), E::StoredZero { entry: 1 });
 
-    let packed = |pattern, words, values| Packed::<f32>::new(1, 4, pattern, words, values).unwrap_err();
+    let packed = |pattern, words, values| Packed::<f32>::new(1, 4, pattern, 1, words, values).unwrap_err();
     assert_eq!(packed((2, 4), vec![0b01_10], vec![1.0; 2]), E::Unsorted { entry: 1, row: 0, col: 1 });
     assert_eq!(packed((2, 4), vec![0b01_01], vec![1.0; 2]), E::Duplicate { entry: 1, row: 0, col: 1 });
     assert_eq!(packed((2, 4), vec![0b1_01_00], vec![1.0; 2]), E::StrayBits { row: 0 });
     assert_eq!(packed((5, 4), vec![0], vec![1.0; 5]), E::Pattern { n: 5, m: 4 });
     assert_eq!(packed((2, 3), vec![0], vec![1.0; 2]), E::DoesNotDivide { what: "columns", part: 3, whole: 4 });
-    let error = Packed::<f32>::new(1, 3, (1, 3), vec![3], vec![1.0]).unwrap_err();
+    let error = Packed::<f32>::new(1, 3, (1, 3), 1, vec![3], vec![1.0]).unwrap_err();
     assert_eq!(error, E::OutOfRange { what: "position", entry: 0, index: 3, len: 3 });
-    let error = Packed::from_dense(&ones(1, 8, 7), (2, 4)).unwrap_err();
+    let packed = |cols, kernel| Packed::<f32>::new(1, cols, (1, 2), kernel, vec![0], vec![0.0; cols / 2]).unwrap_err();
+    assert_eq!(packed(8, 0), E::Zero { what: "kernel" });
+    assert_eq!(packed(8, 3), E::DoesNotDivide { what: "columns", part: 6, whole: 8 });
+    assert!(matches!(packed(8, usize::MAX), E::DoesNotDivide { .. }));
+    assert!(Packed::<f32>::new(5, 0, (1, 2), usize::MAX / 2, vec![], vec![]).is_ok_and(|p| p.pattern() == (1, 2)));
+    let error = Packed::from_dense(&ones(1, 8, 7), (2, 4), 1).unwrap_err();
     assert_eq!(error, E::Group { row: 0, group: 0, nonzeros: 4, n: 2, m: 4 });
     assert_eq!(error.to_string(), "row 0, group 0 has 4 values, more than 2 of 4");
 

@@ -1,4 +1,5 @@
 use super::{assert_close, assert_own, read, sparse, tensor};
+use crate::pruner;
 use burn::module::{Module, Param};
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -96,6 +97,16 @@ pub(crate) fn convolutions_take_any_format_and_views(device: &Device) {
             assert_close(&read(ours.forward(x.clone())), &expected(&conv, x, options), &format!("{format:?}"));
         }
     }
+    let packed = Format::Packed { n: 2, m: 4, kernel: 9 };
+    let options = SparseOptions::new().with_format(packed);
+    let error =
+        SparseConv2d::with_options(&dense(Conv2dConfig::new([4, 8], [3, 3]), 1.0, device), options).unwrap_err();
+    assert!(matches!(error, SparseLayerError::Sparse(SparseError::Group { .. })), "{error}");
+    let mut conv = conv;
+    pruner("criterion = \"magnitude\"\ngranularity = \"2:4\"").prune(&mut conv).unwrap();
+    let ours = SparseConv2d::with_options(&conv, options).unwrap();
+    assert_eq!(ours.matrix().format(), packed);
+    assert_close(&read(ours.forward(part.clone())), &expected(&conv, part, options), "2:4");
 }
 
 pub(crate) fn inputs_that_do_not_fit_a_convolution_are_errors(device: &Device) {

@@ -123,7 +123,7 @@ pub(crate) fn formats_are_the_same_layer(device: &Device) {
             assert_close(&read(ours.forward(x(batch))), &read(linear.forward(x(batch))), &format!("{format:?}"));
         }
     }
-    let packed = SparseOptions::new().with_format(Format::Packed { n: 2, m: 4 });
+    let packed = SparseOptions::new().with_format(Format::Packed { n: 2, m: 4, kernel: 1 });
     let error = SparseLinear::with_options(&linear, packed).unwrap_err();
     assert!(matches!(error, SparseLayerError::Sparse(SparseError::Group { .. })), "{error}");
     let mut linear = linear;
