@@ -30,12 +30,14 @@
 //! ```
 
 mod break_even;
+mod decide;
 mod file;
 mod layer;
 mod model;
 mod options;
 mod product;
 mod program;
+mod race;
 mod report;
 mod shop;
 mod tune;
@@ -43,7 +45,7 @@ mod tune;
 pub use break_even::{BreakEven, BreakEvenRow, break_even};
 pub use model::SparseModel;
 pub use options::Options;
-pub use report::{LayerRow, PassReport, SparseReport, Why};
+pub use report::{LayerRow, PassReport, SparseReport, Verdict, Why};
 
 use crate::trace::ReplayError;
 use pruning_core::sparse::SparseError;

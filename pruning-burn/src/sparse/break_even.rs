@@ -1,10 +1,11 @@
 //! From which sparsity on zeros pay, before anything is pruned: [`break_even`].
 
+use super::SparseModelError;
 use super::layer::{Layer, Prepared};
 use super::product::{Product, products};
 use super::program::Program;
-use super::tune::{example, interleaved};
-use super::{SparseModelError, median};
+use super::race::{Duel, race};
+use super::tune::{example, lap};
 use crate::trace::Trace;
 use burn::module::Module;
 use burn_ir::OperationIr;
@@ -73,7 +74,7 @@ impl fmt::Display for BreakEven {
 /// pay here, before any.
 ///
 /// Every shape is timed alone, dense (as Burn does it) and sparse in turn, at sparsities that close in on the break-even; that takes
-/// about six times `budget` for each shape. The weights of the model do not matter, only their places.
+/// at most about seven times `budget` for each shape, and less where it is soon certain which is faster. The weights of the model do not matter, only their places.
 ///
 /// # Errors
 /// The model is not the one that was recorded, or not on Flex.
@@ -120,9 +121,22 @@ fn of_product(program: &Program, product: &Product, budget: Duration) -> Result<
         let id = "alone".to_string();
         let sparse = alone(vec![product.custom(id.clone())]);
         let sparse = super::model::Pass::new(sparse, vec![(id, Layer::new(product, prepared, bias.clone()))], &[]);
-        let samples = interleaved(&[&dense, &sparse], &inputs, 0, budget)?;
-        let seconds = |pass: usize| median(samples[pass].iter().map(|run| run[0]));
-        Ok(seconds(1) <= seconds(0))
+        let passes = [&dense, &sparse];
+        let mut duel = Duel::default();
+        let rounds = race(
+            2,
+            2,
+            budget.as_secs_f64(),
+            |pass| lap(passes[pass], &inputs, 0),
+            |laps| {
+                if let [Some(dense), Some(sparse)] = laps {
+                    duel.add(sparse.whole, dense.whole);
+                }
+                duel.settled().is_some()
+            },
+        )?;
+        let ratio = rounds.median([1, 0], |[sparse, dense]| sparse.whole / dense.whole);
+        Ok(duel.settled().unwrap_or(ratio.is_some_and(|ratio| ratio <= 1.0)))
     };
     if !pays(MOST)? {
         return Ok(None);

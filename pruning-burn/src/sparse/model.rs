@@ -31,7 +31,10 @@ impl SparseModel {
     /// with that weight sparse and stays so where it is faster.
     ///
     /// Times are taken in place, while the whole pass runs on made-up inputs, dense and sparse in turn. A layer becomes sparse if that
-    /// is faster by 3 % or more; if the pass as a whole is not faster then, all of it stays dense.
+    /// is faster by 3 % or more; if the pass as a whole is slower then, all of it stays dense. Both are decided by pairs of runs, until it
+    /// is certain which is faster (one of a hundred ties is called so wrongly) or the budget is spent. What is not certain by then goes by
+    /// the middle of the pairs, layer by layer, and the report says so. All of it takes the preparation of the weights, and for each
+    /// pass at most the budget and three runs.
     ///
     /// # Errors
     /// There is no trace, or the model is not the one that was recorded or not on Flex.

@@ -26,7 +26,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Measured, for some two seconds a recorded pass.
+    /// Measured, for at most two seconds a recorded pass.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -44,7 +44,8 @@ impl Options {
         Self { choice: Choice::All, ..Self::default() }
     }
 
-    /// About how long to measure for each recorded pass. There are at least five rounds, however long they take.
+    /// How long to measure for each recorded pass, at most; less where it is soon certain what is faster. Whatever the budget is, the pass
+    /// runs once dense, once sparse and once as was chosen.
     #[must_use]
     pub fn budget(self, budget: Duration) -> Self {
         Self { budget, ..self }

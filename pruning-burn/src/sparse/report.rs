@@ -37,6 +37,19 @@ impl fmt::Display for Why {
     }
 }
 
+/// How a pass with sparse products compares to the dense one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It is faster, for certain.
+    Faster,
+    /// It is slower, for certain, so that all of the pass stays dense.
+    Slower,
+    /// The budget was spent before it was certain. Each product runs as was faster by itself.
+    Uncertain,
+}
+
 /// One product with a weight, in one recorded pass.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -63,6 +76,9 @@ pub struct LayerRow {
     pub dense_seconds: Option<f64>,
     /// Seconds of the sparse product, with the same.
     pub sparse_seconds: Option<f64>,
+    /// Whether it is certain that the product that was faster in most runs is the faster one; none if nothing was measured.
+    #[serde(default)]
+    pub certain: Option<bool>,
     /// Why.
     pub why: Why,
 }
@@ -87,6 +103,12 @@ pub struct PassReport {
     pub dense_seconds: Option<f64>,
     /// Seconds of the whole pass as it runs.
     pub seconds: Option<f64>,
+    /// How the whole pass compares to the dense one; none if nothing was measured, or no product was faster sparse.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
+    /// Pairs of runs, one after the other, by which the whole pass was compared, or, if no product was faster sparse, the products.
+    #[serde(default)]
+    pub rounds: usize,
 }
 
 impl PassReport {
@@ -132,7 +154,11 @@ impl fmt::Display for PassReport {
                 right(bytes.to_string()),
                 time(row.dense_seconds),
                 time(row.sparse_seconds),
-                Cell::new(row.why),
+                Cell::new(if row.certain == Some(false) {
+                    format!("{}, not certain", row.why)
+                } else {
+                    row.why.to_string()
+                }),
             ]);
         }
         writeln!(f, "inputs {:?}", self.inputs)?;
@@ -145,7 +171,13 @@ impl fmt::Display for PassReport {
                     1e6 * dense,
                     1e6 * seconds,
                     dense / seconds
-                )
+                )?;
+                match self.verdict {
+                    Some(Verdict::Uncertain) => {
+                        write!(f, ", not certain after {} rounds: layers run as is faster one by one", self.rounds)
+                    }
+                    _ => Ok(()),
+                }
             }
             _ => write!(f, "nothing was measured"),
         }

@@ -1,25 +1,25 @@
 //! Which products become sparse: measured in place, or by a rule.
 
+use super::SparseModelError;
+use super::decide::{Chosen, Decision, Times, decide};
 use super::layer::Layer;
 use super::model::{Pass, SparseModel};
 use super::options::{Choice, Options};
 use super::product::{Kind, Product, products};
 use super::program::{Program, kind};
-use super::report::{LayerRow, PassReport, SparseReport, Why};
+use super::race::Lap;
+use super::report::{LayerRow, PassReport, SparseReport, Verdict, Why};
 use super::shop::{Shop, Weight};
-use super::{SparseModelError, median};
 use crate::trace::{ReplayBackend, Values};
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{Bytes, TensorData};
 use burn_ir::OperationIr;
 use pruning_core::sparse::{Format, fastest, smallest};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// From here on a weight is tried sparse: no product below pays on any machine that was measured.
 const LEAST: f64 = 0.3;
-/// A sparse product has to be this much faster.
-const GAIN: f64 = 0.97;
 /// Samples from which a product goes by tiles, for which one format is as good as another (see [`Plan`](pruning_core::sparse::Plan)).
 pub(super) const TILED: usize = 4;
 
@@ -123,24 +123,11 @@ fn unmeasured(program: &Program, tried: &[Tried], why: Why) -> (Pass, PassReport
     let chosen: Vec<Option<usize>> = tried.iter().map(|t| (!t.candidates.is_empty()).then_some(0)).collect();
     let pass = rewritten(program, tried, &chosen);
     let rows = tried.iter().zip(&chosen).map(|(t, &chosen)| row(t, chosen, None, why)).collect();
-    let about = PassReport { inputs: shapes(program), layers: rows, dense_seconds: None, seconds: None };
-    (pass, about)
+    (pass, PassReport { inputs: shapes(program), layers: rows, ..PassReport::default() })
 }
 
 fn shapes(program: &Program) -> Vec<Vec<usize>> {
     program.inputs.iter().map(|t| t.shape.as_slice().to_vec()).collect()
-}
-
-/// Seconds of a product: dense, and of each candidate.
-struct Times {
-    dense: f64,
-    candidates: Vec<f64>,
-}
-
-impl Times {
-    fn best(&self) -> Option<usize> {
-        (0..self.candidates.len()).min_by(|&a, &b| self.candidates[a].total_cmp(&self.candidates[b]))
-    }
 }
 
 fn row(tried: &Tried, chosen: Option<usize>, times: Option<&Times>, why: Why) -> LayerRow {
@@ -157,55 +144,26 @@ fn row(tried: &Tried, chosen: Option<usize>, times: Option<&Times>, why: Why) ->
         dense_bytes: 4 * (product.rows * product.cols) as u64,
         sparse_bytes: shown.map(|(_, (_, layer))| layer.weights.bytes() as u64),
         dense_seconds: times.map(|t| t.dense),
-        sparse_seconds: shown.and_then(|(c, _)| Some(times?.candidates[c])),
+        sparse_seconds: shown.and_then(|(c, _)| Some(times?.candidates[c])).filter(|seconds| seconds.is_finite()),
+        certain: times.map(|t| t.certain),
         why,
     }
 }
 
 fn measured(program: &Program, tried: &[Tried], options: &Options) -> Result<(Pass, PassReport), SparseModelError> {
-    let none = vec![None; tried.len()];
-    let dense = rewritten(program, tried, &none);
     let inputs = example(program);
-    let most = tried.iter().map(|t| t.candidates.len()).max().unwrap_or(0);
-    // In variant `v` every product is its candidate `v`, or its last one.
-    let variants: Vec<(Vec<Option<usize>>, Pass)> = (0..most)
-        .map(|v| {
-            let chosen: Vec<_> =
-                tried.iter().map(|t| t.candidates.len().checked_sub(1).map(|last| v.min(last))).collect();
-            let pass = rewritten(program, tried, &chosen);
-            (chosen, pass)
-        })
-        .collect();
-    let all: Vec<&Pass> = std::iter::once(&dense).chain(variants.iter().map(|(_, pass)| pass)).collect();
-    let samples = interleaved(&all, &inputs, tried.len(), options.budget / 2)?;
-    let mut chosen = none.clone();
-    let mut times: Vec<Option<Times>> = Vec::new();
-    for (number, t) in tried.iter().enumerate() {
-        if t.candidates.is_empty() {
-            times.push(None);
-            continue;
-        }
-        let of = |pass: usize| median(samples[pass].iter().map(|run| run[number]));
-        let mut candidates = vec![f64::INFINITY; t.candidates.len()];
-        for (v, (chosen, _)) in variants.iter().enumerate() {
-            if let Some(c) = chosen[number] {
-                candidates[c] = candidates[c].min(of(v + 1));
-            }
-        }
-        let of = Times { dense: of(0), candidates };
-        chosen[number] = of.best().filter(|&best| of.candidates[best] <= GAIN * of.dense);
-        times.push(Some(of));
-    }
-    drop(variants);
-    let mut pass = rewritten(program, tried, &chosen);
-    let whole = interleaved(&[&dense, &pass], &inputs, 0, options.budget / 2)?;
-    let seconds = |pass: usize| median(whole[pass].iter().map(|run| run[0]));
-    let (dense_seconds, mut seconds) = (seconds(0), seconds(1));
-    let any = chosen.iter().any(Option::is_some);
-    let slower = any && seconds > dense_seconds;
-    if slower || !any {
-        (pass, seconds) = (dense, dense_seconds);
-    }
+    let candidates: Vec<usize> = tried.iter().map(|t| t.candidates.len()).collect();
+    // A pass keeps its interpreter and the memory of its last run.
+    let mut passes: Vec<(Chosen, Pass)> = Vec::new();
+    let Decision { chosen, times, verdict, rounds, dense_seconds, seconds } =
+        decide(&candidates, options.budget.as_secs_f64(), |choice| {
+            let known = passes.iter().position(|(known, _)| known == choice).unwrap_or_else(|| {
+                passes.push((choice.to_vec(), rewritten(program, tried, choice)));
+                passes.len() - 1
+            });
+            lap(&passes[known].1, &inputs, tried.len())
+        })?;
+    let slower = verdict == Some(Verdict::Slower);
     let rows = tried.iter().zip(&times).zip(&chosen).map(|((t, times), &chosen)| {
         let why = match (times, chosen) {
             (None, _) => Why::FewZeros,
@@ -215,49 +173,31 @@ fn measured(program: &Program, tried: &[Tried], options: &Options) -> Result<(Pa
         };
         row(t, chosen.filter(|_| !slower), times.as_ref(), why)
     });
-    let layers = rows.collect();
-    let about =
-        PassReport { inputs: shapes(program), layers, dense_seconds: Some(dense_seconds), seconds: Some(seconds) };
-    Ok((pass, about))
+    let about = PassReport {
+        inputs: shapes(program),
+        layers: rows.collect(),
+        dense_seconds: Some(dense_seconds),
+        seconds: Some(if slower { dense_seconds } else { seconds }),
+        verdict,
+        rounds,
+    };
+    let runs = if slower { vec![None; tried.len()] } else { chosen };
+    let pass = passes.into_iter().find(|(choice, _)| *choice == runs).map(|(_, pass)| pass);
+    Ok((pass.unwrap_or_else(|| rewritten(program, tried, &runs)), about))
 }
 
-/// Seconds of each run of each pass, one pass after the other in every round: of each product, or of the whole if there is none.
-pub(super) fn interleaved(
-    passes: &[&Pass],
-    inputs: &Values,
-    products: usize,
-    budget: Duration,
-) -> Result<Vec<Vec<Vec<f64>>>, SparseModelError> {
-    let run = |pass: &Pass| -> Result<Vec<f64>, SparseModelError> {
-        let mut seconds = vec![0.0; products.max(1)];
-        let start = Instant::now();
-        if products == 0 {
-            pass.run(inputs.clone())?;
-            seconds[0] = start.elapsed().as_secs_f64();
-        } else {
-            pass.run_watched(inputs.clone(), |interpreter, op: OperationIr, product| {
-                let start = Instant::now();
-                interpreter.register_op(op);
-                if let Some(product) = product {
-                    seconds[product] += start.elapsed().as_secs_f64();
-                }
-            })?;
-        }
-        Ok(seconds)
-    };
-    // The first runs find no memory that was used before.
-    passes.iter().try_for_each(|pass| run(pass).map(drop))?;
-    let mut samples = vec![Vec::new(); passes.len()];
+/// One run of a pass: what all of it takes, and what each product.
+pub(super) fn lap(pass: &Pass, inputs: &Values, products: usize) -> Result<Lap, SparseModelError> {
+    let mut parts = vec![0.0; products];
     let start = Instant::now();
-    for round in 0..1000 {
-        if round >= 5 && start.elapsed() > budget {
-            break;
+    pass.run_watched(inputs.clone(), |interpreter, op: OperationIr, product| {
+        let start = Instant::now();
+        interpreter.register_op(op);
+        if let Some(product) = product {
+            parts[product] += start.elapsed().as_secs_f64();
         }
-        for (pass, samples) in passes.iter().zip(&mut samples) {
-            samples.push(run(pass)?);
-        }
-    }
-    Ok(samples)
+    })?;
+    Ok(Lap { whole: start.elapsed().as_secs_f64(), parts })
 }
 
 /// Inputs of the shapes of a program: numbers in `[-1, 1)`, indices that are zero.
