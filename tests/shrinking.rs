@@ -49,7 +49,9 @@ pub fn shrinks<M: Shrinks>(recipe: &Pruner, most: f64) -> (f64, f64) {
     shrink::mask(&plan, &mut masked).unwrap();
     let mut smaller = model.clone();
     let set = |m: &mut M, f: &mut Fields| m.set(f);
-    shrink::apply(&plan, &mut smaller, set, forward).unwrap_or_else(|e| panic!("{e}\n{plan}"));
+    let applied = shrink::apply(&plan, &mut smaller, set, forward).unwrap_or_else(|e| panic!("{e}\n{plan}"));
+    let found = applied.equivalence.difference().unwrap_or_else(|| panic!("{:?}", applied.equivalence));
+    assert!(found.outputs > 0 && found.max_rel < most, "{found:?}\n{plan}");
     let difference = verify(&masked, &smaller, forward).unwrap();
     assert!(difference.outputs > 0 && difference.max_rel < most, "{difference:?}\n{plan}");
     // The masked model can be cut as well, and the first one is untouched.

@@ -25,15 +25,18 @@
 //!
 //! let mut masked = model.clone();
 //! shrink::mask(&plan, &mut masked)?;                           // the same, with the channels still there
-//! shrink::apply(&plan, &mut model, |_: &mut Mlp, _: &mut Fields| {}, forward)?;
+//! let applied = shrink::apply(&plan, &mut model, |_: &mut Mlp, _: &mut Fields| {}, forward)?;
+//! assert!(applied.equivalence.difference().is_some());         // checked with random biases and inputs
 //! assert_eq!(model.fc1.weight.dims(), [8, 8]);
-//! assert!(verify(&masked, &model, forward)?.max_abs < 1e-6);
+//! verify(&masked, &model, forward)?.within(1e-6)?;             // and with real ones
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod apply;
 pub(crate) mod channels;
 mod choose;
+mod confirm;
+mod equivalence;
 mod error;
 mod fields;
 mod fold;
@@ -48,7 +51,8 @@ mod size_fields;
 mod store;
 mod verify;
 
-pub use apply::apply;
+pub use apply::{Applied, Checks, apply, apply_with};
+pub use equivalence::Equivalence;
 pub use error::ShrinkError;
 pub use fields::Fields;
 pub use fold::{Folded, fold};
@@ -56,7 +60,7 @@ pub use groups::{AxisOf, ChannelGroup, ChannelGroups};
 pub use mask::mask;
 pub use optimizer::cut_optimizer;
 pub use plan::{RoundTo, Shrinker, Target};
-pub use pruning_core::graph::{Cut, Factor, FieldChange, GroupCut, PlanError, ShrinkPlan, Totals};
+pub use pruning_core::graph::{Cut, Factor, FieldChange, GroupCut, PlanError, RemovalError, ShrinkPlan, Totals};
 pub use size_fields::{SizeField, size_fields};
 pub use store::{load, save};
 pub use verify::{Difference, verify};

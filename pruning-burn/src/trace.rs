@@ -24,16 +24,19 @@
 //! ```
 
 mod arithmetic_rules;
+mod compare;
 mod costs;
 mod layer_rules;
 mod name;
+mod normal;
 mod record;
 mod replay;
 mod rules;
 mod shape_rules;
 
+pub(crate) use compare::{Departure, Prediction};
 pub use costs::{Costs, OperationCost};
-pub(crate) use record::Traced;
+pub(crate) use record::{Inputs as RunOn, Traced};
 pub use record::{Identified, Scope, Trace, TraceError};
 pub use replay::{ReplayBackend, ReplayError, Values};
 pub(crate) use rules::{Analysis, Heads};

@@ -1,25 +1,86 @@
 //! Removing what a plan removes: [`apply`].
 
+use super::confirm::confirm;
+use super::equivalence::{Equivalence, check};
 use super::mask::{kept_elements, layer_of};
 use super::{Fields, ShrinkError};
 use crate::PruneError;
 use crate::attach::foreign;
 use crate::host;
 use crate::layers::{Layer, Position, layers};
-use crate::trace::{Scope, Trace, TraceError};
+use crate::select::message;
+use crate::trace::{Rules, Scope};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use pruning_core::graph::{Cut, ShrinkPlan};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+/// How [`apply_with`] makes sure that the smaller model computes what the masked one does.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Checks {
+    equivalence: bool,
+    tolerance: Option<f64>,
+    rules: Rules,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self { equivalence: true, tolerance: None, rules: Rules::new() }
+    }
+}
+
+impl Checks {
+    /// Creates the checks that [`apply`] makes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Allows the masked and the smaller model to be further apart, relative to the largest output, or less far.
+    ///
+    /// By default it is a thousandth, and a twentieth where outputs have 16 bits.
+    pub fn tolerance(mut self, tolerance: f64) -> Self {
+        self.tolerance = Some(tolerance);
+        self
+    }
+
+    /// Leaves out the run beside the masked model, for a forward that jumps: top-k, argmax and rounding turn the rounding of
+    /// sums into other choices. The recorded operations are compared all the same.
+    pub fn without_equivalence(mut self) -> Self {
+        self.equivalence = false;
+        self
+    }
+
+    /// Takes the rules that the plan was made with, see [`Shrinker::rules`](super::Shrinker::rules).
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
+    }
+}
+
+/// What [`apply`] did.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Applied {
+    /// How far the smaller model is from the masked one.
+    pub equivalence: Equivalence,
+    /// How long both checks took.
+    pub check_time: Duration,
+}
 
 /// Removes the channels of a plan from every parameter of the model, running statistics included.
 ///
-/// `set` sets the fields of [`ShrinkPlan::fields`], which no visitor reaches; it may do nothing if there are none. Then
-/// `forward`, the same as for [`Trace::record`], is recorded once more, and what it costs must be what the plan says.
+/// `set` sets the fields of [`ShrinkPlan::fields`], which no visitor reaches; it may do nothing if there are none.
 /// Parameters keep their ids, and a model that trains goes on training; an optimizer needs its state cut as well, by
-/// [`cut_optimizer`](super::cut_optimizer), or a new one.
+/// [`cut_optimizer`](super::cut_optimizer), or a new one. Masks of the plan, attached by [`mask`](super::mask()), are folded
+/// in.
 ///
-/// Masks of the plan, attached by [`mask`](super::mask()), are folded in.
+/// Two checks make sure that the smaller model computes what the masked one does. `forward`, the same as for
+/// [`Trace::record`](crate::trace::Trace::record), is recorded on the model and on the smaller one, and all operations are compared: kinds, scalars and captured
+/// values must stay, and sizes must become what follows from the plan. Then it is run on copies of the masked and of the
+/// smaller model whose biases, scales and statistics are random, with random floats in the place of the example's.
 ///
 /// # Errors
 /// The plan is for another model, a field is not set, a mask would be lost, or the smaller model does not run as planned.
@@ -28,15 +89,37 @@ pub fn apply<M: Module>(
     plan: &ShrinkPlan,
     model: &mut M,
     set: impl FnOnce(&mut M, &mut Fields),
-    forward: impl FnOnce(&M, &mut Scope),
-) -> Result<(), ShrinkError> {
+    forward: impl Fn(&M, &mut Scope),
+) -> Result<Applied, ShrinkError> {
+    apply_with(plan, model, set, forward, &Checks::new())
+}
+
+/// Removes the channels of a plan like [`apply`], with other checks.
+///
+/// # Errors
+/// Those of [`apply`].
+pub fn apply_with<M: Module>(
+    plan: &ShrinkPlan,
+    model: &mut M,
+    set: impl FnOnce(&mut M, &mut Fields),
+    forward: impl Fn(&M, &mut Scope),
+    checks: &Checks,
+) -> Result<Applied, ShrinkError> {
     let mut smaller = cut(plan, model)?;
     let mut fields = Fields::new(&plan.fields);
-    set(&mut smaller, &mut fields);
+    let panicked = catch_unwind(AssertUnwindSafe(|| set(&mut smaller, &mut fields)));
+    panicked.map_err(|panic| ShrinkError::SetterPanicked { message: message(&*panic) })?;
     fields.all_set()?;
-    confirm(plan, &smaller, forward)?;
+    let start = Instant::now();
+    let recorded = confirm(plan, model, &smaller, &checks.rules, &forward)?;
+    let equivalence = if checks.equivalence {
+        check(plan, model, &smaller, &recorded, checks.tolerance, &forward)?
+    } else {
+        Equivalence::NotChecked { why: "it was left out".to_string() }
+    };
+    let check_time = start.elapsed();
     *model = smaller;
-    Ok(())
+    Ok(Applied { equivalence, check_time })
 }
 
 /// A smaller copy, whose fields are not set yet.
@@ -56,37 +139,6 @@ pub(crate) fn cut<M: Module>(plan: &ShrinkPlan, model: &M) -> Result<M, ShrinkEr
     // `valid` gives running statistics a place of their own, which cutting would otherwise take from the model.
     let smaller = model.valid().materialize().map(&mut Slice { position: Position::default(), cuts });
     Ok(if trains { smaller.train() } else { smaller })
-}
-
-/// Records the forward again: it must cost what the plan says.
-pub(crate) fn confirm<M: Module>(
-    plan: &ShrinkPlan,
-    smaller: &M,
-    forward: impl FnOnce(&M, &mut Scope),
-) -> Result<(), ShrinkError> {
-    let broken = |reason: String| ShrinkError::Broken { reason };
-    let trace = Trace::record(smaller, forward).map_err(|error| match error {
-        TraceError::Panicked { message } => broken(message),
-        other => other.into(),
-    })?;
-    let costs = trace.costs();
-    if costs.parameters != plan.after.parameters {
-        return Err(broken(format!("it has {} parameters instead of {}", costs.parameters, plan.after.parameters)));
-    }
-    if costs.operations.len() != plan.products.len() {
-        return Err(broken(format!("{} products instead of {}", costs.operations.len(), plan.products.len())));
-    }
-    for (found, planned) in costs.operations.iter().zip(&plan.products) {
-        let outputs = found.output.iter().map(|&s| s as u64).product::<u64>();
-        if (found.macs, outputs) != (planned.macs, planned.outputs) {
-            let weight = if planned.weight.is_empty() { &found.operation } else { &planned.weight };
-            return Err(broken(format!(
-                "the product of {weight} has {outputs} results and {} MACs instead of {} and {}",
-                found.macs, planned.outputs, planned.macs
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// Masks can be folded in if all that they remove goes anyway.

@@ -3,7 +3,8 @@
 use crate::PruneError;
 use crate::layers::SharedId;
 use crate::trace::{GroupError, TraceError};
-use pruning_core::graph::PlanError;
+use super::Difference;
+use pruning_core::graph::{PlanError, RemovalError};
 use pruning_core::{AllocationError, NonFinite};
 
 /// Why no plan could be made, or not be applied. Model and files are what they were.
@@ -134,6 +135,55 @@ pub enum ShrinkError {
     State {
         /// What the store says.
         reason: String,
+    },
+    /// The function that sets fields panicked.
+    #[error("the function that sets the fields panicked: {message}")]
+    SetterPanicked {
+        /// What it said.
+        message: String,
+    },
+    /// The plan removes what the forward ties to something that stays.
+    #[error("the plan does not fit what the forward does: {0}")]
+    Removal(#[from] RemovalError),
+    /// The plan cuts one parameter, and another one, whose channels go with it, otherwise.
+    #[error(
+        "{path}: the plan keeps {planned} positions of axis {axis}, and what the forward couples with it leaves {coupled}"
+    )]
+    Uncoupled {
+        /// The parameter.
+        path: String,
+        /// The axis.
+        axis: usize,
+        /// Positions kept by the plan.
+        planned: usize,
+        /// Positions left by what goes along.
+        coupled: usize,
+    },
+    /// The smaller model computes something else than the masked one: an operation has another size or number.
+    #[error(
+        "the smaller model would compute something else: operation {operation}, after {near}, should be {predicted}, and is \
+         {found}; the code reads a size from a field, a constant or another tensor than the one that was cut"
+    )]
+    Departs {
+        /// Place and name of the operation in the pass of the dense model.
+        operation: String,
+        /// The path of the nearest parameter before it.
+        near: String,
+        /// What follows from the dense pass and the plan.
+        predicted: String,
+        /// What the smaller model does.
+        found: String,
+    },
+    /// The outputs of the masked and the smaller model differ.
+    #[error(
+        "the smaller model is {:.3e} away from the masked one, relative to the largest output; {tolerance:.1e} is allowed",
+        .difference.max_rel
+    )]
+    Apart {
+        /// How far.
+        difference: Difference,
+        /// What is allowed, relative to the largest output.
+        tolerance: f64,
     },
     /// The smaller model does something else than planned.
     #[error("the smaller model does not run as planned: {reason}; does its code have sizes written down?")]

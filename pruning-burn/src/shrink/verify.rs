@@ -1,8 +1,9 @@
 //! Two models on the same inputs: [`verify`].
 
 use super::ShrinkError;
-use crate::trace::Scope;
+use crate::trace::{RunOn, Scope};
 use burn::module::Module;
+use burn::tensor::{DType, TensorData};
 
 /// How far two models are apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -14,26 +15,65 @@ pub struct Difference {
     pub max_rel: f64,
     /// Outputs compared.
     pub outputs: usize,
+    /// Whether outputs were compared that have 16 bits.
+    half: bool,
+}
+
+impl Difference {
+    /// Returns the difference if it is at most `tolerance`, relative to the largest output.
+    ///
+    /// # Errors
+    /// The models are further apart.
+    pub fn within(self, tolerance: f64) -> Result<Self, ShrinkError> {
+        // A tolerance that is NaN allows nothing.
+        if self.max_rel <= tolerance { Ok(self) } else { Err(ShrinkError::Apart { difference: self, tolerance }) }
+    }
+
+    /// What sums in another order come to: a thousandth, or a twentieth in 16 bits.
+    pub(crate) fn rounding(&self) -> f64 {
+        if self.half { 0.05 } else { 1e-3 }
+    }
 }
 
 /// Runs both models in validation mode on the inputs of `forward`, and compares all outputs.
 ///
-/// Give it the masked model and the smaller one: they must agree within the rounding of sums in another order.
+/// Give it the masked model and the smaller one: they must agree within the rounding of sums in another order, which
+/// [`Difference::within`] asks for.
 ///
 /// # Errors
-/// The outputs are of different numbers or shapes, or one is not finite where the other is.
+/// The outputs are of different numbers or shapes, one is not finite where the other is, or the forward panics.
 pub fn verify<M: Module>(masked: &M, smaller: &M, forward: impl Fn(&M, &mut Scope)) -> Result<Difference, ShrinkError> {
-    let (a, b) = (Scope::run(masked, &forward), Scope::run(smaller, &forward));
+    let run = |model: &M| outputs(model, RunOn::Example, &forward);
+    difference(&run(masked)?, &run(smaller)?)
+}
+
+/// Runs a model: its outputs.
+pub(crate) fn outputs<M: Module>(
+    model: &M,
+    inputs: RunOn,
+    forward: &impl Fn(&M, &mut Scope),
+) -> Result<Vec<TensorData>, ShrinkError> {
+    Scope::run(model, inputs, forward).map_err(|reason| ShrinkError::Broken { reason })
+}
+
+/// Whether all outputs are numbers.
+pub(crate) fn finite(outputs: &[TensorData]) -> bool {
+    outputs.iter().all(|output| output.iter::<f64>().all(f64::is_finite))
+}
+
+/// Compares two lists of outputs.
+pub(crate) fn difference(a: &[TensorData], b: &[TensorData]) -> Result<Difference, ShrinkError> {
     let broken = |reason: String| Err(ShrinkError::Broken { reason });
     if a.len() != b.len() {
         return broken(format!("{} outputs instead of {}", b.len(), a.len()));
     }
     let mut difference = Difference::default();
     let mut largest = 0.0_f64;
-    for (index, (x, y)) in a.iter().zip(&b).enumerate() {
+    for (index, (x, y)) in a.iter().zip(b).enumerate() {
         if x.shape() != y.shape() {
             return broken(format!("output {index} has shape {:?} instead of {:?}", y.shape(), x.shape()));
         }
+        difference.half |= matches!(x.dtype(), DType::F16 | DType::BF16);
         for (x, y) in x.iter::<f64>().zip(y.iter::<f64>()) {
             // Infinities and NaN agree with themselves alone.
             let apart = if x == y || (x.is_nan() && y.is_nan()) { 0.0 } else { (x - y).abs() };

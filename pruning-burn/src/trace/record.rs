@@ -3,9 +3,11 @@
 use crate::layers::Position;
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::kind::Basic;
-use burn::tensor::{Bool, DType, Device, Float, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, Distribution, Float, Int, Tensor, TensorData};
 use burn_capture::{CaptureBackend, CaptureError};
-use burn_ir::{OperationIr, TensorId, TensorIr};
+use burn_ir::{FloatOperationIr, OperationIr, TensorId, TensorIr};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -97,6 +99,17 @@ pub struct Scope {
     kept: Vec<Box<dyn Kept>>,
     /// Numbers of the outputs, where the forward is run instead of recorded.
     numbers: Option<Vec<TensorData>>,
+    /// Draws numbers for the inputs, where they are not those of the examples.
+    random: Option<StdRng>,
+}
+
+/// Which numbers a forward is run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inputs {
+    /// Those of the example.
+    Example,
+    /// Random floats; integers and booleans of the example, which may be indices and lengths.
+    Random,
 }
 
 trait Kept: std::fmt::Debug {}
@@ -136,6 +149,10 @@ impl Scope {
     /// Declares an input of the shape and type of `example`; its numbers do not matter.
     pub fn input<const D: usize, K: Identified>(&mut self, example: &Tensor<D, K>) -> Tensor<D, K> {
         let dtype = example.dtype();
+        if let Some(rng) = self.random.as_mut().filter(|_| dtype.is_float()) {
+            let numbers = TensorData::random::<f32, _, _>(example.shape(), Distribution::Normal(0.0, 1.0), rng);
+            return Tensor::from_data(numbers.convert_dtype(dtype), (&self.device, dtype));
+        }
         let input = Tensor::from_data(example.clone().into_data(), (&self.device, dtype));
         self.inputs.extend(id(&input));
         input
@@ -150,16 +167,24 @@ impl Scope {
         self.kept.push(Box::new(tensor));
     }
 
-    fn on(device: Device, numbers: Option<Vec<TensorData>>) -> Self {
-        Self { device, inputs: Vec::new(), outputs: Vec::new(), kept: Vec::new(), numbers }
+    fn on(device: Device) -> Self {
+        Self { device, inputs: Vec::new(), outputs: Vec::new(), kept: Vec::new(), numbers: None, random: None }
     }
 
-    /// Runs a forward pass on real inputs, in validation mode: the numbers of its outputs.
-    pub(crate) fn run<M: Module>(model: &M, forward: impl FnOnce(&M, &mut Self)) -> Vec<TensorData> {
+    /// Runs a forward pass in validation mode: the numbers of its outputs, or what it said when it panicked.
+    pub(crate) fn run<M: Module>(
+        model: &M,
+        inputs: Inputs,
+        forward: &impl Fn(&M, &mut Self),
+    ) -> Result<Vec<TensorData>, String> {
         let device = model.devices().into_iter().next().unwrap_or_default().without_autodiff();
-        let mut scope = Self::on(device, Some(Vec::new()));
-        forward(&model.valid(), &mut scope);
-        scope.numbers.unwrap_or_default()
+        let mut scope = Self::on(device);
+        scope.numbers = Some(Vec::new());
+        // The same numbers in every run, and none of the generator that the user's training draws from.
+        scope.random = (inputs == Inputs::Random).then(|| StdRng::seed_from_u64(0));
+        let run = catch_unwind(AssertUnwindSafe(|| forward(&model.valid(), &mut scope)));
+        run.map_err(|panic| crate::select::message(&*panic))?;
+        Ok(scope.numbers.unwrap_or_default())
     }
 
     /// The device on which everything is recorded, for tensors that the traced function makes itself.
@@ -184,7 +209,7 @@ impl Trace {
                 let mut place =
                     Place { device: device.clone(), position: Position::default(), params: Params::default() };
                 let model = model.map(&mut place).to_device(&device);
-                let mut scope = Scope::on(device.clone(), None);
+                let mut scope = Scope::on(device.clone());
                 forward(&model, &mut scope);
                 let mut unique: Vec<_> = scope.outputs.iter().flatten().copied().collect();
                 unique.sort();
@@ -228,6 +253,11 @@ impl Trace {
     /// Paths of the parameters, each with all its names.
     pub fn parameters(&self) -> impl Iterator<Item = &[String]> {
         self.params.iter().map(|p| p.paths.as_slice())
+    }
+
+    /// Whether it draws random numbers.
+    pub(crate) fn is_random(&self) -> bool {
+        self.operations.iter().any(|op| matches!(op, OperationIr::Float(_, FloatOperationIr::Random(_))))
     }
 
     /// Number of operations.

@@ -164,6 +164,12 @@ impl<'a> Analysis<'a> {
         Ok(this)
     }
 
+    /// The path of the nearest parameter before an operation.
+    pub(crate) fn near(&self, op: &OperationIr) -> &str {
+        let near = self.weight_in(op).or_else(|| op.inputs().find_map(|t| self.near.get(&t.id)).copied());
+        near.map_or("the inputs", |p| self.trace.params[p].path())
+    }
+
     /// Names of the operations that use a parameter.
     pub(crate) fn users(&self, param: usize) -> Vec<String> {
         self.users.get(&param).cloned().unwrap_or_default()

@@ -81,12 +81,13 @@ impl Groups {
     }
 }
 
-/// Coordinates of an entry of a split axis.
-fn coordinates(split: &Split, entry: usize) -> impl Iterator<Item = Label> + '_ {
+/// Coordinates of an entry of a split axis: factor, position along it, label.
+pub(super) fn coordinates(split: &Split, entry: usize) -> impl Iterator<Item = (usize, usize, Label)> + '_ {
     let mut inner: usize = split.factors.iter().map(|f| f.len()).product();
-    split.factors.iter().map(move |factor| {
+    split.factors.iter().enumerate().map(move |(k, factor)| {
         inner /= factor.len();
-        factor[entry / inner % factor.len()]
+        let position = entry / inner % factor.len();
+        (k, position, factor[position])
     })
 }
 
@@ -117,7 +118,7 @@ impl Solver {
                 if let [k] = free[..] {
                     for (entry, &whole) in splits[s].whole.iter().enumerate() {
                         let factor = coordinates(&splits[s], entry).nth(k);
-                        factor.into_iter().for_each(|f| self.labels.join(whole, f));
+                        factor.into_iter().for_each(|(_, _, f)| self.labels.join(whole, f));
                     }
                 }
                 joined = true;
@@ -135,14 +136,14 @@ impl Solver {
             for (entry, &whole) in split.whole.iter().enumerate() {
                 let pinned = self.labels.pinned(whole);
                 if pinned != 0 {
-                    for label in coordinates(split, entry) {
+                    for (_, _, label) in coordinates(split, entry) {
                         changed |= self.labels.pinned(label) == 0;
                         self.labels.pin(label, pinned);
                     }
                     continue;
                 }
                 let mut reason = 0;
-                let stays = coordinates(split, entry).all(|l| {
+                let stays = coordinates(split, entry).all(|(_, _, l)| {
                     reason = self.labels.pinned(l);
                     reason != 0
                 });

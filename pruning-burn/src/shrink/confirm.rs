@@ -1,0 +1,93 @@
+//! Whether a smaller model does what its plan says: [`confirm`].
+
+use super::ShrinkError;
+use crate::trace::{Analysis, Departure, Prediction, Rules, Scope, Trace, TraceError};
+use burn::module::Module;
+use pruning_core::graph::{Member, Removal, ShrinkPlan};
+
+/// Records the forward of the model and of the smaller one, and compares all of it: every operation of the smaller pass must
+/// be the one of the dense pass, with the scalars and captured values of that, in the sizes that follow from the plan.
+pub(crate) fn confirm<M: Module>(
+    plan: &ShrinkPlan,
+    dense: &M,
+    smaller: &M,
+    rules: &Rules,
+    forward: &impl Fn(&M, &mut Scope),
+) -> Result<Trace, ShrinkError> {
+    let dense = Trace::record(dense, forward)?;
+    let analysis = Analysis::new(&dense, rules)?;
+    let removal = removal(plan, &analysis)?;
+    let found = Trace::record(smaller, forward).map_err(|error| match error {
+        TraceError::Panicked { message } => ShrinkError::Broken { reason: message },
+        other => other.into(),
+    })?;
+    if let Some(Departure { operation, near, predicted, found }) = Prediction::new(&analysis, &removal).departure(&found) {
+        return Err(ShrinkError::Departs { operation, near, predicted, found });
+    }
+    costs(plan, &found)?;
+    Ok(found)
+}
+
+/// What goes along with what the plan removes, which must be what it removes.
+fn removal(plan: &ShrinkPlan, analysis: &Analysis<'_>) -> Result<Removal, ShrinkError> {
+    let trace = analysis.trace;
+    let used = || {
+        let params = trace.params.iter().zip(&analysis.index);
+        params.filter_map(|(traced, index)| Some((traced, (*index)?)))
+    };
+    for path in plan.parameters.keys() {
+        if !used().any(|(traced, _)| traced.paths.contains(path)) {
+            let reason = format!("it does not use {path}, which the plan cuts");
+            return Err(ShrinkError::Broken { reason });
+        }
+    }
+    let mut gone: Vec<(Member, Vec<usize>)> = Vec::new();
+    for (traced, param) in used() {
+        let Some(cut) = traced.paths.iter().find_map(|p| plan.parameters.get(p)) else { continue };
+        for (&axis, keep) in &cut.keep {
+            let removed = (0..cut.shape[axis]).filter(|p| keep.binary_search(p).is_err());
+            gone.push((Member { param, axis }, removed.collect()));
+        }
+    }
+    let removal = analysis.graph.removal(gone.iter().map(|(member, positions)| (*member, positions.as_slice())))?;
+    for (traced, param) in used() {
+        let cut = traced.paths.iter().find_map(|p| plan.parameters.get(p));
+        for (axis, dim) in analysis.graph.dims(param).iter().enumerate() {
+            let planned = cut.and_then(|cut| cut.keep.get(&axis));
+            let kept = removal.kept(dim);
+            let agrees = planned.map_or(kept.len() == dim.len(), |planned| *planned == kept);
+            if !agrees {
+                return Err(ShrinkError::Uncoupled {
+                    path: traced.path().to_string(),
+                    axis,
+                    planned: planned.map_or(dim.len(), Vec::len),
+                    coupled: kept.len(),
+                });
+            }
+        }
+    }
+    Ok(removal)
+}
+
+/// The pass must cost what the plan says, or the plan was made for another one.
+fn costs(plan: &ShrinkPlan, found: &Trace) -> Result<(), ShrinkError> {
+    let broken = |reason: String| Err(ShrinkError::Broken { reason });
+    let costs = found.costs();
+    if costs.parameters != plan.after.parameters {
+        return broken(format!("it has {} parameters instead of {}", costs.parameters, plan.after.parameters));
+    }
+    if costs.operations.len() != plan.products.len() {
+        return broken(format!("{} products instead of {}", costs.operations.len(), plan.products.len()));
+    }
+    for (found, planned) in costs.operations.iter().zip(&plan.products) {
+        let outputs = found.output.iter().map(|&s| s as u64).product::<u64>();
+        if (found.macs, outputs) != (planned.macs, planned.outputs) {
+            let weight = if planned.weight.is_empty() { &found.operation } else { &planned.weight };
+            return broken(format!(
+                "the product of {weight} has {outputs} results and {} MACs instead of {} and {}",
+                found.macs, planned.outputs, planned.macs
+            ));
+        }
+    }
+    Ok(())
+}

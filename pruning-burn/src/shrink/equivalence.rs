@@ -1,0 +1,171 @@
+//! The masked model beside the smaller one, with other biases and on random inputs: [`check`].
+
+use super::apply::cut;
+use super::mask::mask;
+use super::verify::{difference, finite, outputs};
+use super::{Difference, ShrinkError};
+use crate::layers::Position;
+use crate::trace::{RunOn, Scope, Trace};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Distribution, Tensor, TensorData};
+use pruning_core::graph::ShrinkPlan;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::collections::HashMap;
+
+/// What the equivalence check of [`apply`](super::apply()) found.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Equivalence {
+    /// The masked model and the smaller one agree so far, and the masks make a difference.
+    Checked(Difference),
+    /// Nothing was proved.
+    NotChecked {
+        /// Why.
+        why: String,
+    },
+}
+
+impl Equivalence {
+    /// The difference that was found, if one was looked for.
+    #[must_use]
+    pub fn difference(&self) -> Option<Difference> {
+        match self {
+            Self::Checked(difference) => Some(*difference),
+            Self::NotChecked { .. } => None,
+        }
+    }
+
+    fn not(why: &str) -> Self {
+        Self::NotChecked { why: why.to_string() }
+    }
+}
+
+/// Compares both on copies. Biases, statistics and scales are random there, as a trained zero would hide what a channel
+/// still contributes.
+pub(crate) fn check<M: Module>(
+    plan: &ShrinkPlan,
+    model: &M,
+    smaller: &M,
+    recorded: &Trace,
+    tolerance: Option<f64>,
+    forward: &impl Fn(&M, &mut Scope),
+) -> Result<Equivalence, ShrinkError> {
+    if plan.is_empty() {
+        return Ok(Equivalence::not("the plan removes nothing"));
+    }
+    if recorded.is_random() {
+        return Ok(Equivalence::not("the forward draws random numbers"));
+    }
+    let rng = StdRng::seed_from_u64(1);
+    let dense = model.valid().materialize().map(&mut Randomize { position: Position::default(), rng });
+    let mut masked = dense.clone();
+    mask(plan, &mut masked)?;
+    let mut values = Values { position: Position::default(), found: HashMap::new() };
+    cut(plan, &dense)?.visit(&mut values);
+    let smaller = smaller.valid().materialize().map(&mut Place { position: Position::default(), values: values.found });
+    let mut last = Equivalence::not("the outputs are not finite");
+    // Numbers that a model was not made for may leave the domain of a function; those of the example do not.
+    for inputs in [RunOn::Random, RunOn::Example] {
+        let run = |model: &M| outputs(model, inputs, forward);
+        let [dense, masked, smaller] = [run(&dense)?, run(&masked)?, run(&smaller)?];
+        if !finite(&masked) || !finite(&dense) {
+            continue;
+        }
+        let found = difference(&masked, &smaller)?;
+        let tolerance = tolerance.unwrap_or(found.rounding());
+        if found.max_rel > tolerance {
+            return Err(ShrinkError::Apart { difference: found, tolerance });
+        }
+        if difference(&dense, &masked)?.max_rel > found.max_rel {
+            return Ok(Equivalence::Checked(found));
+        }
+        last = Equivalence::not("the masks change nothing of the outputs, so agreement would prove nothing");
+    }
+    Ok(last)
+}
+
+/// Draws parameters of one axis anew: biases, scales, statistics.
+struct Randomize {
+    position: Position,
+    rng: StdRng,
+}
+
+impl ModuleMapper for Randomize {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if D != 1 {
+            return param;
+        }
+        let variance = self.position.at_buffer() && self.position.path().ends_with("var");
+        param.map(|tensor| {
+            let (old, dtype, device) = (tensor.to_data(), tensor.dtype(), tensor.device());
+            let positive = old.iter::<f64>().all(|x| x > 0.0);
+            let uniform = |low, high, rng: &mut StdRng| {
+                TensorData::random::<f32, _, _>(tensor.shape(), Distribution::Uniform(low, high), rng)
+            };
+            let (factors, shifts) = (uniform(0.5, 1.5, &mut self.rng), uniform(-0.5, 0.5, &mut self.rng));
+            let drawn = old.iter::<f64>().zip(factors.iter::<f64>().zip(shifts.iter::<f64>()));
+            // What is a scale stays positive, and so do variances; a bias may be anything.
+            let drawn = drawn.map(|(x, (factor, shift))| match (variance, positive) {
+                (true, _) => x.abs() * factor + shift.abs() + 0.1,
+                (false, true) => x * factor,
+                (false, false) => x * factor + shift,
+            });
+            let data = TensorData::new(drawn.collect::<Vec<f64>>(), tensor.shape()).convert_dtype(dtype);
+            Tensor::from_data(data, (&device, dtype))
+        })
+    }
+}
+
+/// Tensors by path, of any rank.
+type ByPath = HashMap<String, Box<dyn std::any::Any>>;
+
+struct Values {
+    position: Position,
+    found: ByPath,
+}
+
+impl ModuleVisitor for Values {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.found.insert(self.position.path(), Box::new(param.val()));
+    }
+}
+
+/// Puts these values in the place of a model's own.
+struct Place {
+    position: Position,
+    values: ByPath,
+}
+
+impl ModuleMapper for Place {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.values.get(&self.position.path()).and_then(|value| value.downcast_ref::<Tensor<D>>()) {
+            Some(value) => param.map(|_| value.clone()),
+            None => param,
+        }
+    }
+}
