@@ -22,6 +22,8 @@ mod operations;
 mod random;
 #[path = "shrink/state.rs"]
 mod state;
+#[path = "shrink/trust.rs"]
+mod trust;
 
 use burn::tensor::Device;
 use layers::{Deformed, GroupedUp, ZeroShortcut};

@@ -36,8 +36,9 @@ mod shape_rules;
 
 pub(crate) use compare::{Departure, Prediction};
 pub use costs::{Costs, OperationCost};
-pub(crate) use record::{Inputs as RunOn, Traced};
+pub use pruning_core::graph::Rule;
 pub use record::{Identified, Scope, Trace, TraceError};
+pub(crate) use record::{Inputs as RunOn, Traced};
 pub use replay::{ReplayBackend, ReplayError, Values};
 pub(crate) use rules::{Analysis, Heads};
-pub use rules::{GroupError, Rule, Rules};
+pub use rules::{GroupError, Rules};

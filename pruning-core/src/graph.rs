@@ -19,7 +19,7 @@ mod solve;
 
 pub use labels::Label;
 use labels::Labels;
-pub use plan::{Cut, FieldChange, GroupCut, PlanError, Product, ShrinkPlan, Totals};
+pub use plan::{Cut, FieldChange, GroupCut, PlanError, Product, Rule, ShrinkPlan, Totals};
 pub use removal::{Removal, RemovalError};
 pub use solve::{Factor, Group, Groups, Member, Pinned, Unit};
 use std::sync::Arc;

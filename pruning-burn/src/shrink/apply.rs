@@ -9,7 +9,7 @@ use crate::attach::foreign;
 use crate::host;
 use crate::layers::{Layer, Position, layers};
 use crate::select::message;
-use crate::trace::{Rules, Scope};
+use crate::trace::Scope;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use pruning_core::graph::{Cut, ShrinkPlan};
@@ -23,12 +23,11 @@ use std::time::{Duration, Instant};
 pub struct Checks {
     equivalence: bool,
     tolerance: Option<f64>,
-    rules: Rules,
 }
 
 impl Default for Checks {
     fn default() -> Self {
-        Self { equivalence: true, tolerance: None, rules: Rules::new() }
+        Self { equivalence: true, tolerance: None }
     }
 }
 
@@ -50,12 +49,6 @@ impl Checks {
     /// sums into other choices. The recorded operations are compared all the same.
     pub fn without_equivalence(mut self) -> Self {
         self.equivalence = false;
-        self
-    }
-
-    /// Takes the rules that the plan was made with, see [`Shrinker::rules`](super::Shrinker::rules).
-    pub fn rules(mut self, rules: Rules) -> Self {
-        self.rules = rules;
         self
     }
 }
@@ -111,7 +104,7 @@ pub fn apply_with<M: Module>(
     panicked.map_err(|panic| ShrinkError::SetterPanicked { message: message(&*panic) })?;
     fields.all_set()?;
     let start = Instant::now();
-    let recorded = confirm(plan, model, &smaller, &checks.rules, &forward)?;
+    let recorded = confirm(plan, model, &smaller, &forward)?;
     let equivalence = if checks.equivalence {
         check(plan, model, &smaller, &recorded, checks.tolerance, &forward)?
     } else {

@@ -11,17 +11,18 @@ pub(crate) fn confirm<M: Module>(
     plan: &ShrinkPlan,
     dense: &M,
     smaller: &M,
-    rules: &Rules,
     forward: &impl Fn(&M, &mut Scope),
 ) -> Result<Trace, ShrinkError> {
     let dense = Trace::record(dense, forward)?;
-    let analysis = Analysis::new(&dense, rules)?;
+    let analysis = Analysis::new(&dense, &Rules::of(plan))?;
     let removal = removal(plan, &analysis)?;
     let found = Trace::record(smaller, forward).map_err(|error| match error {
         TraceError::Panicked { message } => ShrinkError::Broken { reason: message },
         other => other.into(),
     })?;
-    if let Some(Departure { operation, near, predicted, found }) = Prediction::new(&analysis, &removal).departure(&found) {
+    if let Some(Departure { operation, near, predicted, found }) =
+        Prediction::new(&analysis, &removal).departure(&found)
+    {
         return Err(ShrinkError::Departs { operation, near, predicted, found });
     }
     costs(plan, &found)?;

@@ -1,9 +1,9 @@
 //! Why a model was not made smaller: [`ShrinkError`].
 
+use super::Difference;
 use crate::PruneError;
 use crate::layers::SharedId;
 use crate::trace::{GroupError, TraceError};
-use super::Difference;
 use pruning_core::graph::{PlanError, RemovalError};
 use pruning_core::{AllocationError, NonFinite};
 

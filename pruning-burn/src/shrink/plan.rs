@@ -159,7 +159,9 @@ impl Shrinker {
             PlannedGroup { layer: c.layer, layers, units: each, kept, asked }
         });
         let groups = groups.collect();
-        Ok(Planned { plan: plan_of(&solved, all, &candidates, &counts, &removed)?, groups, fixed })
+        let mut plan = plan_of(&solved, all, &candidates, &counts, &removed)?;
+        plan.rules = self.rules.by_name.clone();
+        Ok(Planned { plan, groups, fixed })
     }
 
     fn multiple(&self, devices: &[Device]) -> Result<usize, ShrinkError> {

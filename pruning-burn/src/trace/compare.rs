@@ -101,7 +101,8 @@ fn same(a: &OperationIr, b: &OperationIr) -> bool {
 }
 
 fn input_departure(dense: &Trace, found: &Trace) -> Option<(String, String)> {
-    let inputs = |t: &Trace| t.inputs.iter().map(|i| format!("{} {:?}", shape(i), i.dtype)).collect::<Vec<_>>().join(", ");
+    let inputs =
+        |t: &Trace| t.inputs.iter().map(|i| format!("{} {:?}", shape(i), i.dtype)).collect::<Vec<_>>().join(", ");
     let (planned, real) = (inputs(dense), inputs(found));
     (planned != real).then(|| (format!("inputs {planned}"), format!("inputs {real}")))
 }

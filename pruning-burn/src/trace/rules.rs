@@ -6,8 +6,8 @@ use super::name::name;
 use super::shape_rules;
 use burn_ir::{BaseOperationIr as Base, BoolOperationIr as Bool, FloatOperationIr as Flt, IntOperationIr as Int};
 use burn_ir::{OperationIr, TensorId, TensorIr};
-use pruning_core::graph::{AxisGraph, Dim, Factor, Groups, ParamIndex};
-use std::collections::{HashMap, HashSet};
+use pruning_core::graph::{AxisGraph, Dim, Factor, Groups, ParamIndex, Rule, ShrinkPlan};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A trace whose channels cannot be grouped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,19 +28,6 @@ pub enum GroupError {
     },
 }
 
-/// What an operation does to axes, for operations that have no rule of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Rule {
-    /// Every entry of the result comes from the entries of the operands at the same place.
-    Elementwise {
-        /// Whether zeros in, zeros out.
-        keeps_zero: bool,
-    },
-    /// It mixes positions of all axes, so nothing of its operands can be removed.
-    Fixed,
-}
-
 /// Rules by names of operations, such as `cross` or the id of a custom operation.
 ///
 /// An operation that has no rule keeps all channels of its operands, and [`ChannelGroups::fixed`] names it as the reason.
@@ -48,7 +35,7 @@ pub enum Rule {
 /// [`ChannelGroups::fixed`]: crate::shrink::ChannelGroups::fixed
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    by_name: HashMap<String, Rule>,
+    pub(crate) by_name: BTreeMap<String, Rule>,
     strict: bool,
 }
 
@@ -64,6 +51,11 @@ impl Rules {
     pub fn with(mut self, operation: impl Into<String>, rule: Rule) -> Self {
         self.by_name.insert(operation.into(), rule);
         self
+    }
+
+    /// Rules that a plan was made with.
+    pub(crate) fn of(plan: &ShrinkPlan) -> Self {
+        Self { by_name: plan.rules.clone(), strict: false }
     }
 
     /// Makes an operation without a rule an error ([`GroupError::NoRule`]) where it works on channels.

@@ -30,6 +30,22 @@ pub struct ShrinkPlan {
     /// Samples in the batch that was traced: the leading dimension of all inputs, where they agree.
     #[serde(default)]
     pub batch: Option<u64>,
+    /// Rules of the user that the channels were followed by, by the name of the operation.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rules: BTreeMap<String, Rule>,
+}
+
+/// What an operation does to axes, for operations that have no rule of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// Every entry of the result comes from the entries of the operands at the same place.
+    Elementwise {
+        /// Whether zeros in, zeros out.
+        keeps_zero: bool,
+    },
+    /// It mixes positions of all axes, so nothing of its operands can be removed.
+    Fixed,
 }
 
 /// A matrix product or convolution.
@@ -172,7 +188,8 @@ impl ShrinkPlan {
         after: Totals,
         products: Vec<Product>,
     ) -> Result<Self, PlanError> {
-        let plan = Self { version: VERSION, parameters, fields, groups, before, after, products, batch: None };
+        let (batch, rules) = (None, BTreeMap::new());
+        let plan = Self { version: VERSION, parameters, fields, groups, before, after, products, batch, rules };
         plan.check()?;
         Ok(plan)
     }
