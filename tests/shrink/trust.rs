@@ -11,7 +11,7 @@ use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use proptest::prelude::*;
-use pruning_burn::shrink::{self, Fields, ShrinkError, ShrinkPlan, Shrinker};
+use pruning_burn::shrink::{self, Applied, Checks, Equivalence, Fields, ShrinkError, ShrinkPlan, Shrinker};
 use pruning_burn::trace::{Scope, Trace};
 use pruning_tests::models::{filled, numbers};
 use pruning_tests::values::{base, same_bits};
@@ -154,14 +154,17 @@ impl Network {
                 }
                 Step::Heads { heads, by_size, both, scale, fused } => {
                     let (q, k, v) = (linear(x.clone()), linear(x.clone()), linear(x.clone()));
-                    let width = q.dims()[2];
-                    let (heads, size) = match (by_size, both) {
+                    let shape = |width: usize| match (by_size, both) {
                         (_, true) => (*heads, stored / heads),
                         (true, _) => (width / (stored / heads).max(1), stored / heads),
                         (false, _) => (*heads, width / heads),
                     };
-                    let split = |x: Tensor<3>| x.reshape([BATCH, LENGTH, heads, size]).swap_dims(1, 2);
-                    let dk = if *scale == Size::Live { size } else { stored / heads.max(1) };
+                    let split = |x: Tensor<3>| {
+                        let (heads, size) = shape(x.dims()[2]);
+                        x.reshape([BATCH, LENGTH, heads, size]).swap_dims(1, 2)
+                    };
+                    let (_, size) = shape(q.dims()[2]);
+                    let dk = if *scale == Size::Live { size } else { stored / heads.max(&1) };
                     let root = (dk.max(1) as f64).sqrt();
                     let mixed = if *fused {
                         let stored = *scale == Size::Stored;
@@ -172,6 +175,7 @@ impl Network {
                         let scores = split(q).matmul(split(k).swap_dims(2, 3)) / root;
                         softmax(scores, 3).matmul(split(v))
                     };
+                    let [_, heads, _, size] = mixed.dims();
                     let flat = mixed.swap_dims(1, 2).reshape([BATCH, LENGTH, heads * size]);
                     x + linear(flat)
                 }
@@ -400,4 +404,89 @@ fn what_is_accepted_is_exact() {
     eprintln!("{applied} applied, {refused} refused, {unplanned} without a plan");
     // A property of nothing would hold as well.
     assert!(applied > cases / 6 && refused > cases / 20, "{applied} applied, {refused} refused of {cases}");
+}
+
+const CHANNEL: &str = "granularity = \"channel\"\n[target]\nexclude = [\"head\"]";
+
+/// Shrinks a network of these steps by half, with the checks that are given.
+fn halved(steps: &[Step], what: &str, checks: &Checks) -> Result<Applied, ShrinkError> {
+    let device = Device::flex();
+    let mut model = Network::new(steps, None, &device);
+    let before = base(&model);
+    let forward = |m: &Network, s: &mut Scope| m.forward(s, &device);
+    let trace = Trace::record(&model, forward).unwrap();
+    let recipe = format!("criterion = \"magnitude\"\nsparsity = 0.5\n{what}");
+    let plan = Shrinker::new(&crate::pruner(&recipe)).plan(&model, &trace).unwrap();
+    let set = |m: &mut Network, f: &mut Fields| m.set(f);
+    let applied = shrink::apply_with(&plan, &mut model, set, forward, checks);
+    assert_eq!(applied.is_err(), same_bits(&base(&model), &before));
+    applied
+}
+
+#[test]
+fn an_operation_with_another_size_is_named() {
+    let heads = |fused, both| Step::Heads { heads: 2, by_size: false, both, scale: Size::Live, fused };
+    let head = "granularity = { kind = \"head\", size = 6 }\n[target]\ninclude = [\"linears.2\", \"linears.3\", \"linears.4\"]";
+    let channel = CHANNEL;
+    let cases = [
+        (heads(true, false), head, "swap_dims"),
+        (Step::Center(Size::Live), channel, "div_scalar"),
+        (Step::Rms(Size::Live), channel, "div_scalar"),
+        (Step::Scale(Size::Live), channel, "div_scalar"),
+        (heads(false, false), channel, "div_scalar"),
+        (Step::Roll { by: 2, size: Size::Stored }, channel, "slice"),
+    ];
+    for (step, granularity, names) in cases {
+        let steps = [Step::Linear { to: 12 }, step.clone(), Step::Linear { to: 5 }];
+        // The operations give it away, whatever the numbers are.
+        let error = halved(&steps, granularity, &Checks::new().without_equivalence()).unwrap_err();
+        let ShrinkError::Departs { operation, near, predicted, found } = &error else { panic!("{step:?}: {error}") };
+        assert!(operation.contains(names) || predicted.contains(names), "{step:?}: {error}");
+        assert!(near.starts_with("linears.") && predicted != found, "{step:?}: {error}");
+    }
+    // Zeros on both sides of a shortcut, too many of them: Burn cannot even add them.
+    let error = halved(&[Step::Widen { by: 1, size: Size::Stored }, Step::Linear { to: 5 }], channel, &Checks::new())
+        .unwrap_err();
+    assert!(matches!(error, ShrinkError::Broken { .. } | ShrinkError::Departs { .. }), "{error}");
+}
+
+#[test]
+fn a_smaller_model_is_compared_by_its_numbers_as_well() {
+    let steps = [Step::Linear { to: 12 }, Step::Activation { which: 0 }, Step::Linear { to: 6 }];
+    let applied = halved(&steps, CHANNEL, &Checks::new()).unwrap();
+    let found = applied.equivalence.difference().unwrap();
+    assert!(found.outputs == BATCH * LENGTH * 3 && found.max_rel < 1e-5, "{found:?}");
+    // No two sums of floats in another order are that close.
+    let error = halved(&steps, CHANNEL, &Checks::new().tolerance(-1.0)).unwrap_err();
+    assert!(matches!(error, ShrinkError::Apart { tolerance: -1.0, .. }), "{error}");
+    let unchecked = halved(&steps, CHANNEL, &Checks::new().without_equivalence()).unwrap();
+    assert!(matches!(unchecked.equivalence, Equivalence::NotChecked { .. }));
+}
+
+#[test]
+fn a_plan_that_cuts_only_one_side_is_refused() {
+    let device = Device::flex();
+    let mut model = Network::new(&[Step::Linear { to: 12 }], None, &device);
+    let forward = |m: &Network, s: &mut Scope| m.forward(s, &device);
+    let trace = Trace::record(&model, forward).unwrap();
+    let plan = Shrinker::new(&crate::channels(0.5, "")).plan(&model, &trace).unwrap();
+    let before = base(&model);
+    let nothing = |_: &mut Network, _: &mut Fields| {};
+
+    let mut one_side = plan.clone();
+    one_side.parameters.remove("linears.1.weight").unwrap();
+    let error = shrink::apply(&one_side, &mut model, nothing, forward).unwrap_err();
+    assert!(matches!(&error, ShrinkError::Uncoupled { path, .. } if path == "linears.1.weight"), "{error}");
+
+    let mut outputs = plan.clone();
+    outputs.parameters.get_mut("head.weight").unwrap().keep.insert(1, vec![0, 2]);
+    let error = shrink::apply(&outputs, &mut model, nothing, forward).unwrap_err();
+    let says =
+        "the plan does not fit what the forward does: a position that goes along must stay: an output of the model";
+    assert_eq!(error.to_string(), says);
+
+    let panics = |_: &mut Network, _: &mut Fields| panic!("no such field");
+    let error = shrink::apply(&plan, &mut model, panics, forward).unwrap_err();
+    assert_eq!(error.to_string(), "the function that sets the fields panicked: no such field");
+    assert!(same_bits(&base(&model), &before));
 }
