@@ -34,8 +34,8 @@ enum Step {
     Activation {
         which: usize,
     },
-    /// The mean as a sum divided by a size.
-    Center(Size),
+    /// Weighs by the mean, a sum divided by a size.
+    Mean(Size),
     /// The root of the mean of squares, the same way.
     Rms(Size),
     /// Attention by hand or by Burn; number of heads or size of a head stored.
@@ -147,7 +147,7 @@ impl Network {
             x = match step {
                 Step::Linear { .. } => linear(x),
                 Step::Activation { which } => [relu, tanh, sigmoid][*which](x),
-                Step::Center(size) => x.clone() - x.sum_dim(2) / of(size) as f32,
+                Step::Mean(size) => x.clone() * (x.sum_dim(2) / of(size) as f32),
                 Step::Rms(size) => {
                     let squares = x.clone().powi_scalar(2).sum_dim(2) / of(size) as f32;
                     x / (squares + 0.1).sqrt()
@@ -259,7 +259,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (2..12usize).prop_map(|to| Step::Linear { to }),
         2 => (0..3usize).prop_map(|which| Step::Activation { which }),
-        1 => size().prop_map(Step::Center),
+        1 => size().prop_map(Step::Mean),
         1 => size().prop_map(Step::Rms),
         2 => (1..5usize, any::<bool>(), rare(), size(), rare())
             .prop_map(|(heads, by_size, both, scale, fused)| Step::Heads { heads, by_size, both, scale, fused }),
@@ -430,7 +430,7 @@ fn an_operation_with_another_size_is_named() {
     let channel = CHANNEL;
     let cases = [
         (heads(true, false), head, "swap_dims"),
-        (Step::Center(Size::Live), channel, "div_scalar"),
+        (Step::Mean(Size::Live), channel, "div_scalar"),
         (Step::Rms(Size::Live), channel, "div_scalar"),
         (Step::Scale(Size::Live), channel, "div_scalar"),
         (heads(false, false), channel, "div_scalar"),
