@@ -3,7 +3,7 @@
 use super::confirm::confirm;
 use super::equivalence::{Equivalence, check};
 use super::mask::{kept_elements, layer_of};
-use super::{Fields, ShrinkError};
+use super::{Fields, ShrinkError, size_fields};
 use crate::PruneError;
 use crate::attach::foreign;
 use crate::host;
@@ -104,12 +104,11 @@ pub fn apply_with<M: Module>(
     panicked.map_err(|panic| ShrinkError::SetterPanicked { message: message(&*panic) })?;
     fields.all_set()?;
     let start = Instant::now();
-    let recorded = confirm(plan, model, &smaller, &forward)?;
-    let equivalence = if checks.equivalence {
-        check(plan, model, &smaller, &recorded, checks.tolerance, &forward)?
-    } else {
-        Equivalence::NotChecked { why: "it was left out".to_string() }
-    };
+    let checked = confirm(plan, model, &smaller, &forward).and_then(|recorded| match checks.equivalence {
+        true => check(plan, model, &smaller, &recorded, checks.tolerance, &forward),
+        false => Ok(Equivalence::NotChecked { why: "it was left out".to_string() }),
+    });
+    let equivalence = checked.map_err(|error| error.naming(|| size_fields(model, plan)))?;
     let check_time = start.elapsed();
     *model = smaller;
     Ok(Applied { equivalence, check_time })

@@ -17,13 +17,13 @@ pub(crate) fn confirm<M: Module>(
     let analysis = Analysis::new(&dense, &Rules::of(plan))?;
     let removal = removal(plan, &analysis)?;
     let found = Trace::record(smaller, forward).map_err(|error| match error {
-        TraceError::Panicked { message } => ShrinkError::Broken { reason: message },
+        TraceError::Panicked { message } => ShrinkError::broken(message),
         other => other.into(),
     })?;
     if let Some(Departure { operation, near, predicted, found }) =
         Prediction::new(&analysis, &removal).departure(&found)
     {
-        return Err(ShrinkError::Departs { operation, near, predicted, found });
+        return Err(ShrinkError::Departs { operation, near, predicted, found, fields: Vec::new() });
     }
     costs(plan, &found)?;
     Ok(found)
@@ -39,7 +39,7 @@ fn removal(plan: &ShrinkPlan, analysis: &Analysis<'_>) -> Result<Removal, Shrink
     for path in plan.parameters.keys() {
         if !used().any(|(traced, _)| traced.paths.contains(path)) {
             let reason = format!("it does not use {path}, which the plan cuts");
-            return Err(ShrinkError::Broken { reason });
+            return Err(ShrinkError::broken(reason));
         }
     }
     let mut gone: Vec<(Member, Vec<usize>)> = Vec::new();
@@ -72,7 +72,7 @@ fn removal(plan: &ShrinkPlan, analysis: &Analysis<'_>) -> Result<Removal, Shrink
 
 /// The pass must cost what the plan says, or the plan was made for another one.
 fn costs(plan: &ShrinkPlan, found: &Trace) -> Result<(), ShrinkError> {
-    let broken = |reason: String| Err(ShrinkError::Broken { reason });
+    let broken = |reason: String| Err(ShrinkError::broken(reason));
     let costs = found.costs();
     if costs.parameters != plan.after.parameters {
         return broken(format!("it has {} parameters instead of {}", costs.parameters, plan.after.parameters));

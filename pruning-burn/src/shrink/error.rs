@@ -1,6 +1,6 @@
 //! Why a model was not made smaller: [`ShrinkError`].
 
-use super::Difference;
+use super::{Difference, SizeField};
 use crate::PruneError;
 use crate::layers::SharedId;
 use crate::trace::{GroupError, TraceError};
@@ -162,7 +162,8 @@ pub enum ShrinkError {
     /// The smaller model computes something else than the masked one: an operation has another size or number.
     #[error(
         "the smaller model would compute something else: operation {operation}, after {near}, should be {predicted}, and is \
-         {found}; the code reads a size from a field, a constant or another tensor than the one that was cut"
+         {found}{}",
+        told(.fields)
     )]
     Departs {
         /// Place and name of the operation in the pass of the dense model.
@@ -173,6 +174,8 @@ pub enum ShrinkError {
         predicted: String,
         /// What the smaller model does.
         found: String,
+        /// Fields that may hold a size which the plan changes.
+        fields: Vec<SizeField>,
     },
     /// The outputs of the masked and the smaller model differ.
     #[error(
@@ -186,11 +189,37 @@ pub enum ShrinkError {
         tolerance: f64,
     },
     /// The smaller model does something else than planned.
-    #[error("the smaller model does not run as planned: {reason}; does its code have sizes written down?")]
+    #[error("the smaller model does not run as planned: {reason}{}", told(.fields))]
     Broken {
         /// What is different.
         reason: String,
+        /// Fields that may hold a size which the plan changes.
+        fields: Vec<SizeField>,
     },
+}
+
+/// Where the size may be that the code reads.
+fn told(fields: &[SizeField]) -> String {
+    if fields.is_empty() {
+        return "; the code reads a size from a field, a constant or another tensor than the one that was cut"
+            .to_string();
+    }
+    let fields: Vec<_> = fields.iter().map(ToString::to_string).collect();
+    format!("; does the code read one of these fields? {}", fields.join("; "))
+}
+
+impl ShrinkError {
+    pub(crate) fn broken(reason: String) -> Self {
+        Self::Broken { reason, fields: Vec::new() }
+    }
+
+    /// Names the fields that the code may read.
+    pub(crate) fn naming(mut self, candidates: impl FnOnce() -> Vec<SizeField>) -> Self {
+        if let Self::Broken { fields, .. } | Self::Departs { fields, .. } = &mut self {
+            *fields = candidates();
+        }
+        self
+    }
 }
 
 impl From<SharedId> for ShrinkError {

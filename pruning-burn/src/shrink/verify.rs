@@ -53,7 +53,7 @@ pub(crate) fn outputs<M: Module>(
     inputs: RunOn,
     forward: &impl Fn(&M, &mut Scope),
 ) -> Result<Vec<TensorData>, ShrinkError> {
-    Scope::run(model, inputs, forward).map_err(|reason| ShrinkError::Broken { reason })
+    Scope::run(model, inputs, forward).map_err(ShrinkError::broken)
 }
 
 /// Whether all outputs are numbers.
@@ -63,7 +63,7 @@ pub(crate) fn finite(outputs: &[TensorData]) -> bool {
 
 /// Compares two lists of outputs.
 pub(crate) fn difference(a: &[TensorData], b: &[TensorData]) -> Result<Difference, ShrinkError> {
-    let broken = |reason: String| Err(ShrinkError::Broken { reason });
+    let broken = |reason: String| Err(ShrinkError::broken(reason));
     if a.len() != b.len() {
         return broken(format!("{} outputs instead of {}", b.len(), a.len()));
     }
