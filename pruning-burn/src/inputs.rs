@@ -1,16 +1,20 @@
 //! Inputs of criteria, collected on copies of the model: [`Inputs`].
 
+mod error;
 mod hessian;
+mod shift;
+
+pub use error::InputError;
 
 use crate::Needs;
 use crate::attach::opened;
-use crate::layers::{Position, SharedId, layers};
+use crate::layers::{Position, layers};
 use crate::snapshot::{Snapshot, shapes};
-use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 use pruning_core::caught;
-use std::any::Any;
+use shift::{By, Shift};
 use std::collections::BTreeMap;
 
 /// What criteria look at besides the weights, for every parameter of a model.
@@ -45,81 +49,6 @@ type Values = BTreeMap<String, Tensor<1>>;
 struct Held {
     values: Values,
     shapes: BTreeMap<String, Vec<usize>>,
-}
-
-/// Inputs that could not be collected.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InputError {
-    /// There is nothing to average over.
-    #[error("no batch was given: gradients need one at least")]
-    NoBatch,
-    /// The model takes no gradients.
-    #[error("{path}: is not on an autodiff device; build the model with `device.autodiff()`, or call `train()` on it")]
-    NoAutodiff {
-        /// A parameter.
-        path: String,
-    },
-    /// The loss is more than one number.
-    #[error("the loss of batch {batch} has {found} elements, expected 1: reduce it, as by `mean`")]
-    NotScalar {
-        /// Number of the batch, from 0.
-        batch: usize,
-        /// Elements of the loss.
-        found: usize,
-    },
-    /// The loss is NaN or infinite.
-    #[error("the loss of batch {batch} is not finite: its gradients would rank nothing")]
-    NotFinite {
-        /// Number of the batch, from 0.
-        batch: usize,
-    },
-    /// The device has no double precision.
-    #[error(
-        "{path}: {device} has no double precision, which the Hessian-gradient product needs; collect it from a copy on a device that has it, as \
-         `model.clone().to_device(&Device::flex().autodiff())`, and prune the model by that"
-    )]
-    NoDouble {
-        /// A parameter.
-        path: String,
-        /// Where it is.
-        device: String,
-    },
-    /// The loss has another type than the parameters.
-    #[error(
-        "batch {batch}: the loss does not follow the model into double precision, which the Hessian-gradient product needs ({found}); \
-         cast what the model is given to the type of its weights, as by `x.cast(model.fc1.weight.dtype())`"
-    )]
-    NotDouble {
-        /// Number of the batch, from 0.
-        batch: usize,
-        /// What came of it.
-        found: String,
-    },
-    /// Differences of gradients do not agree.
-    #[error(
-        "the Hessian-gradient product is uncertain by {apart} of its norm: the loss has kinks at the weights themselves (a ReLU of exactly zero, as \
-         with zero biases on a constant background), more kinks nearby than a batch can have (give smaller ones), or differs from call to \
-         call (dropout)"
-    )]
-    Uncertain {
-        /// The norm of what is uncertain, relative to that of the product.
-        apart: String,
-    },
-    /// The closure panicked.
-    #[error("the closure panicked at batch {batch}: {message}")]
-    Panicked {
-        /// Number of the batch, from 0.
-        batch: usize,
-        /// What it said.
-        message: String,
-    },
-    /// Two parameters share an id and are not the same.
-    #[error(transparent)]
-    SharedId(#[from] SharedId),
-    /// The loss does not depend on any parameter.
-    #[error("no parameter has a gradient: does the closure use the model that it is given?")]
-    NoGradient,
 }
 
 /// What a pass of gradients collects.
@@ -393,80 +322,6 @@ impl ModuleVisitor for Read<'_> {
         {
             let len = gradient.shape().num_elements();
             self.values.insert(self.position.path(), gradient.without_autodiff().reshape([len]));
-        }
-    }
-}
-
-/// A copy whose parameters are elsewhere, all of them leaves that take gradients; buffers stay.
-struct Shift<'a> {
-    position: Position,
-    by: By<'a>,
-    /// Tensors of any rank by the id of their parameter: a tied parameter stays one leaf, with one gradient.
-    made: BTreeMap<ParamId, Box<dyn Any>>,
-}
-
-impl<'a> Shift<'a> {
-    fn new(by: By<'a>) -> Self {
-        Self { position: Position::default(), by, made: BTreeMap::new() }
-    }
-}
-
-enum By<'a> {
-    Nothing,
-    Absolute,
-    Along(&'a Values, f64),
-    /// To double precision, running statistics too.
-    Double,
-}
-
-impl ModuleMapper for Shift<'_> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        // Packed integers take no gradient.
-        if matches!(param.base().dtype(), DType::QFloat(_)) {
-            return param;
-        }
-        if self.position.at_buffer() {
-            return match self.by {
-                By::Double => param.map(|old| old.cast(DType::F64)),
-                _ => param,
-            };
-        }
-        let path = self.position.path();
-        let id = param.id;
-        let made = self.made.get(&id).and_then(|made| made.downcast_ref::<Tensor<D>>()).cloned();
-        let param = param.map(|old| {
-            if let Some(made) = made {
-                return made;
-            }
-            let (shape, old) = (old.shape(), old.without_autodiff());
-            let new = match &self.by {
-                By::Nothing => old,
-                By::Double => old.cast(DType::F64),
-                By::Absolute => old.abs(),
-                By::Along(direction, by) => match direction.get(&path) {
-                    Some(direction) => old + direction.clone().reshape(shape) * *by,
-                    None => old,
-                },
-            };
-            Tensor::from_inner(new).require_grad()
-        });
-        self.made.insert(id, Box::new(param.base()));
-        param
-    }
-
-    fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
-        match self.by {
-            // The statistics of one example of ones would be those of a constant, which lets no flow through.
-            By::Absolute => flag.with_value(false),
-            By::Nothing | By::Along(..) | By::Double => flag,
         }
     }
 }

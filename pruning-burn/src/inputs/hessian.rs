@@ -1,6 +1,7 @@
 //! The product of the Hessian with the gradient, by differences of gradients in double precision.
 
-use super::{By, InputError, Shift, Values, averages, weights};
+use super::shift::{By, Shift};
+use super::{InputError, Values, averages, weights};
 use burn::module::Module;
 use burn::tensor::{DType, Tensor};
 use pruning_core::caught;

@@ -155,13 +155,16 @@ pub(crate) fn hessian_products_are_those_of_two_backward_passes(device: &Device)
 pub(crate) fn hessian_products_follow_the_model(device: &Device) {
     let case = cases().remove(0);
     let exact = precise(device);
-    let loss = batches::<2>(&case, &exact);
+    let examples = batches::<2>(&case, &exact);
     let inputs =
-        Inputs::new().with_gradients(&Mlp::new(&case, &exact), Needs::HESSIAN_GRADIENT, &loss, Mlp::loss).unwrap();
+        Inputs::new().with_gradients(&Mlp::new(&case, &exact), Needs::HESSIAN_GRADIENT, &examples, Mlp::loss).unwrap();
     let mut model = Mlp::new(&case, &device.clone().autodiff());
     let pruner = Pruner::from_toml("criterion = \"grasp\"\nsparsity = 0.5", &pruning_plugins::all()).unwrap();
     let report = pruner.prune_with(&mut model, &inputs).unwrap();
     assert_eq!(report.kept() * 2, report.weights());
+    // A mask goes into double precision with its weight.
+    let masked = model.clone().to_device(&exact);
+    assert!(Inputs::new().with_gradients(&masked, Needs::HESSIAN_GRADIENT, &examples, Mlp::loss).is_ok());
     if !device.supports_dtype(DType::F64) {
         let batches = batches(&case, &device.clone().autodiff());
         let error = Inputs::new().with_gradients(&model, Needs::HESSIAN_GRADIENT, &batches, Mlp::loss).unwrap_err();
