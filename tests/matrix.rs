@@ -62,7 +62,7 @@ fn main() {
             repeated_amounts_are_of_what_remains, custom_masks_are_intersected, gradients, importance_scores, n_of_m,
             remove_and_identity;
         nm: convolutions_are_cut_along_their_inputs, layers_that_m_does_not_divide_are_skipped_if_asked;
-        criteria: every_criterion_is_its_formula, random_scores_are_uniform,
+        criteria: every_criterion_is_its_formula, random_scores_are_uniform, scores_are_data_as_they_rank,
             hessian_products_are_those_of_two_backward_passes, hessian_products_follow_the_model,
             a_loss_without_a_hessian_is_an_error;
         masks: the_same_on_every_device, exact_counts_whatever_the_sizes, own_masks_attach_update_and_come_back,

@@ -46,6 +46,34 @@ fn the_real_plugins_are_known_and_unknown_ones_are_suggested() {
 }
 
 #[test]
+fn a_plugin_of_another_kind_is_told_as_such() {
+    let text = problems("sparsity = 0.5\ncriterion = \"cubic\"\nallocator = \"magnitude\"");
+    for part in [
+        "criterion: criterion \"cubic\": this is the name of a plugin of the kind curve; there are: bn_scale, fisher",
+        "allocator: allocator \"magnitude\": this is the name of a plugin of the kind criterion; there are: budget",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[test]
+fn patterns_of_any_length_and_models_of_any_size_make_short_errors() {
+    use pruning_burn::PruneError;
+    let long = "x".repeat(5_000_000);
+    for (key, value) in [("include", long.as_str()), ("exclude", long.as_str())] {
+        let text = refused(&format!("criterion = \"magnitude\"\nsparsity = 0.5\n[target]\n{key} = [\"{value}\"]"));
+        assert!(
+            text.len() < 2000 && text.contains("xxx\"... (5000000 bytes) matches no parameter"),
+            "{} bytes",
+            text.len()
+        );
+    }
+    let paths = (0..100_000).map(|i| format!("layers.{i}.weight")).collect();
+    let text = PruneError::UnknownParameter { path: String::new(), paths }.to_string();
+    assert!(text.starts_with("(empty): the model has no such") && text.ends_with("and 99960 more"), "{text}");
+}
+
+#[test]
 fn without_plugins_a_recipe_says_what_to_link() {
     let error = Pruner::from_toml("sparsity = 0.5\ncriterion = \"magnitude\"", &Plugins::empty()).unwrap_err();
     insta::assert_snapshot!(error.to_string(), @r#"

@@ -3,7 +3,7 @@
 use crate::host::to_matrix;
 use crate::{Inputs, Needs};
 use burn::tensor::{Device, Tensor};
-use pruning_core::{MatrixLayout, Order, PluginKind, Reduction};
+use pruning_core::{MatrixLayout, NonFinite, Order, PluginKind, Reduction, caught};
 use std::fmt::Debug;
 
 /// Scores the weights of a layer; higher scores are kept. A plugin: see [`register_criterion`](crate::register_criterion).
@@ -57,6 +57,12 @@ pub trait Criterion: Debug + Send + Sync {
     /// How the scores rank. With [`Order::Absolute`] a criterion can hand over a tensor as it is, sign included.
     fn order(&self) -> Order {
         Order::Value
+    }
+
+    /// Whether the place of a weight in its matrix counts for its score: scores that are drawn at random, patterns within kernels, the
+    /// first channels before the last. The conformance kit asks of all others that rows and columns may change places.
+    fn positional(&self) -> bool {
+        false
     }
 
     /// How the scores of a block or channel become one, unless the recipe says otherwise.
@@ -252,6 +258,16 @@ pub enum CriterionError {
         /// What it said.
         message: String,
     },
+    /// A score is NaN or infinite.
+    #[error(
+        "score {value} at index {index} is not finite; repair the weights and inputs that it comes from, or exclude the layer"
+    )]
+    NonFinite {
+        /// Index into the scores.
+        index: usize,
+        /// The score, as text.
+        value: String,
+    },
     /// The scores have not the shape of the matrix.
     #[error("the criterion returned scores of shape {found:?} for a matrix of {expected:?}")]
     Shape {
@@ -260,4 +276,26 @@ pub enum CriterionError {
         /// What came back.
         found: [usize; 2],
     },
+}
+
+impl From<NonFinite> for CriterionError {
+    fn from(NonFinite { index, value }: NonFinite) -> Self {
+        Self::NonFinite { index, value: value.to_string() }
+    }
+}
+
+/// What a criterion says of a layer, within its contract: scores in the shape of the matrix, and the factor of all of them.
+pub(crate) fn scored(criterion: &dyn Criterion, layer: &LayerView<'_>) -> Result<(Tensor<2>, f32), CriterionError> {
+    // A plugin of someone else's: its panic is an error like any other, and the model stays as it is.
+    let scored = caught(|| Ok((criterion.score(layer)?, criterion.factor(layer)?)));
+    let (scores, factor) = scored.unwrap_or_else(|message| Err(CriterionError::Panicked { message }))?;
+    if !(factor > 0.0 && factor.is_finite()) {
+        return Err(CriterionError::Factor { factor: factor.to_string() });
+    }
+    let (expected, found) = (layer.weight.dims(), scores.dims());
+    if found != expected {
+        return Err(CriterionError::Shape { expected, found });
+    }
+    // Within the range of 32-bit floats: a layer beyond it keeps its own ranking at least.
+    Ok((scores, factor.clamp(f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX)) as f32))
 }

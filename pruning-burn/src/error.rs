@@ -2,14 +2,14 @@
 
 use crate::layers::SharedId;
 use crate::{CriterionError, Needs};
-use pruning_core::{ChooseError, CurveError, MaskError};
+use pruning_core::{ChooseError, CurveError, MaskError, shown};
 
 /// Why a model could not be pruned. The model is what it was before the call.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PruneError {
     /// A pattern of the recipe matches no parameter.
-    #[error("{role} {pattern:?} matches no parameter; there are: {}", .paths.join(", "))]
+    #[error("{role} {} matches no parameter; there are: {}", shown::name(pattern), shown::list(paths))]
     Unmatched {
         /// Where the pattern stands.
         role: &'static str,
@@ -34,7 +34,7 @@ pub enum PruneError {
         path: String,
     },
     /// Two overrides are for one layer.
-    #[error("{path}: the overrides {first:?} and {second:?} both match; keep one of them")]
+    #[error("{path}: the overrides {} and {} both match; keep one of them", shown::name(first), shown::name(second))]
     TwoOverrides {
         /// The layer.
         path: String,
@@ -45,15 +45,16 @@ pub enum PruneError {
     },
     /// An override matches layers, but none of them is a target.
     #[error(
-        "override {pattern:?} matches no target: the parameters it matches are excluded, not in target.include, or no weights of linear or \
-         convolution layers, which target.include must name"
+        "override {} matches no target: the parameters it matches are excluded, not in target.include, or no weights of linear or \
+         convolution layers, which target.include must name",
+        shown::name(pattern)
     )]
     IdleOverride {
         /// The pattern.
         pattern: String,
     },
     /// The model has no parameter of this path.
-    #[error("{path}: the model has no such float parameter; there are: {}", .paths.join(", "))]
+    #[error("{}: the model has no such float parameter; there are: {}", shown::list([path]), shown::list(paths))]
     UnknownParameter {
         /// The path.
         path: String,

@@ -3,7 +3,7 @@
 use crate::attach::{put, zeroed};
 use crate::host;
 use crate::layers::{Layer, names};
-use crate::select::{Selection, alive, layer_report, needed, report_of, score};
+use crate::select::{Selection, alive, blamed, layer_report, needed, report_of, score};
 use crate::{Inputs, Needs, PruneError, Recipe};
 use burn::module::Module;
 use pruning_core::{Bits, ChooseError, Grow, Report, Update, swap};
@@ -34,6 +34,7 @@ pub(crate) fn update<M: Module>(
     let alive = alive(all, selection);
     let dropping = score(model, &recipe.criterion, all, selection, &alive, inputs, update.number)?;
     let growing = score(model, &grow.criterion, all, selection, &alive, inputs, update.number)?;
+    let growing_by = &grow.criterion;
     let orders = (recipe.criterion.order(), grow.criterion.order());
     let (mut masks, mut zeros, mut grown) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     let (mut updated, mut count_grown) = (Vec::new(), 0);
@@ -42,8 +43,11 @@ pub(crate) fn update<M: Module>(
         let before = alive[place].clone().unwrap_or_else(|| Bits::ones(layer.layout.len()));
         let count = recipe.rounding.count(update.fraction, before.count_ones());
         let (drop, grow) = (dropping[place].0.as_slice(), growing[place].0.as_slice());
-        let keep = swap(&before, count, (drop, orders.0), (grow, orders.1))
-            .map_err(|source| ChooseError::NonFinite { path: layer.path.clone(), source })?;
+        let keep = swap(&before, count, (drop, orders.0), (grow, orders.1)).map_err(|source| {
+            let dropped = drop.get(source.index).is_some_and(|score| !score.is_finite());
+            let criterion = if dropped { &recipe.criterion } else { growing_by };
+            blamed(criterion, ChooseError::NonFinite { path: layer.path.clone(), source })
+        })?;
         let mut new = before.complement();
         new.intersect(&keep);
         if new.count_ones() > 0 {

@@ -57,6 +57,7 @@ pub mod nn;
 mod pruner;
 mod recalibrate;
 pub mod rounds;
+mod scores;
 mod select;
 pub mod sensitivity;
 mod session;
@@ -85,13 +86,15 @@ pub use pruner::{Pruner, PrunerBuilder, Recipe};
 #[doc(hidden)]
 pub use pruning_core;
 pub use pruning_core::{
-    AllocationError, Allocator, Along, Amount, Anneal, Axis, Bits, Budget, ChannelScore, ChooseError, Curve,
-    CurveError, Entry, Event, Granularity, Grow, Initialization, LayerReport, LayerUnits, Mask, MaskError, MaskSet,
-    MatrixLayout, Measure, NormOrder, Order, Origin, Override, Pattern, Plugin, Plugins, Problem, RecipeError,
-    Reduction, Register, RegistryError, Report, Rounding, Rounds, Schedule, Scope, Scores, Skipped, Sparsity, Targets,
-    Update, Warning, random_masks, register_allocator, register_curve,
+    AllocationError, Allocator, Along, Amount, Anneal, Axis, Bits, Budget, ChannelScore, ChooseError, Configured,
+    Curve, CurveError, Entry, Event, Granularity, GranularityError, Grow, Initialization, LayerReport, LayerUnits,
+    Mask, MaskError, MaskSet, Match, MatrixLayout, Measure, NonFinite, NormOrder, Order, Origin, Override, Pattern,
+    Plugin, PluginKind, Plugins, Problem, RecipeError, Reduction, ReductionError, Register, RegistryError, Report,
+    Rounding, Rounds, Schedule, Scope, Scores, Share, Skipped, Sparsity, SparsityError, Targets, Update, Warning,
+    in_proportion, random_masks, reduce, register_allocator, register_curve, share_highest, shown,
 };
 pub use recalibrate::{RecalibrationError, recalibrate_batch_norm};
+pub use scores::LayerScores;
 pub use session::Session;
 #[cfg(feature = "sparse")]
 pub use store::{CompactReport, CompactTensor, load_compact, save_compact};

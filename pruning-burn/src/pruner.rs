@@ -10,7 +10,7 @@ use crate::{Criterion, Inputs, Needs, PruneError};
 use burn::module::Module;
 use pruning_core::{
     Allocator, Amount, Budget, ChannelScore, Granularity, Initialization, Pattern, Plugins, RecipeError, Reduction,
-    Register, Report, Rounding, Schedule,
+    Register, Report, Rounding, Schedule, named,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -251,11 +251,8 @@ impl PrunerBuilder {
 
     fn plugin<P: Register>(mut self, key: &str, plugin: &P) -> Self {
         self.plugins.add::<P>();
-        let mut value = json!({ "name": P::NAME });
-        if let (Some(value), Ok(Value::Object(config))) = (value.as_object_mut(), serde_json::to_value(plugin)) {
-            value.extend(config);
-        }
-        self.set(key, value)
+        let config = serde_json::to_value(plugin).unwrap_or_default();
+        self.set(key, named(P::NAME, &config))
     }
 
     /// Which weights matter least.

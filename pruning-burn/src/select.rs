@@ -1,16 +1,17 @@
 //! Which layers a recipe prunes, and the masks it chooses for them.
 
 use crate::attach::{foreign, parameters, paths};
+use crate::criterion::scored;
 use crate::host::{self, Numbers, to_matrix};
 use crate::layers::{Layer, Position, names};
-use crate::{Criterion, CriterionError, Inputs, LayerView, Needs, PruneError, Pruner, Recipe};
+use crate::{Criterion, Inputs, LayerView, Needs, PruneError, Pruner, Recipe};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
 #[cfg(feature = "trace")]
 pub(crate) use pruning_core::panic_message as message;
 use pruning_core::{
     Amount, Axis, Bits, Candidate, ChooseError, Configured, Granularity, GranularityError, LayerReport, Match,
-    NOT_DEFAULT, Pattern, Report, Rules, Skipped, Sparsity, Warning, caught, choose,
+    NOT_DEFAULT, Pattern, Report, Rules, Skipped, Sparsity, Warning, choose,
 };
 use std::collections::BTreeMap;
 
@@ -249,7 +250,7 @@ pub(crate) fn choose_alone<M: Module>(
         allow_empty: recipe.allow_empty,
         allocator: recipe.allocator.as_deref(),
     };
-    let chosen = choose(&candidates, &rules)?;
+    let chosen = choose(&candidates, &rules).map_err(|error| blamed(&recipe.criterion, error))?;
     drop(candidates);
     let mut reports = Vec::with_capacity(chosen.len());
     let mut masks = Vec::with_capacity(chosen.len());
@@ -267,6 +268,16 @@ pub(crate) fn choose_alone<M: Module>(
         masks.push((target.layer, chosen.keep));
     }
     Ok((masks, reports))
+}
+
+/// An error of ranking, with the criterion whose scores cannot be ranked.
+pub(crate) fn blamed(criterion: &Configured<dyn Criterion>, error: ChooseError) -> PruneError {
+    match error {
+        ChooseError::NonFinite { path, source } => {
+            PruneError::Criterion { path, criterion: criterion.name().to_string(), source: source.into() }
+        }
+        error => error.into(),
+    }
 }
 
 /// A report of these layers, by their places in the model, and of those that are left dense.
@@ -372,7 +383,6 @@ impl Scoring<'_> {
             }
         };
         let weight = to_matrix(base, &layer.layout);
-        let expected = weight.dims();
         let failed = |source| PruneError::Criterion {
             path: layer.path.clone(),
             criterion: self.criterion.name().to_string(),
@@ -388,20 +398,9 @@ impl Scoring<'_> {
             needs: self.criterion.needs(),
             update: self.update,
         };
-        // A plugin of someone else's: its panic is an error like any other, and the model stays as it is.
-        let scored = caught(|| Ok((self.criterion.score(&view)?, self.criterion.factor(&view)?)));
-        let scored = scored.unwrap_or_else(|message| Err(CriterionError::Panicked { message }));
-        let (scores, factor) = scored.map_err(failed)?;
-        if !(factor > 0.0 && factor.is_finite()) {
-            return Err(failed(CriterionError::Factor { factor: factor.to_string() }));
-        }
-        let found = scores.dims();
-        if found != expected {
-            return Err(failed(CriterionError::Shape { expected, found }));
-        }
+        let (scores, factor) = scored(&**self.criterion, &view).map_err(failed)?;
         let scores = if scores.dtype() == DType::F32 { scores } else { scores.cast(DType::F32) };
-        // Within the range of 32-bit floats: a layer beyond it keeps its own ranking at least.
-        Ok((scores, factor.clamp(f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX)) as f32))
+        Ok((scores, factor))
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a budget is shared out over layers: the [`Allocator`] plugin, and its contract.
 
-use crate::{Amount, MatrixLayout, PluginKind, Rounding, Scores, caught};
+use crate::{Amount, MatrixLayout, PluginKind, Rounding, Scores, caught, shown};
 use std::fmt::Debug;
 
 /// Shares the units that stay out over the layers. A plugin: see [`register_allocator`](crate::register_allocator).
@@ -139,7 +139,11 @@ pub enum AllocationError {
         path: String,
     },
     /// A pattern of the allocator's configuration matches none of the layers that share the budget.
-    #[error("allocator: pattern {pattern:?} matches no layer that shares the budget; there are: {}", .paths.join(", "))]
+    #[error(
+        "allocator: pattern {} matches no layer that shares the budget; there are: {}",
+        shown::name(pattern),
+        shown::list(paths)
+    )]
     Unmatched {
         /// The pattern.
         pattern: String,
@@ -147,7 +151,11 @@ pub enum AllocationError {
         paths: Vec<String>,
     },
     /// Two patterns of the allocator's configuration are for one layer.
-    #[error("{path}: the patterns {first:?} and {second:?} of the allocator both match; keep one of them")]
+    #[error(
+        "{path}: the patterns {} and {} of the allocator both match; keep one of them",
+        shown::name(first),
+        shown::name(second)
+    )]
     TwoPatterns {
         /// The layer.
         path: String,
@@ -155,6 +163,16 @@ pub enum AllocationError {
         first: String,
         /// The other.
         second: String,
+    },
+    /// A share of the total is no number.
+    #[error(
+        "the weight {weight} of share {share} must be a finite number of at least 0: divide by no sum or maximum that can be 0"
+    )]
+    Weight {
+        /// Its place in the list, from 0.
+        share: usize,
+        /// The weight, as text.
+        weight: String,
     },
     /// An allocator panicked.
     #[error("allocator {allocator} panicked: {message}")]
@@ -189,7 +207,7 @@ fn total(
     let units = sum(layers, costs, |l| l.units());
     let alive = sum(layers, costs, |l| l.alive());
     amount.keep(units, alive, rounding).ok_or_else(|| AllocationError::CountTooLarge {
-        path: layers.iter().map(|l| l.path).collect::<Vec<_>>().join(", "),
+        path: shown::list(layers.iter().map(|l| l.path)),
         count: if let Amount::Count(count) = amount { count } else { 0 },
         alive,
     })
@@ -244,7 +262,7 @@ pub fn allocate(
 }
 
 fn printed(allocator: &dyn Allocator) -> String {
-    caught(|| format!("{allocator:?}")).unwrap_or_default()
+    caught(|| shown::debug(allocator)).unwrap_or_else(|_| "that cannot be printed".to_string())
 }
 
 #[cfg(test)]

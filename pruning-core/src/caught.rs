@@ -1,5 +1,6 @@
 //! Calls of code from outside, which may panic: [`caught`].
 
+use crate::shown;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -18,7 +19,8 @@ pub fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
 #[must_use]
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_string())
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.map_or_else(|| "no message".to_string(), shown::text)
 }
 
 #[cfg(test)]

@@ -4,26 +4,18 @@
 //! expected and found:
 //!
 //! ```
-//! # use pruning_core::{AllocationError, Allocator, LayerUnits, Plugin, Scope};
+//! # use pruning_core::{AllocationError, Allocator, LayerUnits, Plugin, Share, in_proportion};
 //! # use serde::{Deserialize, Serialize};
 //! # #[derive(Debug, Default, Serialize, Deserialize)]
 //! # #[serde(default, deny_unknown_fields)]
 //! # struct Even {}
 //! # impl Plugin for Even {
 //! #     const NAME: &'static str = "acme.even";
-//! #     const SUMMARY: &'static str = "What each layer would keep by itself.";
+//! #     const SUMMARY: &'static str = "The same density in every layer.";
 //! # }
 //! # impl Allocator for Even {
-//! #     fn scope(&self) -> Scope { Scope::Layer }
 //! #     fn allocate(&self, layers: &[LayerUnits<'_>], keep: usize) -> Result<Vec<usize>, AllocationError> {
-//! #         let mut counts: Vec<_> = layers.iter().map(|l| l.even).collect();
-//! #         let mut missing = keep as i64 - counts.iter().sum::<usize>() as i64;
-//! #         for (l, count) in layers.iter().zip(&mut counts) {
-//! #             let to = (*count as i64 + missing).clamp(l.least as i64, l.alive() as i64);
-//! #             missing -= to - *count as i64;
-//! #             *count = to as usize;
-//! #         }
-//! #         Ok(counts)
+//! #         in_proportion(&layers.iter().map(|l| Share::new(l.units() as f64, l)).collect::<Vec<_>>(), keep)
 //! #     }
 //! # }
 //! # pruning_core::register_allocator!(Even);
@@ -38,9 +30,11 @@ mod curve;
 pub use allocator::allocator_checks;
 pub use curve::curve_checks;
 
-use crate::{Allocator, Configured, Curve, PluginKind, Plugins, Register};
+use crate::{Allocator, Configured, Curve, PluginKind, Plugins, Register, caught};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 /// A plugin that does not do what its kind must.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -126,9 +120,23 @@ impl<K: PluginKind + ?Sized> Check<K> {
     /// Runs it.
     ///
     /// # Errors
-    /// The first case that fails.
+    /// The first case that fails; a panic of the plugin is one.
     pub fn run(&self, subject: &Subject<'_>) -> Result<(), Failure> {
-        (self.run)(self, subject)
+        self.guard(subject, "the plugin is made and called", || (self.run)(self, subject))
+    }
+
+    /// Runs one case: a panic of the plugin is a failure that says where.
+    ///
+    /// # Errors
+    /// What `case` returns, or that it panicked.
+    pub fn guard<T>(
+        &self,
+        subject: &Subject<'_>,
+        about: &str,
+        case: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        caught(case)
+            .unwrap_or_else(|message| Err(self.failure(subject, about, "no panic", format!("it panicked: {message}"))))
     }
 
     /// What to say when it fails.
@@ -147,6 +155,27 @@ impl<K: PluginKind + ?Sized> Check<K> {
             expected: expected.into(),
             got: got.into(),
         }
+    }
+}
+
+/// What a plugin answered when it was first asked.
+///
+/// A plugin with a state of its own gives other answers later, and may have settled before a check begins. So the checks of one list
+/// share one of these, and whichever comes first writes down what later ones must find.
+#[derive(Debug)]
+pub struct FirstAnswers<A>(Mutex<BTreeMap<String, A>>);
+
+impl<A> Default for FirstAnswers<A> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<A: Clone> FirstAnswers<A> {
+    /// The first answer of a plugin to a case: `answer`, unless there was one before.
+    pub fn first(&self, subject: &Subject<'_>, case: &str, answer: &A) -> A {
+        let key = format!("{} {} {case}", subject.name, subject.config);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_insert_with(|| answer.clone()).clone()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reading a table of a recipe so that every problem in it is found, not only the first.
 
 use crate::registry::nearest;
+use crate::shown;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -15,7 +16,8 @@ pub struct Problem {
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.path.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.path, self.message) }
+        let message = shown::text(&self.message);
+        if self.path.is_empty() { f.write_str(&message) } else { write!(f, "{}: {message}", shown::list([&self.path])) }
     }
 }
 
@@ -42,12 +44,21 @@ impl<'p> Fields<'p> {
     }
 
     pub(crate) fn path_of(&self, field: &str) -> String {
+        // A key may be empty, and the problem with it is still one of a key.
+        let field = if field.is_empty() { "(empty)" } else { field };
         if self.path.is_empty() { field.to_string() } else { format!("{}.{field}", self.path) }
     }
 
     pub(crate) fn problem(&mut self, field: &str, message: impl std::fmt::Display) {
         let path = if field.is_empty() { self.path.clone() } else { self.path_of(field) };
         self.problems.push(Problem { path, message: message.to_string() });
+    }
+
+    /// The texts of a list that must say something.
+    pub(crate) fn no_empty<T>(&mut self, field: &str, list: &[T], text: impl Fn(&T) -> &str) {
+        if list.iter().any(|each| text(each).is_empty()) {
+            self.problem(field, "an empty pattern selects nothing: name a parameter or a module, or leave it out");
+        }
     }
 
     pub(crate) fn problems(&mut self) -> &mut Vec<Problem> {
@@ -82,7 +93,9 @@ impl<'p> Fields<'p> {
             let mut known = self.known.clone();
             known.sort_unstable();
             let hint = crate::registry::did_you_mean(&near);
-            self.problem(key, format!("unknown key{hint}; there are: {}", known.join(", ")));
+            let path = self.path_of(key);
+            let message = format!("unknown key{hint}; there are: {}", shown::list(known));
+            self.problems.push(Problem { path, message });
         }
     }
 }

@@ -40,12 +40,14 @@ mod layout;
 mod mask;
 mod nm;
 mod plugin;
+mod proportion;
 mod recipe;
 mod reduction;
 mod registry;
 mod report;
 mod schedule;
 mod select;
+pub mod shown;
 pub mod sparse;
 mod sparsity;
 mod target;
@@ -69,11 +71,12 @@ pub use nm::{NmError, keep_n_of_m};
 #[doc(hidden)]
 pub use plugin::check_name;
 pub use plugin::{Plugin, PluginKind, Register};
+pub use proportion::{Share, in_proportion};
 pub use recipe::{Budget, Override, Recipe, RecipeError};
 pub use reduction::{ChannelScore, NormOrder, Reduction, ReductionError, reduce};
 #[doc(hidden)]
 pub use registry::Linked;
-pub use registry::{Configured, Entry, Origin, Plugins, RegistryError};
+pub use registry::{Configured, Entry, Origin, Plugins, RegistryError, named};
 pub use report::{LayerReport, NOT_DEFAULT, Report, Skipped, Warning};
 pub use schedule::{Event, Rounds, Schedule};
 pub use select::{NonFinite, Order, Scores, share_highest};

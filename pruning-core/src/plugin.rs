@@ -8,7 +8,8 @@ use std::fmt::Debug;
 /// A strategy with a name. The struct is its own configuration: what serde reads from a recipe.
 ///
 /// Derive `Serialize` and `Deserialize` with `#[serde(default, deny_unknown_fields)]`, so that a recipe names only what
-/// differs from [`Default`], and a misspelled field is an error.
+/// differs from [`Default`], and a misspelled field is an error. No field may be called `name`, which is how a recipe says which plugin it is:
+/// [`RegistryError::ReservedField`](crate::RegistryError::ReservedField).
 pub trait Plugin: Serialize + DeserializeOwned + Default + Debug + Send + Sync + 'static {
     /// Segments of `[a-z][a-z0-9_]*`, joined by dots. Bare names belong to this project; prefix yours: `acme.fisher`.
     const NAME: &'static str;
@@ -17,7 +18,7 @@ pub trait Plugin: Serialize + DeserializeOwned + Default + Debug + Send + Sync +
     /// Where it comes from: authors, title, year, identifier.
     const REFERENCES: &'static [&'static str] = &[];
 
-    /// Finds plugins that this one is configured with by name; called before [`validate`](Self::validate).
+    /// Finds plugins that this one is configured with by name, as by [`Plugins::read`](crate::Plugins::read); called before [`validate`](Self::validate).
     ///
     /// # Errors
     /// A message that names the field and what is wrong with it.
@@ -98,7 +99,8 @@ macro_rules! register_allocator {
 ///
 /// impl Curve for Steep {
 ///     fn sparsity(&self, initial: Sparsity, target: Sparsity, progress: f64) -> f64 {
-///         initial.value() + (target.value() - initial.value()) * progress.powi(9)
+///         let way = progress.powi(9);
+///         initial.value() * (1.0 - way) + target.value() * way
 ///     }
 /// }
 ///
@@ -120,7 +122,8 @@ macro_rules! register_allocator {
 ///
 /// impl Curve for Steep {
 ///     fn sparsity(&self, initial: Sparsity, target: Sparsity, progress: f64) -> f64 {
-///         initial.value() + (target.value() - initial.value()) * progress.powi(9)
+///         let way = progress.powi(9);
+///         initial.value() * (1.0 - way) + target.value() * way
 ///     }
 /// }
 ///

@@ -115,10 +115,20 @@ pub struct Override {
 
 /// A recipe with problems: all of them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} in the recipe:{}", count(problems.len()), problems.iter().map(|p| format!("\n  {p}")).collect::<String>())]
+#[error("{} in the recipe:{}", count(problems.len()), lines(problems))]
 pub struct RecipeError {
     /// In the order of the recipe's documentation.
     pub problems: Vec<Problem>,
+}
+
+/// A line for each problem, but for more than anyone reads.
+fn lines(problems: &[Problem]) -> String {
+    const MOST: usize = 50;
+    let lines: String = problems.iter().take(MOST).map(|p| format!("\n  {p}")).collect();
+    match problems.len().saturating_sub(MOST) {
+        0 => lines,
+        more => format!("{lines}\n  and {more} more"),
+    }
 }
 
 fn count(n: usize) -> String {
@@ -205,9 +215,9 @@ impl<K: ?Sized> Recipe<K> {
             Budget::Sparsity(_) => {}
             Budget::Count(n) => drop(put("count", json!(n))),
         }
-        put("criterion", configured(&self.criterion));
+        put("criterion", self.criterion.to_value());
         if let Some(allocator) = &self.allocator {
-            put("allocator", configured(allocator));
+            put("allocator", allocator.to_value());
         }
         put("granularity", json!(self.granularity));
         // Recipes in files from before this key are those without it.
@@ -227,7 +237,7 @@ impl<K: ?Sized> Recipe<K> {
             put(
                 "grow",
                 json!({
-                    "criterion": configured(&grow.criterion), "fraction": grow.fraction, "anneal": grow.anneal,
+                    "criterion": grow.criterion.to_value(), "fraction": grow.fraction, "anneal": grow.anneal,
                     "every": grow.every, "end": grow.end,
                 }),
             );
@@ -271,18 +281,10 @@ impl Schedule {
                 value
             }
             Schedule::Gradual { begin, end, every, initial, curve } => json!({
-                "kind": "gradual", "begin": begin, "end": end, "every": every, "initial": initial, "curve": configured(curve),
+                "kind": "gradual", "begin": begin, "end": end, "every": every, "initial": initial, "curve": curve.to_value(),
             }),
         }
     }
-}
-
-fn configured<K: ?Sized>(plugin: &Configured<K>) -> Value {
-    let mut map = Map::from_iter([("name".to_string(), json!(plugin.name()))]);
-    if let Value::Object(config) = plugin.config() {
-        map.extend(config.clone());
-    }
-    Value::Object(map)
 }
 
 #[cfg(test)]

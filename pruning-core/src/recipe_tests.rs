@@ -211,3 +211,31 @@ fn schedules_that_never_prune_or_end_before_they_begin_are_refused() {
         assert!(found.iter().any(|p| p.contains(part)), "{part} in {found:#?}");
     }
 }
+
+#[test]
+fn problems_show_no_empty_name_and_no_megabytes() {
+    let long = "x".repeat(5_000_000);
+    for (recipe, part) in [
+        ("criterion = \"\"", "criterion: the name of the criterion is empty; there are: magnitude"),
+        ("criterion = { name = \"\" }", "criterion: the name of the criterion is empty"),
+        ("target.include = [\"fc1\", \"\"]", "target.include: an empty pattern selects nothing"),
+        ("target.exclude = [\"\"]", "target.exclude: an empty pattern"),
+        ("override = [{ target = \"\", sparsity = 0.1 }]", "override.0.target: an empty pattern"),
+        ("\"\" = 1", "(empty): unknown key"),
+        ("criterion = \"LONG\"", "unknown criterion \"xxx"),
+        ("criterion = { name = \"magnitude\", LONG = 1 }", "unknown field `xxx"),
+        ("criterion = { name = \"magnitude\", p = \"LONG\" }", "criterion \"magnitude\": invalid type"),
+        ("LONG = 1", "xxx"),
+        ("granularity = \"LONG\"", "granularity"),
+        ("schedule = \"LONG\"", "schedule.kind"),
+        ("rounding = \"LONG\"", "rounding"),
+        ("sparsity = LONG", "expected"),
+    ] {
+        let text = parse(&recipe.replace("LONG", &long)).unwrap_err().to_string();
+        assert!(text.contains(part), "{part} in {}", crate::shown::text(&text));
+        assert!(text.len() < 10_000, "{recipe}: {} bytes", text.len());
+    }
+    let many: String = (0..10_000).map(|i| format!("key{i} = 1\n")).collect();
+    let text = parse(&many).unwrap_err().to_string();
+    assert!(text.len() < 20_000 && text.ends_with("more"), "{}", crate::shown::text(&text));
+}

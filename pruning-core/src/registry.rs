@@ -1,7 +1,13 @@
 //! Which plugins there are: [`Plugins`], a value.
 
-use crate::{Plugin, PluginKind, Register};
-use serde_json::Value;
+mod error;
+mod fields;
+
+pub use error::RegistryError;
+pub(crate) use error::{did_you_mean, nearest};
+
+use crate::{Plugin, PluginKind, Register, caught};
+use serde_json::{Map, Value, json};
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,6 +40,8 @@ pub struct Entry {
     references: &'static [&'static str],
     origin: Origin,
     plugin: TypeId,
+    // Where it reads a configuration from.
+    fields: fn() -> &'static [&'static str],
     // A `Build<K>` for the kind `K` of the entry.
     build: Arc<dyn Any + Send + Sync>,
 }
@@ -58,6 +66,7 @@ impl Entry {
             references: P::REFERENCES,
             origin,
             plugin: TypeId::of::<P>(),
+            fields: fields::of::<P>,
             build: Arc::new(build),
         }
     }
@@ -141,6 +150,12 @@ impl<K: ?Sized> Configured<K> {
     pub fn config(&self) -> &Value {
         &self.config
     }
+
+    /// As a recipe gives it, with every default filled in; [`Plugins::read`] makes the same plugin of it.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        named(&self.name, &self.config)
+    }
 }
 
 impl<K: ?Sized> Clone for Configured<K> {
@@ -163,59 +178,17 @@ impl<K: ?Sized> fmt::Debug for Configured<K> {
     }
 }
 
-/// A plugin that cannot be had.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RegistryError {
-    /// No plugin has that name.
-    #[error(
-        "unknown {kind} {name:?}{}; there are: {}. A plugin of another crate must be linked: call its `register`",
-        did_you_mean(.suggestion), if known.is_empty() { "none".to_string() } else { .known.join(", ") }
-    )]
-    Unknown {
-        /// Kind of plugin.
-        kind: &'static str,
-        /// The name.
-        name: String,
-        /// The nearest name, if one is near.
-        suggestion: Option<String>,
-        /// All names of that kind, sorted.
-        known: Vec<String>,
-    },
-    /// Two different plugins claim the name.
-    #[error("{kind} {name:?} is claimed by two plugins, {first} and {second}: link only one of them")]
-    Conflict {
-        /// Kind of plugin.
-        kind: &'static str,
-        /// The name.
-        name: String,
-        /// One origin.
-        first: Box<Origin>,
-        /// The other.
-        second: Box<Origin>,
-    },
-    /// The configuration is not one of this plugin.
-    #[error("{kind} {name:?}: {problem}")]
-    Config {
-        /// Kind of plugin.
-        kind: &'static str,
-        /// The plugin.
-        name: String,
-        /// What is wrong, by field.
-        problem: String,
-    },
+/// A plugin as a recipe gives it: the fields of its configuration and its name, which no field can take the place of.
+#[must_use]
+pub fn named(name: &str, config: &Value) -> Value {
+    let mut map = Map::from_iter([(NAME.to_string(), json!(name))]);
+    let fields = config.as_object().into_iter().flatten().filter(|(field, _)| *field != NAME);
+    map.extend(fields.map(|(field, value)| (field.clone(), value.clone())));
+    Value::Object(map)
 }
 
-pub(crate) fn did_you_mean(near: &Option<String>) -> String {
-    near.as_ref().map(|name| format!(", did you mean {name:?}?")).unwrap_or_default()
-}
-
-/// The nearest of `known`, if it is near enough to be a slip of the finger.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let score = |k: &str| strsim::damerau_levenshtein(name, k);
-    let (distance, best) = known.into_iter().map(|k| (score(k), k)).min()?;
-    (distance <= 1 + name.chars().count() / 4).then(|| best.to_string())
-}
+/// The key of a recipe that says which plugin it is. No configuration has a field of this name.
+pub(crate) const NAME: &str = "name";
 
 /// A set of plugins of all kinds.
 ///
@@ -279,13 +252,38 @@ impl Plugins {
         self.iter().filter(|entry| entry.kind == K::KIND)
     }
 
-    /// Every name that two plugins claim.
+    /// Every name that two plugins claim, and every plugin with a field that no recipe can give.
     ///
     /// # Errors
-    /// All conflicts.
+    /// All of them.
     pub fn check(&self) -> Result<(), Vec<RegistryError>> {
-        let conflicts: Vec<_> = self.entries.values().filter_map(|claims| conflict(claims)).collect();
-        if conflicts.is_empty() { Ok(()) } else { Err(conflicts) }
+        let problems: Vec<_> =
+            self.entries.values().filter_map(|claims| conflict(claims).or_else(|| reserved(&claims[0]))).collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// Makes the plugin that a recipe gives: a name, or a table of a `name` and fields. A plugin that is configured with others reads
+    /// them by it.
+    ///
+    /// ```
+    /// # use pruning_core::{Allocator, Plugins};
+    /// # use serde_json::json;
+    /// let error = Plugins::linked().read::<dyn Allocator>(json!({ "floor": 0.1 })).unwrap_err();
+    /// assert_eq!(error.to_string(), "a table here needs a `name`");
+    /// ```
+    ///
+    /// # Errors
+    /// As [`build`](Self::build); the value is neither.
+    pub fn read<K: PluginKind + ?Sized>(&self, value: Value) -> Result<Configured<K>, RegistryError> {
+        let (name, config) = match value {
+            Value::String(name) => (name, Value::Null),
+            Value::Object(mut map) => match map.remove(NAME) {
+                Some(Value::String(name)) => (name, Value::Object(map)),
+                _ => return Err(RegistryError::NotNamed { kind: K::KIND, found: Value::Object(map) }),
+            },
+            found => return Err(RegistryError::NotNamed { kind: K::KIND, found }),
+        };
+        self.build(&name, config)
     }
 
     /// Makes the plugin `name` from the fields of a recipe, an object or null; fields left out have their defaults.
@@ -300,11 +298,12 @@ impl Plugins {
             },
             None => {
                 let known: Vec<_> = self.of_kind::<K>().map(|entry| entry.name).collect();
-                return Err(RegistryError::Unknown {
-                    kind: K::KIND,
-                    name: name.to_string(),
-                    suggestion: nearest(name, known.iter().copied()),
-                    known: known.into_iter().map(String::from).collect(),
+                let suggestion = nearest(name, known.iter().copied());
+                let known = known.into_iter().map(String::from).collect();
+                let (kind, name) = (K::KIND, name.to_string());
+                return Err(match self.iter().find(|entry| entry.name == name) {
+                    Some(other) => RegistryError::OtherKind { kind, name, found: other.kind, known },
+                    None => RegistryError::Unknown { kind, name, suggestion, known },
                 });
             }
         };
@@ -312,9 +311,26 @@ impl Plugins {
         let config = if config.is_null() { Value::Object(Default::default()) } else { config };
         let build = entry.build.downcast_ref::<Build<K>>();
         let build = build.ok_or_else(|| bad(format!("it is registered as another kind than {}", K::KIND)))?;
-        let (plugin, config) = build(config, self).map_err(bad)?;
+        if let Some(error) = reserved(entry) {
+            return Err(error);
+        }
+        // The code of someone else: a panic of it is a problem like any other.
+        let built = caught(|| build(config, self)).unwrap_or_else(|message| Err(format!("it panicked: {message}")));
+        let (plugin, config) = built.map_err(bad)?;
+        // One whose `Deserialize` does not say its fields.
+        if config.get(NAME).is_some() {
+            return Err(reserved_field(entry));
+        }
         Ok(Configured { name: name.to_string(), config, plugin })
     }
+}
+
+fn reserved(entry: &Entry) -> Option<RegistryError> {
+    (entry.fields)().contains(&NAME).then(|| reserved_field(entry))
+}
+
+fn reserved_field(entry: &Entry) -> RegistryError {
+    RegistryError::ReservedField { kind: entry.kind, name: entry.name.to_string(), origin: Box::new(entry.origin) }
 }
 
 fn conflict(claims: &[Entry]) -> Option<RegistryError> {

@@ -2,12 +2,12 @@
 //!
 //! The scores are read where a pruning ranks them, by an allocator that writes them down.
 
-use burn::module::Module;
-use burn::nn::LinearConfig;
-use burn::tensor::Device;
+use burn::module::{Module, Param};
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Device, Tensor};
 use given::{Cnn, Given, Mlp};
 use pruning_burn::{
-    AllocationError, Allocator, Criterion, Inputs, LayerUnits, Plugin, Pruner, Recipe, register_allocator,
+    AllocationError, Allocator, Criterion, Inputs, LayerUnits, Needs, Plugin, Pruner, Recipe, register_allocator,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -187,4 +187,37 @@ pub(crate) fn random_scores_are_uniform(device: &Device) {
             assert!(near(product, 0.0, 1.0 / 144.0), "correlation of {which}, {lag} apart");
         }
     }
+}
+
+/// Numbers by hand, in the order of memory: by absolute value, with the factor of the layer, from inputs, with a mask.
+pub(crate) fn scores_are_data_as_they_rank(device: &Device) {
+    let device = device.clone().autodiff();
+    let mut model = LinearConfig::new(2, 3).with_bias(false).init(&device);
+    let weight = [[3.0, -4.0, 0.0], [0.0, 12.0, 0.0]];
+    model.weight = Param::from_tensor(Tensor::<2>::from_data(weight, &device).require_grad());
+    // The gradient of a weight is the entry of `x` that it meets.
+    let loss = |model: &Linear, x: &Tensor<2>| model.forward(x.clone()).sum();
+    let batches = [Tensor::from_data([[1.0, 2.0]], &device)];
+    let inputs = Inputs::new().with_gradients(&model, Needs::GRADIENT, &batches, loss).unwrap();
+    let pruner = |criterion: &str| crate::pruner(&format!("sparsity = 0.5\ncriterion = {criterion}"));
+    for (criterion, expected) in [
+        ("\"magnitude\"", [3.0, 4.0, 0.0, 0.0, 12.0, 0.0]),
+        ("\"l2_relative\"", [3.0, 4.0, 0.0, 0.0, 12.0, 0.0].map(|w| w / 13.0)),
+        ("\"snip\"", [3.0, 4.0, 0.0, 0.0, 24.0, 0.0]),
+        ("{ name = \"taylor\", squared = true }", [9.0, 16.0, 0.0, 0.0, 576.0, 0.0]),
+    ] {
+        let scores = pruner(criterion).scores_with(&model, &inputs).unwrap();
+        assert_eq!((scores.len(), &*scores[0].path, &*scores[0].shape), (1, "weight", &[2, 3][..]));
+        let near = |(a, b): (&f64, f64)| (a - b).abs() < 1e-5 * b.abs();
+        let same = scores[0].scores.iter().zip(expected).all(|(a, b)| *a == b || near((a, b)));
+        assert!(same && scores[0].scores.len() == 6, "{criterion}: {scores:?}, expected {expected:?}");
+    }
+    // What the criterion needs must be there, and nothing is pruned.
+    let error = pruner("\"snip\"").scores(&model).unwrap_err().to_string();
+    assert!(error.starts_with("criterion snip needs: gradient"), "{error}");
+    assert!(pruning_burn::masks(&model).is_empty());
+    // What is pruned counts as zero.
+    pruner("\"magnitude\"").prune_by(&mut model, pruning_burn::Amount::Count(5)).unwrap();
+    let scores = pruner("\"magnitude\"").scores(&model).unwrap();
+    assert_eq!(scores[0].scores, [0.0, 0.0, 0.0, 0.0, 12.0, 0.0]);
 }

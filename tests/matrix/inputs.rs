@@ -349,7 +349,7 @@ pub(crate) fn broken_criteria_are_errors_that_name_them(device: &Device) {
     for (name, part) in [
         ("test.panicking", "fc1.weight: criterion test.panicking: the criterion panicked: no idea what Linear is"),
         ("test.shapeless", "returned scores of shape [1, 1] for a matrix of [16, 12]"),
-        ("test.undefined", "fc1.weight: score NaN at index 0 is not finite"),
+        ("test.undefined", "fc1.weight: criterion test.undefined: score NaN at index 0 is not finite"),
     ] {
         let mut model = Mlp::new(device, 3);
         let before = base(&model);

@@ -1,4 +1,4 @@
-use pruning_core::{AllocationError, Allocator, LayerUnits, Plugin};
+use pruning_core::{AllocationError, Allocator, LayerUnits, Plugin, Share, in_proportion};
 use serde::{Deserialize, Serialize};
 
 /// Kept units grow with the square root of a layer's size.
@@ -13,22 +13,9 @@ impl Plugin for SquareRoot {
 
 impl Allocator for SquareRoot {
     fn allocate(&self, layers: &[LayerUnits<'_>], keep: usize) -> Result<Vec<usize>, AllocationError> {
-        // The contract: at least `least` and at most `alive` units in each layer, and `keep` in all. The pruner has checked that
-        // there is a way. Units go one share at a time to the layers that have room.
-        let mut counts: Vec<usize> = layers.iter().map(|l| l.least).collect();
-        let mut missing = keep - counts.iter().sum::<usize>();
-        while missing > 0 {
-            let open: Vec<usize> = (0..layers.len()).filter(|&i| counts[i] < layers[i].alive()).collect();
-            let roots: f64 = open.iter().map(|&i| (layers[i].units() as f64).sqrt()).sum();
-            let round = missing;
-            for &i in &open {
-                let share = round as f64 * (layers[i].units() as f64).sqrt() / roots;
-                let more = (share as usize).max(1).min(layers[i].alive() - counts[i]).min(missing);
-                counts[i] += more;
-                missing -= more;
-            }
-        }
-        Ok(counts)
+        // The contract: at least `least` and at most `alive` units in each layer, which a share brings along, and `keep` in all.
+        let shares: Vec<_> = layers.iter().map(|l| Share::new((l.units() as f64).sqrt(), l)).collect();
+        in_proportion(&shares, keep)
     }
 }
 

@@ -1,5 +1,4 @@
-use crate::proportion::{Part, in_proportion};
-use pruning_core::{AllocationError, Allocator, LayerUnits, Plugin};
+use pruning_core::{AllocationError, Allocator, LayerUnits, Plugin, Share, in_proportion};
 use serde::{Deserialize, Serialize};
 
 /// Density falls with the size of a layer, as in a sparse random graph.
@@ -48,7 +47,7 @@ impl Allocator for ErdosRenyi {
             let (n_out, n_in) = (l.layout.rows() as f64, l.layout.input_channels() as f64);
             (n_in + n_out) / (n_in * n_out).max(1.0)
         };
-        let parts: Vec<_> = layers.iter().map(|l| Part::new(density(l) * l.units() as f64, l)).collect();
+        let parts: Vec<_> = layers.iter().map(|l| Share::new(density(l) * l.units() as f64, l)).collect();
         in_proportion(&parts, keep)
     }
 }

@@ -1,5 +1,4 @@
-use crate::proportion::{Part, in_proportion};
-use pruning_core::{AllocationError, Allocator, LayerUnits, Plugin};
+use pruning_core::{AllocationError, Allocator, LayerUnits, Plugin, Share, in_proportion};
 use serde::{Deserialize, Serialize};
 
 /// Density falls with the size of a layer, its kernel included (Erdos-Renyi-Kernel).
@@ -47,7 +46,7 @@ impl Allocator for Erk {
             let (sum, product) = l.shape.iter().fold((0.0, 1.0), |(s, p), &d| (s + d as f64, p * d as f64));
             sum / f64::max(product, 1.0)
         };
-        let parts: Vec<_> = layers.iter().map(|l| Part::new(density(l) * l.units() as f64, l)).collect();
+        let parts: Vec<_> = layers.iter().map(|l| Share::new(density(l) * l.units() as f64, l)).collect();
         in_proportion(&parts, keep)
     }
 }

@@ -1,5 +1,4 @@
-use crate::proportion::{Part, in_proportion};
-use pruning_core::{AllocationError, Allocator, LayerUnits, Pattern, Plugin, Sparsity};
+use pruning_core::{AllocationError, Allocator, LayerUnits, Pattern, Plugin, Share, Sparsity, in_proportion};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -57,7 +56,7 @@ impl Allocator for Fixed {
             }
         }
         let part = |(layer, fixed): (&LayerUnits<'_>, &Option<(&String, Sparsity)>)| {
-            let mut part = Part::new(layer.units() as f64, layer);
+            let mut part = Share::new(layer.units() as f64, layer);
             if let Some((_, sparsity)) = fixed {
                 let count = (sparsity.density() * layer.units() as f64).round_ties_even() as usize;
                 let count = count.clamp(part.least, part.most);

@@ -1,7 +1,8 @@
-use crate::proportion::{Part, in_proportion};
-use pruning_core::{AllocationError, Allocator, Configured, LayerUnits, Pattern, Plugin, Plugins};
+use pruning_core::{
+    AllocationError, Allocator, Configured, LayerUnits, Pattern, Plugin, Plugins, Share, in_proportion,
+};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// The same sparsity in every group of layers; another allocator shares it out within each.
 ///
@@ -51,18 +52,7 @@ impl Plugin for Grouped {
         "The same sparsity in every group of layers; another allocator shares it out within each.";
 
     fn resolve(&mut self, plugins: &Plugins) -> Result<(), String> {
-        let (name, config) = match &self.inner {
-            Value::String(name) => (name.clone(), Map::new()),
-            Value::Object(table) => {
-                let mut table = table.clone();
-                match table.remove("name") {
-                    Some(Value::String(name)) => (name, table),
-                    _ => return Err("inner: a table here needs a `name`".to_string()),
-                }
-            }
-            other => return Err(format!("inner: expected a name or a table with `name`, not {other}")),
-        };
-        let inner = plugins.build(&name, Value::Object(config)).map_err(|error| format!("inner: {error}"))?;
+        let inner = plugins.read(self.inner.clone()).map_err(|error| format!("inner: {error}"))?;
         self.allocator = Some(inner);
         Ok(())
     }
@@ -79,7 +69,7 @@ impl Allocator for Grouped {
                 return Err(AllocationError::Unmatched { pattern: pattern.to_string(), paths });
             }
         }
-        let part = |group: &Vec<usize>| Part {
+        let part = |group: &Vec<usize>| Share {
             weight: group.iter().map(|&i| layers[i].units() as f64).sum(),
             least: group.iter().map(|&i| layers[i].least).sum(),
             most: group.iter().map(|&i| layers[i].alive()).sum(),
@@ -92,7 +82,7 @@ impl Allocator for Grouped {
                 Some(inner) => inner.allocate(&within, share)?,
                 // Built by hand, without a registry to find the other one in.
                 None => {
-                    in_proportion(&within.iter().map(|l| Part::new(l.units() as f64, l)).collect::<Vec<_>>(), share)?
+                    in_proportion(&within.iter().map(|l| Share::new(l.units() as f64, l)).collect::<Vec<_>>(), share)?
                 }
             };
             group.iter().zip(found).for_each(|(&i, count)| counts[i] = count);

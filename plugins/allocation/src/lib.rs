@@ -7,7 +7,6 @@ mod fixed;
 mod global;
 mod grouped;
 mod lamp;
-mod proportion;
 mod uniform;
 mod uniform_plus;
 

@@ -1,5 +1,4 @@
-use crate::proportion::{Part, in_proportion};
-use pruning_core::{AllocationError, Allocator, LayerUnits, Plugin};
+use pruning_core::{AllocationError, Allocator, LayerUnits, Plugin, Share, in_proportion};
 use serde::{Deserialize, Serialize};
 
 /// The same sparsity in every layer, but the first convolution stays dense and the last layer keeps a fifth.
@@ -61,7 +60,7 @@ impl Allocator for UniformPlus {
         let parts: Vec<_> = layers
             .iter()
             .map(|l| {
-                let mut part = Part::new(l.units() as f64, l);
+                let mut part = Share::new(l.units() as f64, l);
                 if Some(l.place) == first {
                     part.least = part.most;
                 } else if Some(l.place) == last {

@@ -53,6 +53,10 @@ impl Plugin for Random {
 }
 
 impl Criterion for Random {
+    fn positional(&self) -> bool {
+        true
+    }
+
     fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError> {
         let [rows, cols] = layer.weight().dims();
         // FNV-1a of the path (http://www.isthe.com/chongo/tech/comp/fnv), so that every layer has a stream of its own.

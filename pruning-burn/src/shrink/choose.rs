@@ -87,7 +87,7 @@ impl Chooser<'_> {
         for (i, c) in self.candidates.iter().enumerate() {
             let scores = Scores::of_alive(&c.scores, Order::Value, c.alive.as_ref()).map_err(|source| {
                 let path = self.all[c.layer].path.clone();
-                crate::PruneError::Choose(pruning_core::ChooseError::NonFinite { path, source })
+                crate::select::blamed(&recipe.criterion, pruning_core::ChooseError::NonFinite { path, source })
             })?;
             ranked.push((i, scores));
         }

@@ -4,6 +4,7 @@ mod dynamic;
 
 use super::{Budget, Override, Recipe};
 use crate::fields::{Fields, Problem};
+use crate::shown;
 use crate::{
     Allocator, ChannelScore, Configured, Curve, Granularity, Initialization, Pattern, PluginKind, Plugins, Rounds,
     Schedule, Sparsity, Targets,
@@ -124,7 +125,7 @@ fn plugin<K: PluginKind + ?Sized>(
     let value = fields.raw(field).or_else(|| default.map(|name| json!(name)));
     if value.is_none() {
         let known: Vec<_> = plugins.of_kind::<K>().map(|entry| entry.name()).collect();
-        fields.problem("", format!("{field} is missing; there are: {}", known.join(", ")));
+        fields.problem("", format!("{field} is missing; there are: {}", shown::list(known)));
     }
     plugin_of(fields, field, value, plugins)
 }
@@ -135,21 +136,7 @@ fn plugin_of<K: PluginKind + ?Sized>(
     value: Option<Value>,
     plugins: &Plugins,
 ) -> Option<Configured<K>> {
-    let (name, config) = match value? {
-        Value::String(name) => (name, Value::Null),
-        Value::Object(mut map) => match map.remove("name") {
-            Some(Value::String(name)) => (name, Value::Object(map)),
-            _ => {
-                fields.problem(field, "a table here needs a `name`");
-                return None;
-            }
-        },
-        other => {
-            fields.problem(field, format!("expected a name or a table with `name`, not {other}"));
-            return None;
-        }
-    };
-    plugins.build(&name, config).map_err(|error| fields.problem(field, error)).ok()
+    plugins.read(value?).map_err(|error| fields.problem(field, error)).ok()
 }
 
 fn schedule(top: &mut Fields<'_>, sparsity: Option<Sparsity>, plugins: &Plugins) -> Option<Schedule> {
@@ -225,10 +212,12 @@ fn targets(top: &mut Fields<'_>) -> Targets {
     if let Some(value) = top.raw("target") {
         let mut fields = Fields::new("target", value, top.problems());
         targets.exclude = fields.take("exclude").unwrap_or_default();
+        fields.no_empty("exclude", &targets.exclude, Pattern::as_str);
         if let Some(include) = fields.take::<Vec<Pattern>>("include") {
             if include.is_empty() {
                 fields.problem("include", "[]: an empty list selects nothing; leave it out to select every weight");
             }
+            fields.no_empty("include", &include, Pattern::as_str);
             targets.include = include;
         }
         fields.finish();
@@ -252,6 +241,7 @@ fn overrides(top: &mut Fields<'_>, shared: Granularity) -> Vec<Override> {
         if target.is_none() {
             fields.problem("", "an override needs a `target`, the layers it is for");
         }
+        fields.no_empty("target", target.as_slice(), Pattern::as_str);
         let sparsity: Option<Sparsity> = fields.take("sparsity");
         let granularity: Option<Granularity> = fields.take("granularity");
         let pattern = granularity.unwrap_or(shared).pattern_sparsity();

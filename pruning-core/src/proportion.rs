@@ -1,19 +1,22 @@
 //! Sharing a total in proportion to weights, within bounds: what most allocators come down to.
 
-use pruning_core::{AllocationError, LayerUnits};
+use crate::{AllocationError, LayerUnits};
 
-/// A layer's part in a share.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Part {
-    /// Units it gets for each unit of the common factor.
-    pub(crate) weight: f64,
-    pub(crate) least: usize,
-    pub(crate) most: usize,
+/// What a layer, or a group of layers, takes of a total: see [`in_proportion`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share {
+    /// Units it gets for each unit of the common factor: a finite number, 0 or more.
+    pub weight: f64,
+    /// The least it gets.
+    pub least: usize,
+    /// The most it gets.
+    pub most: usize,
 }
 
-impl Part {
-    /// Bounded by what the recipe asks for and what is left.
-    pub(crate) fn new(weight: f64, layer: &LayerUnits<'_>) -> Self {
+impl Share {
+    /// The share of a layer, within what the recipe asks for and what is left.
+    #[must_use]
+    pub fn new(weight: f64, layer: &LayerUnits<'_>) -> Self {
         Self { weight, least: layer.least, most: layer.alive() }
     }
 
@@ -22,11 +25,26 @@ impl Part {
     }
 }
 
-/// Counts that add up to `keep`: each `factor * weight` within its bounds, for the one factor that gives the total; a layer that
-/// is full leaves its rest to the others. Rounded down, and the units left over go to the largest remainders.
-pub(crate) fn in_proportion(parts: &[Part], keep: usize) -> Result<Vec<usize>, AllocationError> {
+/// Shares a total in proportion to weights: each gets `factor * weight` within its bounds, for the one factor that gives the
+/// total. One that is full leaves its rest to the others. Counts are rounded down, and the units left over go to the largest
+/// remainders, equal ones in the order of the slice.
+///
+/// ```
+/// use pruning_core::{Share, in_proportion};
+/// let share = |weight, most| Share { weight, least: 1, most };
+/// // The second one is full, and the others share what is left evenly.
+/// assert_eq!(in_proportion(&[share(1.0, 10), share(3.0, 12), share(1.0, 100)], 22)?, [5, 12, 5]);
+/// # Ok::<(), pruning_core::AllocationError>(())
+/// ```
+///
+/// # Errors
+/// The bounds exclude the total, or a weight is negative or not finite.
+pub fn in_proportion(parts: &[Share], keep: usize) -> Result<Vec<usize>, AllocationError> {
+    if let Some((share, part)) = parts.iter().enumerate().find(|(_, p)| !(p.weight >= 0.0 && p.weight.is_finite())) {
+        return Err(AllocationError::Weight { share, weight: part.weight.to_string() });
+    }
     let (least, most) = parts.iter().fold((0, 0), |(l, m), p| (l + p.least, m + p.most));
-    if !(least..=most).contains(&keep) {
+    if !(least..=most).contains(&keep) || parts.iter().any(|p| p.least > p.most) {
         return Err(AllocationError::Unreachable { keep, least, most, allow_empty_helps: false });
     }
     let exact: Vec<f64> = {
@@ -53,10 +71,12 @@ pub(crate) fn in_proportion(parts: &[Part], keep: usize) -> Result<Vec<usize>, A
 }
 
 /// The factor at which the bounded shares add up to `total`.
-fn factor(parts: &[Part], total: f64) -> f64 {
+fn factor(parts: &[Share], total: f64) -> f64 {
     let sum = |factor: f64| parts.iter().map(|p| p.at(factor)).sum::<f64>();
     // Beyond this every layer that has a weight is full.
     let full = parts.iter().filter(|p| p.weight > 0.0).map(|p| p.most as f64 / p.weight).fold(0.0, f64::max);
+    // A weight next to nothing asks for more than there are numbers, and an infinity times 0 is none.
+    let full = full.min(f64::MAX);
     let (mut low, mut high) = (0.0, full);
     // Halving to the last bit: the sum never falls as the factor grows.
     for _ in 0..1100 {
@@ -73,8 +93,8 @@ fn factor(parts: &[Part], total: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn part(weight: f64, least: usize, most: usize) -> Part {
-        Part { weight, least, most }
+    fn part(weight: f64, least: usize, most: usize) -> Share {
+        Share { weight, least, most }
     }
 
     #[test]
@@ -93,5 +113,21 @@ mod tests {
         assert_eq!(in_proportion(&[part(0.0, 0, 5), part(1.0, 0, 5)], 4).unwrap(), [0, 4]);
         assert_eq!(in_proportion(&[part(0.0, 0, 5), part(1.0, 0, 5)], 8).unwrap(), [3, 5]);
         assert_eq!(in_proportion(&[part(0.0, 0, 5), part(0.0, 0, 5)], 4).unwrap(), [2, 2]);
+    }
+
+    #[test]
+    fn weights_that_are_no_numbers_are_errors_and_tiny_ones_are_weights() {
+        for bad in [f64::NAN, f64::INFINITY, -1.0] {
+            let error = in_proportion(&[part(1.0, 0, 5), part(bad, 0, 5)], 4).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "the weight {bad} of share 1 must be a finite number of at least 0: divide by no sum or maximum that can be 0"
+                )
+            );
+        }
+        assert_eq!(in_proportion(&[part(0.0, 0, 5), part(f64::MIN_POSITIVE, 0, 5)], 4).unwrap(), [0, 4]);
+        assert_eq!(in_proportion(&[part(f64::MAX, 0, 5), part(f64::MAX, 0, 5)], 4).unwrap(), [2, 2]);
+        assert!(in_proportion(&[part(1.0, 3, 2), part(1.0, 0, 5)], 4).is_err());
     }
 }

@@ -1,0 +1,116 @@
+//! Layers that criteria are tried on.
+
+use crate::Needs;
+use burn::tensor::Device;
+
+/// Layer types and shapes of their parameters: odd ones, a single element, a single row or column, kernels, a norm.
+pub(super) const LAYERS: [(&str, &[usize]); 9] = [
+    ("Linear", &[1, 1]),
+    ("Linear", &[7, 3]),
+    ("Linear", &[65, 33]),
+    ("Linear", &[1, 129]),
+    ("Linear", &[127, 1]),
+    ("Conv2d", &[5, 3, 3, 3]),
+    ("ConvTranspose2d", &[3, 5, 2, 2]),
+    ("Conv1d", &[4, 1, 7]),
+    ("BatchNorm", &[9]),
+];
+pub(super) const SEEDS: [u64; 2] = [1, 0x5eed];
+
+/// A layer with weights and inputs, and what to say of it.
+#[derive(Clone)]
+pub(super) struct Case {
+    pub(super) kind: &'static str,
+    pub(super) shape: Vec<usize>,
+    pub(super) weights: Vec<f32>,
+    /// What all inputs are; by default numbers that go with their weight, wherever that one is moved to.
+    pub(super) inputs: Option<f32>,
+    pub(super) about: String,
+}
+
+impl Case {
+    /// Weights well apart from zero and from each other.
+    pub(super) fn new(kind: &'static str, shape: &[usize], scale: f32, seed: u64) -> Self {
+        let weights = numbers(shape.iter().product(), seed).iter().map(|v| v * scale).collect();
+        let about = format!("{kind} {shape:?}, weights to {scale:e}, seed {seed:#x}");
+        Self { kind, shape: shape.to_vec(), weights, inputs: None, about }
+    }
+
+    pub(super) fn path(&self) -> &'static str {
+        if self.kind.contains("Norm") { "layer.gamma" } else { "layer.weight" }
+    }
+
+    pub(super) fn input(&self, need: Needs, seed: u64) -> Vec<f32> {
+        let own = |weight: &f32| {
+            let number = numbers(1, u64::from(weight.to_bits()) << 8 | seed)[0];
+            if need == Needs::SQUARED_GRADIENT { number * number } else { number }
+        };
+        self.weights.iter().map(|weight| self.inputs.unwrap_or_else(|| own(weight))).collect()
+    }
+
+    pub(super) fn on(&self, device: &Device) -> String {
+        format!("{} on {device:?}", self.about)
+    }
+}
+
+/// Numbers in `(-1, 1)`, well apart from zero and from each other, the same everywhere.
+fn numbers(len: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..len)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let magnitude = (state >> 41) as f32 / (1u64 << 23) as f32;
+            if state & 1 == 0 { 0.01 + 0.99 * magnitude } else { -0.01 - 0.99 * magnitude }
+        })
+        .collect()
+}
+
+/// Weights of every scale, one after the other.
+pub(super) fn scaled(scales: &[f32]) -> Vec<Case> {
+    let each = |(kind, shape): (&'static str, &'static [usize])| {
+        scales.iter().flat_map(move |&scale| SEEDS.map(|seed| Case::new(kind, shape, scale, seed)))
+    };
+    LAYERS.into_iter().flat_map(each).collect()
+}
+
+/// Weights and inputs with nothing between their least and their greatest, or nothing but zeros: what a sum, a maximum or a
+/// deviation that is divided by makes NaN of.
+pub(super) fn flat() -> Vec<Case> {
+    type Fill = fn(usize, usize, f32) -> f32;
+    let fills: [(&str, Fill); 7] = [
+        ("weights all zero", |_, _, _| 0.0),
+        ("weights all 0.5", |_, _, _| 0.5),
+        ("weights all -0.5", |_, _, _| -0.5),
+        ("a row of zeros", |row, _, weight| if row == 0 { 0.0 } else { weight }),
+        ("a column of zeros", |_, col, weight| if col == 0 { 0.0 } else { weight }),
+        ("one weight that is not zero", |row, col, weight| if row + col == 0 { weight } else { 0.0 }),
+        ("any weights", |_, _, weight| weight),
+    ];
+    let mut cases = Vec::new();
+    for (kind, shape) in LAYERS {
+        for (about, fill) in fills {
+            for inputs in [None, Some(0.0), Some(1.0)] {
+                let mut case = Case::new(kind, shape, 1.0, SEEDS[0]);
+                let layout = case.layout();
+                for (row, col) in (0..layout.rows()).flat_map(|row| (0..layout.cols()).map(move |col| (row, col))) {
+                    let weight = &mut case.weights[layout.flat(row, col)];
+                    *weight = fill(row, col, *weight);
+                }
+                let given = inputs.map(|all| format!(", inputs all {all}")).unwrap_or_default();
+                case.about = format!("{kind} {shape:?}, {about}{given}");
+                case.inputs = inputs;
+                cases.push(case);
+            }
+        }
+    }
+    cases
+}
+
+/// Every case whose answer must never change.
+pub(super) fn all() -> Vec<Case> {
+    let mut cases = scaled(&[1.0, 1e-30, 1e-15, 1e15, 0.0]);
+    cases.extend(flat());
+    cases
+}
