@@ -92,10 +92,14 @@ pub enum ShrinkError {
         value: f64,
     },
     /// A score that counts for a channel is NaN or infinite.
-    #[error("{path}: {source}, and it counts for the channels that lie on this parameter; repair the weights")]
+    #[error(
+        "{path}: criterion {criterion}: {source}, and it counts for the channels that lie on this parameter; repair the weights"
+    )]
     NonFinite {
         /// The parameter.
         path: String,
+        /// Name of the criterion.
+        criterion: String,
         /// Which of its scores, in memory order.
         source: NonFinite,
     },

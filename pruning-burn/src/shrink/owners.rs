@@ -175,7 +175,8 @@ pub(crate) fn scored<M: Module>(
         let wrong = |(index, score): &(usize, &f32)| !score.is_finite() && alive(*index);
         if let Some((index, &value)) = scores.as_slice().iter().enumerate().find(wrong) {
             let path = all[layer].path.clone();
-            return Err(ShrinkError::NonFinite { path, source: NonFinite { index, value } });
+            let criterion = recipe.criterion.name().to_string();
+            return Err(ShrinkError::NonFinite { path, criterion, source: NonFinite { index, value } });
         }
     }
     // Units of several layers add up, so each is brought to its scale first.
