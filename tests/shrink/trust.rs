@@ -440,7 +440,9 @@ fn an_operation_with_another_size_is_named() {
         let steps = [Step::Linear { to: 12 }, step.clone(), Step::Linear { to: 5 }];
         // The operations give it away, whatever the numbers are.
         let error = halved(&steps, granularity, &Checks::new().without_equivalence()).unwrap_err();
-        let ShrinkError::Departs { operation, near, predicted, found } = &error else { panic!("{step:?}: {error}") };
+        let ShrinkError::Departs { operation, near, predicted, found, .. } = &error else {
+            panic!("{step:?}: {error}")
+        };
         assert!(operation.contains(names) || predicted.contains(names), "{step:?}: {error}");
         assert!(near.starts_with("linears.") && predicted != found, "{step:?}: {error}");
     }
