@@ -64,7 +64,8 @@ pub enum Axis {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Along {
-    /// Weights at the same place of the kernel for `m` consecutive input channels: the groups that sparse tensor cores multiply.
+    /// Weights at the same place of the kernel for `m` consecutive input channels: the groups that sparse tensor cores multiply. A transposed
+    /// convolution with groups has them in each group, if it has a bias; without one the groups cannot be seen, and it is taken for one.
     #[default]
     Inputs,
     /// Weights that lie side by side in a parameter of PyTorch's order `[out, in, kernel...]`: in a convolution mostly taps of one kernel.

@@ -5,7 +5,7 @@ use burn::nn::conv::{Conv1d, Conv1dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig1d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Distribution, Tensor, Tolerance};
-use pruning_burn::sparse::{Options, SparseModel, SparseModelError, Why, break_even};
+use pruning_burn::sparse::{Options, SparseModel, SparseModelError, Verdict, Why, break_even};
 use pruning_burn::trace::{ReplayError, Trace, Values};
 use pruning_burn::{StoreError, finish, masks};
 use pruning_tests::models::{Cnn, Mlp};
@@ -213,6 +213,29 @@ fn what_is_not_finite_is_carried_as_in_the_dense_product_where_weights_are() {
     let (sparse, dense) = (run(&sparse, x.clone()).into_data(), model.forward(x).into_data());
     let nan = |d: &burn::tensor::TensorData| d.iter::<f32>().map(f32::is_nan).collect::<Vec<_>>();
     assert_eq!(nan(&sparse), nan(&dense));
+}
+
+#[test]
+fn what_no_budget_measures_is_called_uncertain() {
+    let device = Device::flex();
+    let model = pruned(&device);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.safetensors");
+    // A pass with one product that is not pruned, and thus not tried.
+    let mut partly = Mlp::new(&device, 3);
+    partly.fc1 = model.fc1.clone();
+    let options = Options::new().budget(Duration::ZERO);
+    let sparse = SparseModel::compile([&recorded(&partly, 4, &device)], &partly, &options).unwrap();
+    let pass = &sparse.report().passes[0];
+    let certain: Vec<_> = pass.layers.iter().map(|l| (l.certain, l.why == Why::FewZeros)).collect();
+    assert_eq!(certain, [(Some(false), false), (None, true)]);
+    // Two runs of which nothing follows; where the sparse one was faster, it stays.
+    let any = pass.layers.iter().any(|l| l.sparse);
+    assert_eq!((pass.verdict, pass.rounds), (any.then_some(Verdict::Uncertain), 0));
+    assert!(sparse.report().to_string().contains("not certain"), "{}", sparse.report());
+    sparse.save(&file).unwrap();
+    assert_eq!(SparseModel::load(&file).unwrap().report(), sparse.report());
+    close(run(&sparse, Mlp::input(4, &device)), partly.forward(Mlp::input(4, &device)));
 }
 
 #[test]
