@@ -71,8 +71,7 @@ fn main() {
         survival: zeros_survive_optimizers_with_momentum_and_decay, zeros_survive_clone_fork_moves_and_modes,
             pruned_weights_get_no_gradient, outputs_are_those_of_the_zeroed_weights;
         parameters: lazy_parameters_stay_lazy, tied_parameters_are_one_target, frozen_parameters_stay_frozen,
-            half_precision_parameters_are_pruned, doubles_are_ranked_in_double_precision,
-            every_criterion_takes_every_float_type, a_parameter_with_lora_is_refused, biases_and_norms_when_named,
+            half_precision_parameters_are_pruned, a_parameter_with_lora_is_refused, biases_and_norms_when_named,
             running_statistics_are_refused, weights_that_are_not_finite_are_named;
         odd: quantized_weights_are_skipped_or_refused, parameters_without_elements_and_of_one_are_no_panic,
             masks_over_what_is_not_finite_are_refused, parameters_that_share_an_id_must_be_the_same,
@@ -86,7 +85,7 @@ fn main() {
             another_model_is_not_the_one_of_the_session, a_stranger_is_told_before_anything_is_kept, a_schedule_that_does_not_come_prunes_nothing_and_is_not_done,
             resumed_training_is_bit_identical;
         initialize: keeping_and_rewinding_the_rate_leave_every_bit, rewinding_sets_the_rate_back_with_the_weights,
-            reinitializing_takes_new_weights_each_time, rewound_weights_keep_their_type, a_snapshot_in_a_file_is_bit_exact,
+            reinitializing_takes_new_weights_each_time, a_snapshot_in_a_file_is_bit_exact,
             snapshots_that_are_gone_or_of_another_model_are_errors, random_masks_of_the_same_density_attach;
         learned: soft_thresholds_are_those_of_the_paper, learned_masks_settle_into_masks_like_any_other,
             a_tied_parameter_has_one_threshold, thresholds_that_cannot_be_are_errors;
@@ -97,7 +96,7 @@ fn main() {
             the_flow_takes_no_statistics_of_its_batch, collecting_changes_nothing,
             inputs_that_are_missing_or_cannot_be_are_errors, a_tied_parameter_has_one_gradient,
             every_combination_removes_what_is_asked, broken_criteria_are_errors_that_name_them;
-        shrink: replay_equals_forward, every_float_type_is_replayed_and_another_is_named, what_is_handed_through_is_replayed, smaller_models_compute_what_masked_ones_did;
+        shrink: replay_equals_forward, what_is_handed_through_is_replayed, smaller_models_compute_what_masked_ones_did;
         after: sensitivities_are_those_of_one_layer_pruned_alone, recalibrated_statistics_are_averages_over_batches,
             distillation_is_that_of_torch;
         sparse: linear_layers_are_the_dense_ones, every_batch_and_rank_has_its_outputs, inputs_may_be_views_of_tensors,

@@ -87,8 +87,13 @@ fn rewrite(file: &Path, text: impl Fn(&str) -> String, wanted: impl Fn(&str) -> 
     let reader = Reader::from_file_exact(file).unwrap();
     let text = text(&reader.metadata()["pruning.session"]);
     let tensors = reader.into_tensors().unwrap().into_iter().filter(|tensor| wanted(&tensor.name)).collect();
-    let writer = Writer::new(tensors).auto_extension(false).with_metadata("pruning.session", &text);
-    writer.write_to_file(file).unwrap();
+    let seal = "model, version 1, CRC-32 00000000";
+    let writer = Writer::new(tensors).with_metadata("pruning.session", &text).with_metadata("pruning.file", seal);
+    let mut bytes = writer.into_bytes().unwrap().to_vec();
+    let digits = crc32fast::hash(&bytes);
+    let at = bytes.windows(seal.len()).position(|window| window == seal.as_bytes()).unwrap() + seal.len() - 8;
+    bytes[at..at + 8].copy_from_slice(format!("{digits:08x}").as_bytes());
+    std::fs::write(file, bytes).unwrap();
 }
 
 fn pruner(recipe: &str) -> Pruner {

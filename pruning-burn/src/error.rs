@@ -197,12 +197,10 @@ pub enum PruneError {
         step: usize,
     },
     /// The snapshot cannot be written or read.
-    #[error("{file}: the snapshot to rewind to: {reason}")]
+    #[error("the snapshot to rewind to: {source}")]
     Snapshot {
-        /// The file.
-        file: String,
-        /// What the store says.
-        reason: String,
+        /// Why.
+        source: Box<crate::StoreError>,
     },
     /// Earlier or new weights are those of another model.
     #[error(

@@ -98,4 +98,4 @@ pub use scores::LayerScores;
 pub use session::Session;
 #[cfg(feature = "sparse")]
 pub use store::{CompactReport, CompactTensor, load_compact, save_compact};
-pub use store::{StoreError, load, save};
+pub use store::{Integrity, StoreError, load, save};

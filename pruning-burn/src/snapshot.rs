@@ -1,12 +1,15 @@
 //! All parameters of a module at one time, to rewind to and to compute with: [`Snapshot`] in memory, [`Kept`] there or on disk.
 
 use crate::layers::{Position, first_layers};
-use crate::{PruneError, host};
+use crate::store::contents::{Contents, Form};
+use crate::store::seal::Kind;
+use crate::{PruneError, StoreError, host};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Bool, Bytes, DType, Device, Tensor, TensorData};
-use burn_pack::{Reader, Writer};
+use burn::tensor::{Bool, Bytes, DType, Tensor, TensorData};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+const KIND: Kind = Kind { name: "snapshot", version: 1 };
 
 /// Every float parameter by its path; running statistics are left out, since training keeps track of them anew.
 #[derive(Clone, Debug, Default)]
@@ -56,8 +59,7 @@ pub(crate) enum Kept {
 impl Kept {
     pub(crate) fn new(snapshot: Snapshot, file: Option<&Path>) -> Result<Self, PruneError> {
         let Some(file) = file else { return Ok(Self::Memory(snapshot)) };
-        let writer = Writer::new(snapshot.pack("")).auto_extension(false);
-        writer.write_to_file(file).map_err(|error| failed(file, &error))?;
+        KIND.save(Contents::new(snapshot.pack("")), Form::Burnpack, file).map_err(unusable)?;
         Ok(Self::File(file.to_path_buf()))
     }
 
@@ -67,7 +69,8 @@ impl Kept {
             Self::File(file) => {
                 let tensors = open(file)?;
                 fit(&module, tensors.iter().map(|(p, t)| (p.as_str(), t.shape.as_slice().to_vec())).collect())?;
-                let value = |path: &str| tensors.get(path).map(|tensor| read(tensor).map_err(|e| failed(file, &e)));
+                let failed = |reason| unusable(StoreError::Read { file: file.display().to_string(), reason });
+                let value = |path: &str| tensors.get(path).map(|tensor| read(tensor).map_err(failed));
                 restore(module, value)
             }
         }
@@ -83,13 +86,13 @@ impl Kept {
     }
 }
 
-fn failed(file: &Path, reason: &dyn std::fmt::Display) -> PruneError {
-    PruneError::Snapshot { file: file.display().to_string(), reason: reason.to_string() }
+fn unusable(source: StoreError) -> PruneError {
+    PruneError::Snapshot { source: Box::new(source) }
 }
 
 /// The tensors of a file; their data stay there until they are asked for.
 fn open(file: &Path) -> Result<BTreeMap<String, burn_pack::Tensor>, PruneError> {
-    let tensors = Reader::from_file_exact(file).and_then(Reader::into_tensors).map_err(|e| failed(file, &e))?;
+    let tensors = KIND.open(file).map_err(unusable)?;
     Ok(tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect())
 }
 
@@ -98,8 +101,7 @@ fn read(tensor: &burn_pack::Tensor) -> Result<Tensor<1>, String> {
     let bytes = Bytes::from_bytes_vec(tensor.to_bytes().map_err(|error| error.to_string())?.to_vec());
     let len = tensor.shape.num_elements();
     let data = TensorData::try_from_bytes(bytes, [len], tensor.dtype).map_err(|e| format!("{e:?}"))?;
-    // In its own type: a device would make of it what it takes by default.
-    Ok(Tensor::from_data(data, (&Device::default(), tensor.dtype)))
+    Ok(Tensor::from_data(data, &Default::default()))
 }
 
 /// That a module has these parameters, of these shapes, and no others.

@@ -4,16 +4,20 @@
 pub(crate) mod checkpoint;
 #[cfg(feature = "sparse")]
 mod compact;
+pub(crate) mod contents;
+mod error;
 #[cfg(feature = "sparse")]
 pub(crate) mod parts;
+mod replace;
 #[cfg(feature = "trace")]
 pub(crate) mod safetensors;
-#[cfg(feature = "sparse")]
-pub(crate) mod sealed;
+pub(crate) mod seal;
 mod state;
 
 #[cfg(feature = "sparse")]
 pub use compact::{CompactReport, CompactTensor, load_compact, save_compact};
+pub use error::StoreError;
+pub use seal::Integrity;
 
 use crate::attach::{paths, put, sound};
 use crate::layers::{layers, places};
@@ -21,147 +25,25 @@ use crate::mask::{FIELD, NAME};
 use crate::snapshot::Snapshot;
 use crate::{PruneError, Pruner, Session};
 use burn::module::Module;
-use burn::store::ModuleRecord;
-use burn::tensor::Bytes;
-use burn_pack::{Reader, Writer};
+use contents::{Contents, Form, loaded, tensors_of};
 use pruning_core::Bits;
+use seal::Kind;
 pub(crate) use state::differing;
 use state::{State, pack, resume, unpack};
 use std::path::Path;
 
+/// A model: with its masks, with a session, or a smaller one with its plan.
+pub(crate) const MODEL: Kind = Kind { name: "model", version: 1 };
 const METADATA: &str = "pruning.session";
 const SNAPSHOT: &str = "pruning.snapshot/";
 
-/// Why a file could not be written or read. Model and file are what they were.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The file cannot be written.
-    #[error("{file}: cannot be written: {reason}")]
-    Write {
-        /// The file.
-        file: String,
-        /// What the store says.
-        reason: String,
-    },
-    /// The file cannot be read, or is damaged.
-    #[error("{file}: cannot be read: {reason}")]
-    Read {
-        /// The file.
-        file: String,
-        /// What the store says.
-        reason: String,
-    },
-    /// The file holds a model, but no session.
-    #[error("{file}: holds no pruning session; load it as a model, or start a session")]
-    NoSession {
-        /// The file.
-        file: String,
-    },
-    /// The session in the file followed another recipe.
-    #[error("{file}: the session followed another recipe, which differs in: {}", .keys.join(", "))]
-    OtherRecipe {
-        /// The file.
-        file: String,
-        /// Top-level keys of the recipe with another value.
-        keys: Vec<String>,
-    },
-    /// A mask of the file is as long as no parameter of the model.
-    #[error(
-        "{file}: the mask of {path} has {found} elements, the parameter {expected}: is the module built as it was?"
-    )]
-    MaskLength {
-        /// The file.
-        file: String,
-        /// The parameter.
-        path: String,
-        /// Elements of the parameter.
-        expected: usize,
-        /// Bits of the mask.
-        found: usize,
-    },
-    /// A snapshot tensor does not fit its parameter.
-    #[error("{file}: the snapshot of {path} does not fit the parameter")]
-    Snapshot {
-        /// The file.
-        file: String,
-        /// The parameter.
-        path: String,
-    },
-    /// The model cannot take what is in the file.
-    #[error("{file}: does not fit the module: {reason}")]
-    Misfit {
-        /// The file.
-        file: String,
-        /// What the record says.
-        reason: String,
-    },
-    /// The file holds a model, but no plan of a smaller one.
-    #[error("{file}: holds no plan of a smaller model; load it as a model")]
-    NoPlan {
-        /// The file.
-        file: String,
-    },
-    /// The plan in the file cannot be applied, or the model is not what the plan makes.
-    #[cfg(feature = "trace")]
-    #[error("{file}: {source}")]
-    Shrink {
-        /// The file.
-        file: String,
-        /// Why.
-        source: Box<crate::shrink::ShrinkError>,
-    },
-    /// The file is of another kind.
-    #[error("{file}: holds no {expected}")]
-    Kind {
-        /// The file.
-        file: String,
-        /// What it should hold.
-        expected: &'static str,
-    },
-    /// A later version of this crate wrote the file.
-    #[error("{file}: is of version {found}, this crate reads up to {supported}")]
-    Version {
-        /// The file.
-        file: String,
-        /// Of the file.
-        found: u32,
-        /// The last one that is known.
-        supported: u32,
-    },
-    /// The content is not what was written.
-    #[error("{file}: is damaged: its checksum is {found:08x}, not {expected:08x}")]
-    Checksum {
-        /// The file.
-        file: String,
-        /// Written down.
-        expected: u32,
-        /// Of what is there.
-        found: u32,
-    },
-    /// The arrays of a tensor are no sparse matrix.
-    #[error("{file}: {path}: {source}")]
-    Sparse {
-        /// The file.
-        file: String,
-        /// The parameter.
-        path: String,
-        /// Why.
-        source: pruning_core::sparse::SparseError,
-    },
-    /// The masks cannot be attached, or not folded in.
-    #[error("{file}: {source}")]
-    Prune {
-        /// The file.
-        file: String,
-        /// Why.
-        source: PruneError,
-    },
-}
-
-/// Saves a model with its masks, as a burnpack file: written beside its final name, then renamed, so that no half file is left.
+/// Saves a model with its masks, as a burnpack file with a checksum.
 ///
-/// A finished model can as well be saved by Burn's own `save_file`.
+/// The file takes the place of the one before it when it is complete and on the disk, and keeps its permissions. Several threads or processes
+/// may save to one name: the last one to finish wins. A process that is killed leaves a file `.pruning-unfinished-...` at most, which the
+/// next call to save into that folder removes.
+///
+/// A finished model can as well be saved by Burn's own `save_file`, which writes no checksum.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -169,13 +51,29 @@ pub fn save<M: Module>(model: &M, file: impl AsRef<Path>) -> Result<(), StoreErr
     write(model, None, file.as_ref())
 }
 
-/// Loads a model that [`save`] or [`Session::save`] wrote into a freshly built module: attaches its masks, then loads it all.
+/// Loads a model that [`save`], [`Session::save`] or Burn itself wrote into a freshly built module: attaches its masks, then loads it all.
+///
+/// A file that Burn wrote has no checksum, which the result says.
+///
+/// ```
+/// # use burn::{module::Module, nn::LinearConfig, tensor::Device};
+/// use pruning_burn::{Integrity, load, save};
+/// # let (device, folder) = (Device::flex(), tempfile::tempdir()?);
+/// # let (ours, burns) = (folder.path().join("ours.bpk"), folder.path().join("burns.bpk"));
+/// let mut model = LinearConfig::new(20, 10).init(&device);
+/// save(&model, &ours)?;
+/// model.clone().save_file(&burns)?;
+/// assert_eq!(load(&mut model, &ours)?, Integrity::Checked);
+/// assert_eq!(load(&mut model, &burns)?, Integrity::Unchecked);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
-/// The file is damaged, or does not fit the module.
-pub fn load<M: Module>(model: &mut M, file: impl AsRef<Path>) -> Result<(), StoreError> {
-    *model = read(model, file.as_ref())?.0;
-    Ok(())
+/// The file is damaged, or does not fit the module. The model is what it was.
+pub fn load<M: Module>(model: &mut M, file: impl AsRef<Path>) -> Result<Integrity, StoreError> {
+    let loaded = read(model, file.as_ref())?;
+    *model = loaded.model;
+    Ok(loaded.integrity)
 }
 
 impl Session {
@@ -197,7 +95,7 @@ impl Pruner {
     /// The file is damaged, holds no session or one of another recipe, or does not fit the module.
     pub fn load<M: Module>(&self, model: &mut M, file: impl AsRef<Path>) -> Result<Session, StoreError> {
         let file = file.as_ref();
-        let (loaded, state, snapshot) = read(model, file)?;
+        let Loaded { model: loaded, state, snapshot, .. } = read(model, file)?;
         let name = || file.display().to_string();
         let state = state.ok_or_else(|| StoreError::NoSession { file: name() })?;
         let session = resume(self, &loaded, state, snapshot, &name)?;
@@ -208,37 +106,31 @@ impl Pruner {
 
 fn write<M: Module>(model: &M, session: Option<&Session>, file: &Path) -> Result<(), StoreError> {
     let failed = |reason: String| StoreError::Write { file: file.display().to_string(), reason };
-    // Running statistics have their last update in the record of a validation model alone.
-    let record = model.valid().into_record().into_bytes().map_err(|error| failed(error.to_string()))?;
-    let record = Reader::from_bytes(record).and_then(Reader::into_tensors);
-    let mut tensors = record.map_err(|error| failed(error.to_string()))?;
-    let mut state = None;
+    let mut contents = Contents::new(tensors_of(model).map_err(failed)?);
     if let Some(session) = session {
-        let (text, snapshot) = pack(session).map_err(&failed)?;
-        tensors.extend(snapshot);
-        state = Some(text);
+        let (text, snapshot) = pack(session).map_err(failed)?;
+        contents.tensors.extend(snapshot);
+        contents = contents.with(METADATA, text);
     }
-    let writer = Writer::new(tensors).auto_extension(false);
-    let writer = state.iter().fold(writer, |writer, state| writer.with_metadata(METADATA, state));
-    writer.write_to_file(file).map_err(|error| failed(error.to_string()))
+    MODEL.save(contents, Form::Burnpack, file)
 }
 
-/// A burnpack file, read as a whole. Burn would read each tensor when it is first used, and by then the file may be another one, or gone.
-pub(crate) fn open(file: &Path) -> Result<Reader, burn_pack::Error> {
-    let bytes = std::fs::read(file);
-    let failed = |error| burn_pack::Error::IoError(format!("cannot open '{}': {error}", file.display()));
-    Reader::from_bytes(Bytes::from_bytes_vec(bytes.map_err(failed)?))
+/// What a file gave for a module.
+struct Loaded<M> {
+    model: M,
+    state: Option<State>,
+    snapshot: Snapshot,
+    integrity: Integrity,
 }
 
-fn read<M: Module>(model: &M, file: &Path) -> Result<(M, Option<State>, Snapshot), StoreError> {
+fn read<M: Module>(model: &M, file: &Path) -> Result<Loaded<M>, StoreError> {
     let name = || file.display().to_string();
     let damaged = |reason: String| StoreError::Read { file: name(), reason };
-    let reader = open(file).map_err(|error| damaged(error.to_string()))?;
-    let state = match reader.metadata().get(METADATA) {
+    let (Contents { tensors, texts }, integrity) = MODEL.load(file)?;
+    let state = match texts.get(METADATA) {
         None => None,
         Some(text) => Some(serde_json::from_str(text).map_err(|error| damaged(format!("session: {error}")))?),
     };
-    let tensors = reader.into_tensors().map_err(|error| damaged(error.to_string()))?;
 
     let mut snapshot = Snapshot::default();
     let mut record = Vec::with_capacity(tensors.len());
@@ -280,11 +172,7 @@ fn read<M: Module>(model: &M, file: &Path) -> Result<(M, Option<State>, Snapshot
         }
     }
     let masked = put(model, &all, open).map_err(unfit)?;
-    let bytes = Writer::new(record).into_bytes().map_err(|error| damaged(error.to_string()))?;
-    let record = ModuleRecord::from_bytes(bytes).map_err(|error| damaged(error.to_string()))?;
-    let loaded = masked
-        .try_load_record(record)
-        .map_err(|error| StoreError::Misfit { file: name(), reason: error.to_string() })?;
+    let loaded = loaded(masked, record, file)?;
     sound(&loaded).map_err(unfit)?;
-    Ok((loaded, state, snapshot))
+    Ok(Loaded { model: loaded, state, snapshot, integrity })
 }

@@ -23,8 +23,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// step at once and one more after each step of the optimizer, so a step is a batch (or as many as gradients are accumulated
 /// over). When the optimizer has stale moments of weights that were pruned or came back, they are cleared.
 ///
-/// A checkpoint holds the session too, so a training that goes on from one goes on with its schedule: build the model, attach,
-/// wrap, and let the training load it.
+/// A checkpoint holds the session too, and a checksum of it all, so a training that goes on from one goes on with its schedule: build the model,
+/// attach, wrap, and let the training load it. A damaged one is an error.
 ///
 /// Criteria that look at gradients get those of the batch that was just trained on, of pruned weights too. Other inputs are
 /// not there.

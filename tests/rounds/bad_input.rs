@@ -87,7 +87,9 @@ fn files_that_are_cut_gone_or_of_another_version_are_refused() {
             let error = refused(LATE, folder.path());
             let expected = match &error {
                 RoundsError::Store(StoreError::Read { file, .. }) => file.ends_with(name),
-                RoundsError::Prune { round: 2, source: PruneError::Snapshot { file, .. } } => file.ends_with(name),
+                RoundsError::Prune { round: 2, source: PruneError::Snapshot { source } } => {
+                    matches!(&**source, StoreError::Read { file, .. } if file.ends_with(name))
+                }
                 _ => false,
             };
             assert!(expected, "{name} cut at {cut}: {error}");
@@ -116,18 +118,23 @@ fn files_that_are_cut_gone_or_of_another_version_are_refused() {
     // Versions, and texts that are something else.
     let file = folder.path().join("rounds.json");
     let text = fs::read_to_string(&file).unwrap();
-    for (from, to) in [("\"format\": 1", "\"format\": 0"), ("\"format\": 1", "\"format\": 2")] {
+    fs::write(&file, "{ \"format\": 1, \"history\": {} }").unwrap();
+    let error = refused(LATE, folder.path());
+    assert!(matches!(error, RoundsError::OtherFormat { found: 1, expected: 2, .. }), "{error}");
+    assert!(matches!(History::read(folder.path()), Err(RoundsError::OtherFormat { .. })));
+    for (from, to) in [("\"number\": 1", "\"number\": 5"), ("version 2", "version 3"), ("pruning.file", "pruning.fail")]
+    {
+        assert!(text.contains(from), "{text}");
         fs::write(&file, text.replacen(from, to, 1)).unwrap();
         let error = refused(LATE, folder.path());
-        assert!(matches!(error, RoundsError::OtherFormat { expected: 1, .. }), "{error}");
-        assert!(matches!(History::read(folder.path()), Err(RoundsError::OtherFormat { .. })));
+        let expected = matches!(error, RoundsError::Store(StoreError::Checksum { .. } | StoreError::NoChecksum { .. }));
+        assert!(expected, "{to}: {error}");
     }
-    let swapped = text.replacen("\"number\": 1", "\"number\": 5", 1);
-    for other in ["{}", "[1, 2]", "{ \"format\": 1 }", "{ \"format\": \"one\" }", &swapped] {
+    for other in ["{}", "[1, 2]", "{ \"format\": \"one\" }", "{ \"pruning.file\": 1 }"] {
         fs::write(&file, other).unwrap();
         let error = refused(LATE, folder.path());
-        assert!(matches!(error, RoundsError::Store(StoreError::Read { .. })), "{other}: {error}");
-        assert!(matches!(History::read(folder.path()), Err(RoundsError::Store(StoreError::Read { .. }))));
+        assert!(matches!(error, RoundsError::Store(StoreError::NoChecksum { .. })), "{other}: {error}");
+        assert!(matches!(History::read(folder.path()), Err(RoundsError::Store(StoreError::NoChecksum { .. }))));
     }
     fs::write(&file, &text).unwrap();
     goes_on(LATE, folder.path());

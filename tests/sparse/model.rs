@@ -300,13 +300,13 @@ fn files_that_are_no_sparse_model_are_refused() {
         let error = load(&altered);
         assert!(matches!(error, StoreError::Checksum { .. }), "{at}: {error}");
     }
-    let text = String::from_utf8_lossy(&bytes[8..header]).replace("\\\"version\\\":1", "\\\"version\\\":2");
-    let error = load(&[&bytes[..8], text.as_bytes(), &bytes[header..]].concat());
-    assert!(matches!(error, StoreError::Version { found: 2, supported: 1, .. }), "{error}");
-    let text = String::from_utf8_lossy(&bytes[8..header]).replace("0.22", "0.23");
-    let error = load(&[&bytes[..8], text.as_bytes(), &bytes[header..]].concat());
     // What the header says is part of the checksum.
-    assert!(matches!(error, StoreError::Checksum { .. }), "{error}");
+    let text = String::from_utf8_lossy(&bytes[8..header]).into_owned();
+    for (from, to) in [("version 1", "version 2"), ("0.22", "0.23")] {
+        assert!(text.contains(from), "{text}");
+        let error = load(&[&bytes[..8], text.replace(from, to).as_bytes(), &bytes[header..]].concat());
+        assert!(matches!(error, StoreError::Checksum { .. }), "{error}");
+    }
     pruning_burn::save_compact(&model, &other).unwrap();
     let error = SparseModel::load(&other).unwrap_err();
     assert!(matches!(error, StoreError::Kind { .. }), "{error}");

@@ -1,19 +1,21 @@
 //! The folder of rounds: which files are in it, and which of them count.
 
-use super::{History, RoundReport, RoundsError};
+use super::{History, RoundsError};
 use crate::layers::first_layers;
 use crate::store::differing;
-use crate::{Pruner, StoreError};
+use crate::store::seal::{Kind, SEAL};
+use crate::{Integrity, Pruner, StoreError};
 use burn::module::Module;
 use pruning_core::Report;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 const STATE: &str = "rounds.json";
-const FORMAT: u64 = 1;
+/// The first version had no checksum, and its number under `format`.
+const KIND: Kind = Kind { name: "rounds", version: 2 };
 
 /// The file in which [`IterativePruning`](super::IterativePruning) keeps what the training of a round began with: masks, and the weights that
 /// are trained with them. [`load`](crate::load) reads it into a freshly built module.
@@ -39,7 +41,8 @@ pub(super) struct Trained {
 /// What is finished. Other files count from the moment that this one, in `rounds.json`, says so.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct State {
-    format: u64,
+    #[serde(rename = "pruning.file")]
+    seal: String,
     parameters: Vec<Parameter>,
     pub(super) history: History,
     pub(super) trained: Option<Trained>,
@@ -101,14 +104,14 @@ impl Folder {
         Ok(Some(state))
     }
 
-    /// Says what is finished: written beside its final name, then renamed.
+    /// Says what is finished.
     pub(super) fn write(&self, history: &History, trained: Option<&Trained>) -> Result<(), RoundsError> {
         let parameters = self.parameters.clone();
-        let state = State { format: FORMAT, parameters, history: history.clone(), trained: trained.cloned() };
-        let (file, beside) = (self.path.join(STATE), self.path.join(format!("{STATE}.new")));
+        let (history, trained) = (history.clone(), trained.cloned());
+        let state = State { seal: KIND.open_seal(), parameters, history, trained };
+        let file = self.path.join(STATE);
         let text = serde_json::to_vec_pretty(&state).map_err(|error| unwritten(&file, &error))?;
-        let written = File::create(&beside).and_then(|mut new| new.write_all(&text).and_then(|()| new.sync_all()));
-        written.and_then(|()| fs::rename(&beside, &file)).map_err(|error| unwritten(&file, &error).into())
+        Ok(KIND.write(&file, |unfinished| unfinished.write_all(&text).map_err(|error| error.to_string()))?)
     }
 
     /// Removes the model of a round that is no longer the last. One that stays behind does no harm.
@@ -136,17 +139,20 @@ fn read(folder: &Path) -> Result<Option<State>, RoundsError> {
         text => text.map_err(|error| unread(&file, &error))?,
     };
     let value: Value = serde_json::from_slice(&text).map_err(|error| unread(&file, &error))?;
-    let found = value.get("format").and_then(Value::as_u64).ok_or_else(|| unread(&file, &"it names no format"))?;
-    if found != FORMAT {
+    let other = |found: u64| {
         let folder = folder.display().to_string();
-        return Err(RoundsError::OtherFormat { folder, found, expected: FORMAT });
+        RoundsError::OtherFormat { folder, found, expected: KIND.version.into() }
+    };
+    match KIND.check(value.get(SEAL).and_then(Value::as_str), text.as_slice(), &file) {
+        Ok(Integrity::Checked) => {}
+        Ok(Integrity::Unchecked) => {
+            let found = value.get("format").and_then(Value::as_u64);
+            return Err(found.map_or_else(|| StoreError::NoChecksum { file: file.display().to_string() }.into(), other));
+        }
+        Err(StoreError::Version { found, .. }) => return Err(other(found.into())),
+        Err(error) => return Err(error.into()),
     }
-    let state: State = serde_json::from_value(value).map_err(|error| unread(&file, &error))?;
-    let in_order = |(i, round): (usize, &RoundReport)| round.number == i;
-    if !state.history.rounds.iter().enumerate().all(in_order) {
-        return Err(unread(&file, &"its rounds are not in order").into());
-    }
-    Ok(Some(state))
+    Ok(Some(serde_json::from_value(value).map_err(|error| unread(&file, &error))?))
 }
 
 fn unread(file: &Path, reason: &dyn std::fmt::Display) -> StoreError {

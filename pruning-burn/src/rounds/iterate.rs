@@ -194,7 +194,7 @@ impl<'a, M: Module> IterativePruning<'a, M> {
         let done = if trained.is_some() { Some(number) } else { number.checked_sub(1) };
         let file = done.map_or_else(|| ticket_file(&folder.path, 0), |round| model_file(&folder.path, round));
         let mut model = apart(model);
-        load(&mut model, file)?;
+        load(&mut model, &file)?.sealed(&file)?;
         let mut session = Session::on(self.pruner, &model).map_err(in_round(number))?;
         for _ in 0..done.unwrap_or(0) {
             session.forward();

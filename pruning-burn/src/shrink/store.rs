@@ -4,17 +4,17 @@ use super::apply::cut;
 use super::{Fields, ShrinkError};
 use crate::StoreError;
 use crate::layers::first_layers;
-use crate::store::{open, safetensors};
+use crate::store::MODEL;
+use crate::store::contents::{Contents, Form, loaded, tensors_of};
+use crate::store::safetensors;
 use burn::module::Module;
-use burn::store::ModuleRecord;
-use burn_pack::{Reader, Writer};
 use pruning_core::graph::ShrinkPlan;
 use std::path::Path;
 
 const METADATA: &str = "pruning.shrink";
 
-/// Saves a smaller model with its plan: as safetensors if the file is named so, else as burnpack. The file is written beside
-/// its final name, then renamed, so that no half file is left.
+/// Saves a smaller model with its plan: as safetensors if the file is named so, else as burnpack. The file has a checksum, and replaces
+/// another one as that of [`save`](crate::save) does.
 ///
 /// # Errors
 /// The model carries masks, has not the shapes of the plan, or the file cannot be written.
@@ -31,16 +31,9 @@ pub fn save<M: Module>(plan: &ShrinkPlan, model: &M, file: impl AsRef<Path>) -> 
             return refuse(ShrinkError::OtherModel { path: layer.path, expected, found: layer.shape });
         }
     }
-    // As in `crate::save`: with the last update of running statistics.
-    let record = model.valid().into_record().into_bytes().map_err(|error| failed(error.to_string()))?;
-    let tensors = Reader::from_bytes(record).and_then(Reader::into_tensors);
-    let tensors = tensors.map_err(|error| failed(error.to_string()))?;
-    if safetensors::is_one(file) {
-        let metadata = [(METADATA.to_string(), plan.to_json()), ("format".to_string(), "pt".to_string())];
-        return safetensors::write(tensors, metadata.into(), file).map_err(failed);
-    }
-    let writer = Writer::new(tensors).auto_extension(false).with_metadata(METADATA, &plan.to_json());
-    writer.write_to_file(file).map_err(|error| failed(error.to_string()))
+    let contents = Contents::new(tensors_of(model).map_err(failed)?).with(METADATA, plan.to_json());
+    let form = if safetensors::is_one(file) { Form::Safetensors } else { Form::Burnpack };
+    MODEL.save(contents, form, file)
 }
 
 /// Loads what [`save`] wrote into a freshly built module of the original size, which becomes the smaller one. `set` sets the
@@ -55,15 +48,8 @@ pub fn load<M: Module>(
 ) -> Result<ShrinkPlan, StoreError> {
     let file = file.as_ref();
     let name = || file.display().to_string();
-    let damaged = |reason: String| StoreError::Read { file: name(), reason };
-    let (tensors, plan) = if safetensors::is_one(file) {
-        let (tensors, mut metadata) = safetensors::read(file).map_err(damaged)?;
-        (tensors, metadata.remove(METADATA))
-    } else {
-        let reader = open(file).map_err(|error| damaged(error.to_string()))?;
-        let plan = reader.metadata().get(METADATA).cloned();
-        (reader.into_tensors().map_err(|error| damaged(error.to_string()))?, plan)
-    };
+    let (Contents { tensors, mut texts }, _) = MODEL.load(file)?;
+    let plan = texts.remove(METADATA);
     let plan = plan.ok_or_else(|| StoreError::NoPlan { file: name() })?;
     let refuse = |source| StoreError::Shrink { file: name(), source: Box::new(source) };
     let plan = ShrinkPlan::from_json(&plan).map_err(|error| refuse(error.into()))?;
@@ -71,9 +57,6 @@ pub fn load<M: Module>(
     let mut fields = Fields::new(&plan.fields);
     set(&mut smaller, &mut fields);
     fields.all_set().map_err(refuse)?;
-    let bytes = Writer::new(tensors).into_bytes().map_err(|error| damaged(error.to_string()))?;
-    let record = ModuleRecord::from_bytes(bytes).map_err(|error| damaged(error.to_string()))?;
-    let misfit = |error: String| StoreError::Misfit { file: name(), reason: error };
-    *model = smaller.try_load_record(record).map_err(|error| misfit(error.to_string()))?;
+    *model = loaded(smaller, tensors, file)?;
     Ok(plan)
 }

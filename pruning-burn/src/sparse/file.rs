@@ -6,8 +6,9 @@ use super::product::Kind;
 use super::program::{Constant, Key, Program, kind, primitive};
 use super::report::SparseReport;
 use crate::StoreError;
+use crate::store::contents::{Contents, Form};
 use crate::store::parts::{Parts, PartsError, matrix, parts, tensors};
-use crate::store::sealed::Kind as FileKind;
+use crate::store::seal::Kind as FileKind;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{Bytes, DType, Shape, TensorData};
 use burn_ir::{OperationIr, TensorId, TensorIr};
@@ -18,7 +19,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-const KIND: FileKind = FileKind { key: "pruning.sparse_model", name: "sparse model", version: 1 };
+const KIND: FileKind = FileKind { name: "sparse model", version: 1 };
+const METADATA: &str = "pruning.sparse_model";
 /// What the operations are written by; another one may have others.
 const BURN: &str = "0.22";
 /// The tensor that holds the passes.
@@ -29,9 +31,9 @@ struct About {
     burn: String,
 }
 
-/// The content of [`PROGRAM`], as CBOR, which unlike JSON has infinities.
+/// What [`PROGRAM`] holds, as CBOR, which unlike JSON has infinities.
 #[derive(Serialize, Deserialize)]
-struct Content {
+struct Stored {
     passes: Vec<PassContent>,
     weights: Vec<WeightContent>,
     biases: usize,
@@ -82,7 +84,8 @@ impl<T: ?Sized> Numbered<T> {
 impl SparseModel {
     /// Saves it with its weights, as a safetensors file: weights of sparse products in their formats, all others as they are.
     ///
-    /// The file is written beside its final name, then renamed. Choices that were measured are kept, so nothing is measured again.
+    /// The file has a checksum, and replaces another one as that of [`save`](crate::save) does. Choices that were measured are kept, so
+    /// nothing is measured again.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -142,7 +145,7 @@ impl SparseModel {
                 batch: prepared.batch,
             });
         }
-        let content = Content { passes, weights: about, biases: biases.0.len(), report: self.report.clone() };
+        let content = Stored { passes, weights: about, biases: biases.0.len(), report: self.report.clone() };
         let mut program = Vec::new();
         ciborium::into_writer(&content, &mut program).map_err(|error| failed(error.to_string()))?;
         let len = program.len();
@@ -153,7 +156,8 @@ impl SparseModel {
             None,
             Bytes::from_bytes_vec(program),
         ));
-        KIND.write(stored, &About { burn: BURN.into() }, file)
+        let about = serde_json::to_string(&About { burn: BURN.into() }).map_err(|error| failed(error.to_string()))?;
+        KIND.save(Contents::new(stored).with(METADATA, about), Form::Safetensors, file)
     }
 
     /// Loads what [`save`](Self::save) wrote. The module it came from, and its type, are not needed.
@@ -164,7 +168,10 @@ impl SparseModel {
         let file = file.as_ref();
         let name = || file.display().to_string();
         let damaged = |reason: String| StoreError::Read { file: name(), reason };
-        let (stored, about): (_, About) = KIND.read(file)?;
+        let Contents { tensors: stored, texts } = KIND.load_sealed(file)?;
+        let about =
+            texts.get(METADATA).ok_or_else(|| damaged("it does not say what made its operations".to_string()))?;
+        let about: About = serde_json::from_str(about).map_err(|error| damaged(error.to_string()))?;
         if about.burn != BURN {
             let reason = format!("its operations are those of Burn {}, not {BURN}: compile the model anew", about.burn);
             return Err(damaged(reason));
@@ -175,7 +182,7 @@ impl SparseModel {
             by_name.insert(name, (dtype, shape.as_slice().to_vec(), bytes.to_vec()));
         }
         let program = by_name.remove(PROGRAM).ok_or_else(|| damaged("there is no program".to_string()))?;
-        let content: Content =
+        let content: Stored =
             ciborium::from_reader(program.2.as_slice()).map_err(|error| damaged(error.to_string()))?;
 
         let mut weights = Vec::new();

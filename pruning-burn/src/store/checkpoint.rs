@@ -1,5 +1,6 @@
 //! Sessions in the records of a `Learner`, which hold tensors alone.
 
+use super::contents::check_booleans;
 use super::state::{State, pack, resume, unpack};
 use super::{METADATA, SNAPSHOT};
 use crate::Session;
@@ -8,9 +9,13 @@ use crate::snapshot::Snapshot;
 use burn::module::Module;
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Bytes, DType};
-use burn_pack::{Reader, Writer};
+use burn_pack::{Reader, Tensor, Writer};
+use crc32fast::Hasher;
 
-/// The record of a model with a session beside it: its state as the bytes of a text, and its snapshot.
+/// The tensor of four bytes that holds the checksum of all others.
+const CHECKSUM: &str = "pruning.crc32";
+
+/// The record of a model with a session beside it: its state as the bytes of a text, its snapshot, and a checksum of it all.
 ///
 /// A record that cannot be written to memory stays as it is; [`load`] says that it holds no session.
 pub(crate) fn with_session(record: ModuleRecord, session: &Session) -> ModuleRecord {
@@ -18,9 +23,10 @@ pub(crate) fn with_session(record: ModuleRecord, session: &Session) -> ModuleRec
         let (text, snapshot) = pack(session)?;
         let bytes = record.clone().into_bytes().map_err(|error| error.to_string())?;
         let mut tensors = Reader::from_bytes(bytes).and_then(Reader::into_tensors).map_err(|e| e.to_string())?;
-        let (len, text) = (text.len(), Bytes::from_bytes_vec(text.into_bytes()));
-        tensors.push(burn_pack::Tensor::new(METADATA.to_string(), DType::U8, [len], None, text));
+        tensors.push(bytes_as_tensor(METADATA, text.into_bytes()));
         tensors.extend(snapshot);
+        let crc32 = checksum(&tensors).map_err(|error| error.to_string())?;
+        tensors.push(bytes_as_tensor(CHECKSUM, crc32.to_le_bytes().to_vec()));
         let bytes = Writer::new(tensors).into_bytes().map_err(|error| error.to_string())?;
         ModuleRecord::from_bytes(bytes).map_err(|error| error.to_string())
     };
@@ -30,8 +36,20 @@ pub(crate) fn with_session(record: ModuleRecord, session: &Session) -> ModuleRec
 /// A model with the values of a record, and the session that is in it.
 pub(crate) fn load<M: Module>(model: M, record: ModuleRecord, session: &Session) -> Result<(M, Session), RecordError> {
     let invalid = |reason: String| RecordError::Validation(reason);
+    let mut tensors = Reader::from_bytes(record.into_bytes()?)?.into_tensors()?;
+    let expected = tensors.iter().position(|tensor| tensor.name == CHECKSUM).map(|at| tensors.remove(at));
+    if !tensors.iter().any(|tensor| tensor.name == METADATA) {
+        return Err(invalid("the record holds no pruning session".to_string()));
+    }
+    let expected = expected.ok_or_else(|| invalid("the record holds a pruning session and no checksum".to_string()))?;
+    let found = checksum(&tensors)?.to_le_bytes();
+    if expected.into_bytes()?[..] != found {
+        return Err(invalid("the record is damaged: it is not what its checksum says".to_string()));
+    }
+    check_booleans(&tensors).map_err(invalid)?;
+
     let (mut state, mut snapshot, mut rest) = (None, Snapshot::default(), Vec::new());
-    for tensor in Reader::from_bytes(record.into_bytes()?)?.into_tensors()? {
+    for tensor in tensors {
         if tensor.name == METADATA {
             let bytes = tensor.into_bytes()?;
             let read: State = serde_json::from_slice(&bytes).map_err(|error| invalid(format!("session: {error}")))?;
@@ -49,4 +67,23 @@ pub(crate) fn load<M: Module>(model: M, record: ModuleRecord, session: &Session)
     let name = || "the record".to_string();
     let session = resume(session.pruner(), &model, state, snapshot, &name).map_err(|e| invalid(e.to_string()))?;
     Ok((model, session))
+}
+
+fn bytes_as_tensor(name: &str, bytes: Vec<u8>) -> Tensor {
+    Tensor::new(name.to_string(), DType::U8, [bytes.len()], None, Bytes::from_bytes_vec(bytes))
+}
+
+/// CRC-32 of names, types, shapes, ids and bytes, in the order of the names.
+fn checksum(tensors: &[Tensor]) -> Result<u32, burn_pack::Error> {
+    let mut sorted: Vec<_> = tensors.iter().collect();
+    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut hasher = Hasher::new();
+    for tensor in sorted {
+        // A record gives every tensor an id, and those beside the model had none.
+        let id = tensor.param_id.filter(|_| tensor.name != METADATA && !tensor.name.starts_with(SNAPSHOT));
+        let about = format!("{} {:?} {:?} {id:?}\n", tensor.name, tensor.dtype, tensor.shape.as_slice());
+        hasher.update(about.as_bytes());
+        hasher.update(&tensor.to_bytes()?);
+    }
+    Ok(hasher.finalize())
 }

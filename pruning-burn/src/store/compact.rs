@@ -1,14 +1,14 @@
 //! Pruned models in small files that other programs read too: [`save_compact`] and [`load_compact`].
 
 use super::StoreError;
+use super::contents::{Contents, Form, loaded, tensors_of};
 use super::parts::{Parts, PartsError, bytes_of, matrix, parts, tensors, values_of};
-use super::sealed::Kind;
+use super::seal::Kind;
 use crate::attach::finish;
 use crate::layers::{first_layers, names, places};
 use burn::module::Module;
-use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, DType, Shape, bf16, f16};
-use burn_pack::{Reader, Tensor, Writer};
+use burn_pack::Tensor;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use pruning_core::MatrixLayout;
 use pruning_core::sparse::{Dense, Element, Format, Sparse, smallest};
@@ -17,11 +17,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 
-const KIND: Kind = Kind { key: "pruning.compact", name: "compact model", version: 1 };
+const KIND: Kind = Kind { name: "compact model", version: 1 };
+const METADATA: &str = "pruning.compact";
 
 /// Tensors that are not stored as they are.
 #[derive(Debug, Serialize, Deserialize)]
-struct Content {
+struct Stored {
     tensors: BTreeMap<String, Entry>,
 }
 
@@ -95,7 +96,7 @@ impl fmt::Display for CompactReport {
 }
 
 /// Saves a model in a safetensors file in which every float tensor of two or more dimensions has the format that takes the fewest bytes
-/// (see [`smallest`]). Masks are folded in first. The file is written beside its final name, then renamed.
+/// (see [`smallest`]). Masks are folded in first. The file has a checksum, and replaces another one as that of [`save`](crate::save) does.
 ///
 /// A tensor `p` that stays dense is stored under its name. Else its arrays are: `p.values`, and
 ///
@@ -107,9 +108,10 @@ impl fmt::Display for CompactReport {
 /// | `packed` | `p.positions`, each of `ceil(log2 m)` bits, the first in the lowest bits of a row's 32-bit words; `p.values` `[rows, n cols / m]`; group `g` has the columns `(g / kernel * m + position) * kernel + g % kernel` |
 /// | `blocks` | `p.starts`, `p.columns` (of blocks), `p.values` `[blocks, height, width]` |
 ///
-/// The metadata `pruning.compact` is JSON: `version`, `crc32`, and for each such tensor `format`, `shape`, `rows`, `cols`, and whether
+/// The metadata `pruning.compact` is JSON: under `tensors`, for each such tensor `format`, `shape`, `rows`, `cols`, and whether
 /// it is the matrix `transposed` (weights of linear layers and transposed convolutions are, so that the fan-in is along the columns: a
-/// tensor `[a, b, rest]` is then a matrix of `b` rows, each `[a, rest]`). `examples/read_compact.py` reads such files with NumPy.
+/// tensor `[a, b, rest]` is then a matrix of `b` rows, each `[a, rest]`). The metadata `pruning.file` names the version, and the CRC-32 of the
+/// file with zeros in place of its digits. `examples/read_compact.py` reads such files with NumPy.
 ///
 /// # Errors
 /// A parameter carries a reparameterization of another kind, or the file cannot be written.
@@ -121,10 +123,7 @@ pub fn save_compact<M: Module>(model: &M, file: impl AsRef<Path>) -> Result<Comp
     if first_layers(model).iter().any(|l| l.keep.is_some()) {
         finish(&mut plain).map_err(|source| StoreError::Prune { file: name(), source })?;
     }
-    // Running statistics have their last update in the record of a validation model alone.
-    let record = plain.valid().into_record().into_bytes().map_err(|error| failed(error.to_string()))?;
-    let record = Reader::from_bytes(record).and_then(Reader::into_tensors);
-    let record = record.map_err(|error| failed(error.to_string()))?;
+    let record = tensors_of(&plain).map_err(failed)?;
     let all = first_layers(&plain);
     let layouts: HashMap<&String, MatrixLayout> =
         all.iter().flat_map(|l| names(l).map(|name| (name, l.layout))).collect();
@@ -159,7 +158,8 @@ pub fn save_compact<M: Module>(model: &M, file: impl AsRef<Path>) -> Result<Comp
         report.push(CompactTensor { path, format, sparsity, dense, bytes: size });
     }
     report.sort_by(|a, b| a.path.cmp(&b.path));
-    KIND.write(stored, &Content { tensors: entries }, file)?;
+    let text = serde_json::to_string(&Stored { tensors: entries }).map_err(|error| failed(error.to_string()))?;
+    KIND.save(Contents::new(stored).with(METADATA, text), Form::Safetensors, file)?;
     let file = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?.len();
     Ok(CompactReport { tensors: report, file })
 }
@@ -172,7 +172,9 @@ pub fn load_compact<M: Module>(model: &mut M, file: impl AsRef<Path>) -> Result<
     let file = file.as_ref();
     let name = || file.display().to_string();
     let damaged = |reason: String| StoreError::Read { file: name(), reason };
-    let (stored, content): (_, Content) = KIND.read(file)?;
+    let Contents { tensors: stored, texts } = KIND.load_sealed(file)?;
+    let text = texts.get(METADATA).ok_or_else(|| damaged("it does not say how tensors are stored".to_string()))?;
+    let content: Stored = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
     let mut arrays: BTreeMap<String, Parts> = BTreeMap::new();
     let mut record = Vec::new();
     for tensor in stored {
@@ -208,10 +210,7 @@ pub fn load_compact<M: Module>(model: &mut M, file: impl AsRef<Path>) -> Result<
         let shape = Shape::from(entry.shape.clone());
         record.push(Tensor::new(path.clone(), dtype, shape, None, Bytes::from_bytes_vec(bytes)));
     }
-    let bytes = Writer::new(record).into_bytes().map_err(|error| damaged(error.to_string()))?;
-    let record = ModuleRecord::from_bytes(bytes).map_err(|error| damaged(error.to_string()))?;
-    let misfit = |error: String| StoreError::Misfit { file: name(), reason: error };
-    *model = model.clone().try_load_record(record).map_err(|error| misfit(error.to_string()))?;
+    *model = loaded(model.clone(), record, file)?;
     Ok(())
 }
 

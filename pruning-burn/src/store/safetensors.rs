@@ -3,7 +3,7 @@
 use burn::tensor::{BoolStore, Bytes, DType, Shape};
 use burn_pack::Tensor;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The types that both formats have.
@@ -27,8 +27,8 @@ pub(crate) fn is_one(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
 }
 
-/// Writes tensors and metadata beside the file, then renames.
-pub(crate) fn write(tensors: Vec<Tensor>, metadata: HashMap<String, String>, file: &Path) -> Result<(), String> {
+/// A file of tensors and texts.
+pub(super) fn to_bytes(tensors: Vec<Tensor>, texts: BTreeMap<String, String>) -> Result<Vec<u8>, String> {
     let mut parts = Vec::with_capacity(tensors.len());
     for tensor in tensors {
         let (name, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| error.to_string())?;
@@ -43,23 +43,21 @@ pub(crate) fn write(tensors: Vec<Tensor>, metadata: HashMap<String, String>, fil
         let view = TensorView::new(*dtype, shape.clone(), bytes).map_err(|error| format!("{name}: {error}"))?;
         views.push((name.as_str(), view));
     }
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())?;
-    let mut beside = file.as_os_str().to_owned();
-    beside.push(".tmp");
-    let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, file));
-    written.map_err(|error| {
-        // What is left of a failed write is of no use, and removing it can only fail for the same reason.
-        let _ = std::fs::remove_file(&beside);
-        error.to_string()
-    })
+    // What others go by.
+    let format = ("format".to_string(), "pt".to_string());
+    let texts = texts.into_iter().chain([format]).collect();
+    safetensors::serialize(views, Some(texts)).map_err(|error| error.to_string())
 }
 
-/// Tensors by name, and metadata.
-pub(crate) fn read(file: &Path) -> Result<(Vec<Tensor>, HashMap<String, String>), String> {
-    let bytes = std::fs::read(file).map_err(|error| error.to_string())?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| error.to_string())?;
-    let metadata = header.metadata().clone().unwrap_or_default();
-    let content = SafeTensors::deserialize(&bytes).map_err(|error| error.to_string())?;
+/// The texts of a file.
+pub(super) fn texts(bytes: &[u8]) -> Result<BTreeMap<String, String>, String> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
+    Ok(header.metadata().clone().unwrap_or_default().into_iter().collect())
+}
+
+/// The tensors of a file, by name.
+pub(super) fn tensors(bytes: &[u8]) -> Result<Vec<Tensor>, String> {
+    let content = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let mut tensors = Vec::new();
     for (name, view) in content.tensors() {
         let dtype = match view.dtype() {
@@ -72,5 +70,5 @@ pub(crate) fn read(file: &Path) -> Result<(Vec<Tensor>, HashMap<String, String>)
         tensors.push(Tensor::new(name, dtype, Shape::from(view.shape().to_vec()), None, data));
     }
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok((tensors, metadata))
+    Ok(tensors)
 }

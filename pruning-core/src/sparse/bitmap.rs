@@ -41,9 +41,9 @@ impl<T: Element> Bitmap<T> {
     /// A matrix from its words, `ceil(cols / 16)` for each row, and its values.
     ///
     /// # Errors
-    /// The arrays do not fit each other, a bit past the last column is set, or a value is zero.
+    /// The arrays do not fit each other, a bit past the last column is set, or a value is zero; more than 2^24 rows without columns.
     pub fn new(rows: usize, cols: usize, words: Vec<u16>, values: Vec<T>) -> Result<Self, SparseError> {
-        check_shape(rows, cols)?;
+        check_shape(rows, cols, words.len())?;
         let width = cols.div_ceil(16);
         check_len("words", rows * width, words.len())?;
         if !cols.is_multiple_of(16) {

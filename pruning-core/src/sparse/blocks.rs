@@ -59,7 +59,7 @@ impl<T: Element> Blocks<T> {
     ///
     /// # Errors
     /// Blocks do not fill the matrix, the arrays do not fit each other, or a block is outside, out of order, there twice, or all
-    /// zero.
+    /// zero; more than 2^28 elements, or an axis of more than 2^24, with less than one value for each 4096 of them.
     pub fn new(
         rows: usize,
         cols: usize,
@@ -68,7 +68,7 @@ impl<T: Element> Blocks<T> {
         indices: Vec<u32>,
         values: Vec<T>,
     ) -> Result<Self, SparseError> {
-        check_shape(rows, cols)?;
+        check_shape(rows, cols, starts.len().saturating_add(values.len()))?;
         check_blocks(rows, cols, height, width)?;
         let (lines, across) = (rows / height, cols / width);
         check_len("starts of rows of blocks", lines + 1, starts.len())?;
@@ -103,7 +103,7 @@ impl<T: Element> Blocks<T> {
     /// The blocks of a matrix that are not all zero.
     ///
     /// # Errors
-    /// Blocks do not fill the matrix, or there are more than 32 bits can count.
+    /// Blocks do not fill the matrix, or there are more than 32 bits can count, or too few for more than 2^28 elements (see [`new`](Self::new)).
     pub fn from_dense(dense: &Dense<T>, (height, width): (usize, usize)) -> Result<Self, SparseError> {
         let (rows, cols) = (dense.rows(), dense.cols());
         check_blocks(rows, cols, height, width)?;
@@ -119,6 +119,7 @@ impl<T: Element> Blocks<T> {
             }
             starts.push(indices.len() as u32);
         }
+        check_shape(rows, cols, starts.len() + values.len())?;
         Ok(Self { rows, cols, height, width, starts, indices, values: Values(values) })
     }
 

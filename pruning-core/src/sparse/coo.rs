@@ -1,7 +1,7 @@
 //! Coordinates: row, column and value of each entry.
 
 use super::element::Values;
-use super::error::{check_len, check_most, check_shape};
+use super::error::{check_len, check_shape};
 use super::{Dense, Element, SparseError};
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +42,8 @@ impl<T: Element> Coo<T> {
     /// A matrix from its entries.
     ///
     /// # Errors
-    /// The arrays differ in length, or an entry is outside, out of order, there twice, or zero.
+    /// The arrays differ in length, or an entry is outside, out of order, there twice, or zero; more than 2^28 elements, or an axis of more
+    /// than 2^24, with less than one entry for each 4096 of them.
     pub fn new(
         rows: usize,
         cols: usize,
@@ -50,7 +51,7 @@ impl<T: Element> Coo<T> {
         col_indices: Vec<u32>,
         values: Vec<T>,
     ) -> Result<Self, SparseError> {
-        check_shape(rows, cols)?;
+        check_shape(rows, cols, values.len())?;
         check_len("row indices", values.len(), row_indices.len())?;
         check_len("column indices", values.len(), col_indices.len())?;
         let mut last = None;
@@ -77,11 +78,10 @@ impl<T: Element> Coo<T> {
     /// The entries of a matrix.
     ///
     /// # Errors
-    /// An axis is longer than 32 bits can count.
+    /// Of more than 2^28 elements, less than one of 4096 is an entry.
     pub fn from_dense(dense: &Dense<T>) -> Result<Self, SparseError> {
-        check_most("rows", u32::MAX as usize, dense.rows())?;
-        check_most("columns", u32::MAX as usize, dense.cols())?;
         let nonzeros = dense.nonzeros();
+        check_shape(dense.rows(), dense.cols(), nonzeros)?;
         let (mut row_indices, mut col_indices) = (Vec::with_capacity(nonzeros), Vec::with_capacity(nonzeros));
         let mut values = Vec::with_capacity(nonzeros);
         dense.for_each(|row, col, value| {

@@ -86,7 +86,8 @@ impl<T: Element> Csr<T> {
     /// A matrix from its arrays: `rows + 1` starts, the last of them the number of entries.
     ///
     /// # Errors
-    /// The arrays do not fit each other, or an entry is outside, out of order, there twice, or zero.
+    /// The arrays do not fit each other, or an entry is outside, out of order, there twice, or zero; more than 2^28 elements, or an axis of
+    /// more than 2^24, with less than one row or entry for each 4096 of them.
     pub fn new(
         rows: usize,
         cols: usize,
@@ -94,7 +95,7 @@ impl<T: Element> Csr<T> {
         indices: Indices,
         values: Vec<T>,
     ) -> Result<Self, SparseError> {
-        check_shape(rows, cols)?;
+        check_shape(rows, cols, starts.len().saturating_add(values.len()))?;
         check_len("row starts", rows.saturating_add(1), starts.len())?;
         check_len("column indices", values.len(), indices.len())?;
         check_len("entries of all rows", values.len(), starts[rows] as usize)?;
@@ -127,7 +128,7 @@ impl<T: Element> Csr<T> {
     /// The entries of a matrix, with indices of 16 bits where they reach, of 32 where they do not.
     ///
     /// # Errors
-    /// There are more entries than 32 bits can count.
+    /// There are more entries than 32 bits can count, or more than 2^28 elements with less than one row or entry for each 4096 of them.
     pub fn from_dense(dense: &Dense<T>) -> Result<Self, SparseError> {
         Self::with_width(dense, if dense.cols() <= 1 << 16 { 2 } else { 4 })
     }
@@ -137,6 +138,7 @@ impl<T: Element> Csr<T> {
         let nonzeros = dense.nonzeros();
         check_most("entries", u32::MAX as usize, nonzeros)?;
         check_most("columns", if width == 2 { 1 << 16 } else { u32::MAX as usize }, dense.cols())?;
+        check_shape(dense.rows(), dense.cols(), dense.rows() + nonzeros)?;
         let mut starts = vec![0; dense.rows() + 1];
         let mut values = Vec::with_capacity(nonzeros);
         let mut indices = if width == 2 {

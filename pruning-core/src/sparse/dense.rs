@@ -36,7 +36,7 @@ impl<T: Element> Dense<T> {
     /// # Errors
     /// There are not `rows * cols` values.
     pub fn new(rows: usize, cols: usize, values: Vec<T>) -> Result<Self, SparseError> {
-        check_len("values", check_shape(rows, cols)?, values.len())?;
+        check_len("values", check_shape(rows, cols, values.len())?, values.len())?;
         Ok(Self { rows, cols, values: Values(values) })
     }
 

@@ -165,13 +165,21 @@ pub(crate) fn check_memory(what: &'static str, batch: usize, size: usize) -> Res
     if fits { Ok(()) } else { Err(SparseError::Memory { what, floats }) }
 }
 
-/// The number of elements of a matrix, if memory could hold them.
-pub(crate) fn check_shape(rows: usize, cols: usize) -> Result<usize, SparseError> {
-    let limit = isize::MAX as usize / 8;
-    check_most("rows", u32::MAX as usize, rows)?;
-    check_most("columns", u32::MAX as usize, cols)?;
-    match rows.checked_mul(cols) {
-        Some(len) if len <= limit => Ok(len),
-        _ => Err(SparseError::TooLarge { what: "elements", limit, actual: rows.saturating_mul(cols) }),
-    }
+/// The longest axis and the most elements of a matrix, whatever is stored of it.
+const AXIS: usize = 1 << 24;
+const ELEMENTS: usize = 1 << 28;
+/// How much larger each can be for a number that is stored: no matrix of weights is as sparse as that.
+const FOR_EACH: usize = 1 << 12;
+
+/// The number of elements of a matrix of which so many numbers are stored.
+///
+/// Zeros take no room in a sparse format, so that a few bytes of a file could ask for all the memory there is. The size must be in proportion.
+pub(crate) fn check_shape(rows: usize, cols: usize, stored: usize) -> Result<usize, SparseError> {
+    let stored = stored.saturating_mul(FOR_EACH);
+    let axis = AXIS.max(stored).min(u32::MAX as usize);
+    check_most("rows", axis, rows)?;
+    check_most("columns", axis, cols)?;
+    let elements = rows.saturating_mul(cols);
+    check_most("elements", ELEMENTS.max(stored).min(isize::MAX as usize / 8), elements)?;
+    Ok(elements)
 }

@@ -109,7 +109,7 @@ impl<T: Element> Packed<T> {
     ///
     /// # Errors
     /// `n:m` is no pattern of the columns in kernels of this size, the arrays do not fit, a position is outside its group, out of order or there twice, or
-    /// a bit past the last position of a row is set.
+    /// a bit past the last position of a row is set; more than 2^24 rows without columns.
     pub fn new(
         rows: usize,
         cols: usize,
@@ -118,7 +118,7 @@ impl<T: Element> Packed<T> {
         positions: Vec<u32>,
         values: Vec<T>,
     ) -> Result<Self, SparseError> {
-        check_shape(rows, cols)?;
+        check_shape(rows, cols, values.len())?;
         check_pattern(cols, n, m, kernel)?;
         let (slots, width, bits) = (cols / m * n, row_words(cols, n, m), position_bits(m));
         check_len("values", rows * slots, values.len())?;
