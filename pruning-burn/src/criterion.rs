@@ -186,7 +186,7 @@ impl LayerView<'_> {
                 Ok(to_matrix(values.clone().to_device(&self.device()), &self.layout))
             }
             Some((_, shape)) => {
-                let (expected, found) = (self.shape.to_vec(), shape.to_vec());
+                let (expected, found) = (self.shape.into(), shape.into());
                 Err(CriterionError::InputShape { input: need, expected, found })
             }
         }
@@ -242,9 +242,9 @@ pub enum CriterionError {
         /// The input.
         input: Needs,
         /// Shape of the parameter.
-        expected: Vec<usize>,
+        expected: Box<[usize]>,
         /// Shape of the input.
-        found: Vec<usize>,
+        found: Box<[usize]>,
     },
     /// The factor of a layer would rank nothing.
     #[error("the criterion returned the factor {factor}, expected a number above 0")]

@@ -106,7 +106,9 @@ impl Pruner {
 
     /// The same trace with another recipe.
     pub(crate) fn with_recipe(&self, recipe: Recipe) -> Self {
-        Self { recipe, ..self.clone() }
+        let mut pruner = self.clone();
+        pruner.recipe = recipe;
+        pruner
     }
 
     /// Multiply-accumulates that each weight of a parameter takes, where the budget is of those and a trace says it.

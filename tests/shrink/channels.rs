@@ -151,8 +151,13 @@ fn a_session_takes_whole_groups_round_by_round() {
     let mut masked = model.clone();
     let mut session = pruner.attach(&mut masked).unwrap();
     let mut before = removing(&masks(&masked));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("session.bpk");
     while !session.is_done() {
         let Some(report) = session.step(&mut masked).unwrap() else { continue };
+        if before.is_empty() {
+            session.save(&masked, &file).unwrap();
+        }
         assert!((report.unit_sparsity() - report.asked()).abs() < 1.0 / 14.0, "{report}");
         let after = removing(&masks(&masked));
         for (path, bits) in &before {
@@ -165,6 +170,13 @@ fn a_session_takes_whole_groups_round_by_round() {
         before = after;
     }
     assert_eq!(before["norm.gamma"].count_ones(), 2);
+    // A session that was saved after its first round comes to the same.
+    let mut loaded = Residual::new(&Device::flex());
+    let mut session = pruner.load(&mut loaded, &file).unwrap();
+    while !session.is_done() {
+        session.step(&mut loaded).unwrap();
+    }
+    assert_eq!(removing(&masks(&loaded)), before);
     assert!(same_bits(
         &base(&model),
         &base(&{

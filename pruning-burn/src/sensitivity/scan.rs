@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 /// Of the recipe the criterion counts, with granularity, reduction, rounding and targets; not its budget, allocator or schedule.
 /// A model that carries masks already keeps what they removed pruned.
 ///
-/// Channels and heads of a pruner [with a trace](Pruner::with_trace) go in groups, with all that belongs to them; channels that several
+/// Channels and heads of a pruner with a trace (`Pruner::with_trace`) go in groups, with all that belongs to them; channels that several
 /// layers share are measured once, at the first of them.
 pub struct Scan<'a> {
     pruner: &'a Pruner,
@@ -27,6 +27,9 @@ pub struct Scan<'a> {
     inputs: Option<&'a Inputs>,
     observer: Option<Observer<'a>>,
 }
+
+/// Units and weights.
+type Size = (usize, usize);
 
 type Observer<'a> = Box<dyn Fn(&Progress<'_>) + Send + Sync + 'a>;
 
@@ -240,7 +243,7 @@ impl<'a> Scan<'a> {
         let selection = Selection::new(recipe, &all)?;
         needed(recipe, self.inputs)?;
         let (sizes, traced) = self.sizes(&all, &selection)?;
-        let layer = |(target, size): (&Target, Option<(usize, usize)>)| {
+        let layer = |(target, size): (&Target, Option<Size>)| {
             let granularity = (target.granularity != recipe.granularity).then_some(target.granularity);
             let (path, (units, weights)) = (all[target.layer].path.clone(), size?);
             Some(LayerSensitivity { path, units, weights, granularity, points: Vec::new() })
@@ -262,11 +265,7 @@ impl<'a> Scan<'a> {
 
     /// Units and weights of each target; none for one whose channels stay, or are counted at another layer that shares them. And
     /// whether a trace says so.
-    #[cfg_attr(
-        not(feature = "trace"),
-        expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "no trace to ask")
-    )]
-    fn sizes(&self, all: &[Layer], selection: &Selection) -> Result<(Vec<Option<(usize, usize)>>, bool), PruneError> {
+    fn sizes(&self, all: &[Layer], selection: &Selection) -> Result<(Vec<Option<Size>>, bool), PruneError> {
         let alone = |target: &Target| {
             let layout = &all[target.layer].layout;
             Some((target.granularity.units(layout), layout.len()))

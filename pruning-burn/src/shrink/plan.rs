@@ -48,6 +48,9 @@ pub struct Shrinker {
 
 impl Shrinker {
     /// By the recipe of a pruner: criterion, reduction, allocator, sparsity, granularity, targets and overrides.
+    ///
+    /// By default a channel is scored by the weights of all layers that make or read it, targets or not; with
+    /// `channel_score = "own"` by those of the targets that make it. See [`ChannelScore`].
     pub fn new(pruner: &Pruner) -> Self {
         Self { pruner: pruner.clone(), target: None, round_to: None, min_keep: 1, rules: Rules::new() }
     }
