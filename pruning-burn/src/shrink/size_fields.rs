@@ -64,7 +64,7 @@ pub fn size_fields<M: Module>(model: &M, plan: &ShrinkPlan) -> Vec<SizeField> {
         let inside = path.rsplit_once('.').map_or("", |(owner, _)| owner);
         let around =
             |param: &str| inside.is_empty() || param.strip_prefix(inside).is_some_and(|rest| rest.starts_with('.'));
-        let changes = sizes.iter().filter(|size| size.paths().any(|path| around(path)));
+        let changes = sizes.iter().filter(|size| size.paths().any(&around));
         if let Some(becomes) = changes.filter_map(|size| size.becomes(value)).next() {
             found.insert(path.clone(), SizeField { path, value, becomes });
         }

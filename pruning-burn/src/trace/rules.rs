@@ -330,7 +330,7 @@ impl<'a> Analysis<'a> {
             OperationIr::Float(_, op) => self.float(index, op),
             OperationIr::Module(op) => self.module_rule(index, op),
             OperationIr::Activation(op) => self.activation(op),
-            OperationIr::Int(Int::Matmul(_)) => return false,
+            OperationIr::Int(Int::Matmul(_)) => false,
             OperationIr::Int(Int::IntoFloat(o)) | OperationIr::Bool(Bool::IntoFloat(o) | Bool::IntoInt(o)) => {
                 self.unary(&o.input, &o.out, true);
                 true
