@@ -87,8 +87,7 @@ fn same(a: &(Mlp, History), b: &(Mlp, History), what: &str) {
     assert_eq!(a.1.rounds.len(), b.1.rounds.len(), "{what}");
     for (a, b) in a.1.rounds.iter().zip(&b.1.rounds) {
         assert_eq!((a.number, a.pruning.kept()), (b.number, b.pruning.kept()), "{what}");
-        // A number that went through JSON may be off by its last bit.
-        assert!((a.evaluation - b.evaluation).abs() < 1e-12, "{what}: {a:?}, {b:?}");
+        assert_eq!(a.evaluation.to_bits(), b.evaluation.to_bits(), "{what}: {a:?}, {b:?}");
     }
 }
 

@@ -82,7 +82,7 @@ impl LayerSensitivity {
     /// The measurement at a sparsity, if there is one.
     #[must_use]
     pub fn at(&self, sparsity: Sparsity) -> Option<f64> {
-        // A number that went through JSON may be off by its last bit.
+        // 0.1 + 0.2 is not 0.3.
         let same = |point: &&SensitivityPoint| (point.sparsity.value() - sparsity.value()).abs() < 1e-9;
         self.points.iter().find(same).map(|point| point.value)
     }

@@ -186,8 +186,7 @@ impl<'a, M: Module> IterativePruning<'a, M> {
 
     fn resume(&self, folder: &Folder, model: &M, state: State) -> Result<At<M>, RoundsError> {
         let recipe = self.pruner.recipe();
-        let State { mut history, trained, .. } = state;
-        history.recipe = recipe.to_value();
+        let State { history, trained, .. } = state;
         let number = history.rounds.len();
         let trained = trained.filter(|_| number <= self.until);
         // The last round whose training is done.
