@@ -133,7 +133,8 @@ fn restore<M: Module>(
 
 /// Whether a parameter is one that training changes: no running statistic, and not packed into integers.
 fn kept<const D: usize>(position: &Position, param: &Param<Tensor<D>>) -> bool {
-    !position.at_buffer() && !(param.is_initialized() && matches!(param.base().dtype(), DType::QFloat(_)))
+    let quantized = param.is_initialized() && matches!(param.base().dtype(), DType::QFloat(_));
+    !position.at_buffer() && !quantized
 }
 
 #[derive(Default)]

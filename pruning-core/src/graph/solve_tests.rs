@@ -126,7 +126,7 @@ fn axes_that_do_not_fit_stay() {
     let mut g = AxisGraph::new();
     let (a, b) = (g.param(&[4]), g.param(&[6]));
     let (x, y) = (g.dims(a)[0].clone(), g.dims(b)[0].clone());
-    assert_eq!(g.broadcast(&[x.clone()], &[y], true, "of unlike sizes")[0].len(), 6);
+    assert_eq!(g.broadcast(std::slice::from_ref(&x), &[y], true, "of unlike sizes")[0].len(), 6);
     assert_eq!(g.reshape(&[x], &[5], "of unlike sizes")[0].len(), 5);
     let groups = g.solve(Factor::Inner);
     assert!(groups.groups.is_empty());
