@@ -71,7 +71,8 @@ fn main() {
         survival: zeros_survive_optimizers_with_momentum_and_decay, zeros_survive_clone_fork_moves_and_modes,
             pruned_weights_get_no_gradient, outputs_are_those_of_the_zeroed_weights;
         parameters: lazy_parameters_stay_lazy, tied_parameters_are_one_target, frozen_parameters_stay_frozen,
-            half_precision_parameters_are_pruned, a_parameter_with_lora_is_refused, biases_and_norms_when_named,
+            half_precision_parameters_are_pruned, doubles_are_ranked_in_double_precision,
+            every_criterion_takes_every_float_type, a_parameter_with_lora_is_refused, biases_and_norms_when_named,
             running_statistics_are_refused, weights_that_are_not_finite_are_named;
         odd: quantized_weights_are_skipped_or_refused, parameters_without_elements_and_of_one_are_no_panic,
             masks_over_what_is_not_finite_are_refused, parameters_that_share_an_id_must_be_the_same,
@@ -96,7 +97,7 @@ fn main() {
             the_flow_takes_no_statistics_of_its_batch, collecting_changes_nothing,
             inputs_that_are_missing_or_cannot_be_are_errors, a_tied_parameter_has_one_gradient,
             every_combination_removes_what_is_asked, broken_criteria_are_errors_that_name_them;
-        shrink: replay_equals_forward, what_is_handed_through_is_replayed, smaller_models_compute_what_masked_ones_did;
+        shrink: replay_equals_forward, every_float_type_is_replayed_and_another_is_named, what_is_handed_through_is_replayed, smaller_models_compute_what_masked_ones_did;
         after: sensitivities_are_those_of_one_layer_pruned_alone, recalibrated_statistics_are_averages_over_batches,
             distillation_is_that_of_torch;
         sparse: linear_layers_are_the_dense_ones, every_batch_and_rank_has_its_outputs, inputs_may_be_views_of_tensors,

@@ -121,7 +121,8 @@ impl LayerView<'_> {
         self.layout
     }
 
-    /// The weights, `[output units, fan-in]`, as 32-bit floats without gradients; zero where they are pruned already.
+    /// The weights, `[output units, fan-in]`, as 32-bit floats without gradients, or as 64-bit ones where the parameter has those; zero where
+    /// they are pruned already.
     #[must_use]
     pub fn weight(&self) -> Tensor<2> {
         self.weight.clone()
@@ -183,7 +184,9 @@ impl LayerView<'_> {
         match inputs.get(need, self.path) {
             None => Err(CriterionError::OtherModel { input: need }),
             Some((values, shape)) if shape == self.shape => {
-                Ok(to_matrix(values.clone().to_device(&self.device()), &self.layout))
+                let values = to_matrix(values.clone().to_device(&self.device()), &self.layout);
+                let dtype = self.weight.dtype();
+                Ok(if values.dtype() == dtype { values } else { values.cast(dtype) })
             }
             Some((_, shape)) => {
                 let (expected, found) = (self.shape.into(), shape.into());

@@ -1,12 +1,12 @@
 //! One update of dynamic sparse training: [`update`].
 
 use crate::attach::{put, zeroed};
-use crate::host;
+use crate::host::{self, Numbers};
 use crate::layers::{Layer, names};
 use crate::select::{Selection, alive, blamed, layer_report, needed, report_of, score};
 use crate::{Inputs, Needs, PruneError, Recipe};
 use burn::module::Module;
-use pruning_core::{Bits, ChooseError, Grow, Report, Update, swap};
+use pruning_core::{Bits, ChooseError, Grow, Order, Report, Update, ranks, swap};
 use std::collections::BTreeMap;
 
 /// A model after an update.
@@ -42,9 +42,14 @@ pub(crate) fn update<M: Module>(
         let layer = &all[target.layer];
         let before = alive[place].clone().unwrap_or_else(|| Bits::ones(layer.layout.len()));
         let count = recipe.rounding.count(update.fraction, before.count_ones());
-        let (drop, grow) = (dropping[place].0.as_slice(), growing[place].0.as_slice());
-        let keep = swap(&before, count, (drop, orders.0), (grow, orders.1)).map_err(|source| {
-            let dropped = drop.get(source.index).is_some_and(|score| !score.is_finite());
+        // Scores of one layer: doubles are as good as their ranks.
+        let ranked = |numbers: &Numbers, order| numbers.exact().and_then(|exact| ranks(&[exact], order).pop());
+        let (drop, grow) = (&dropping[place].0, &growing[place].0);
+        let doubles = (ranked(drop, orders.0), ranked(grow, orders.1));
+        let drop = doubles.0.as_deref().map_or((drop.as_slice(), orders.0), |ranks| (ranks, Order::Value));
+        let grow = doubles.1.as_deref().map_or((grow.as_slice(), orders.1), |ranks| (ranks, Order::Value));
+        let keep = swap(&before, count, drop, grow).map_err(|source| {
+            let dropped = drop.0.get(source.index).is_some_and(|score| !score.is_finite());
             let criterion = if dropped { &recipe.criterion } else { growing_by };
             blamed(criterion, ChooseError::NonFinite { path: layer.path.clone(), source })
         })?;

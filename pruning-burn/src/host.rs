@@ -6,10 +6,10 @@ use pruning_core::{Bits, MatrixLayout};
 #[cfg(feature = "flex")]
 use pruning_core::{Order, Scores};
 
-/// A parameter as matrix `[rows, cols]` in 32-bit floats, without gradients.
+/// A parameter as matrix `[rows, cols]` in 32-bit floats, or in 64-bit ones if it has those, without gradients.
 pub(crate) fn to_matrix<const D: usize>(tensor: Tensor<D>, layout: &MatrixLayout) -> Tensor<2> {
     let tensor = tensor.without_autodiff();
-    let tensor = if tensor.dtype() == DType::F32 { tensor } else { tensor.cast(DType::F32) };
+    let tensor = if matches!(tensor.dtype(), DType::F32 | DType::F64) { tensor } else { tensor.cast(DType::F32) };
     let [outer, rows, inner] = [layout.outer(), layout.rows(), layout.inner()];
     match (outer, inner) {
         (1, _) => tensor.reshape([rows, inner]),
@@ -35,6 +35,8 @@ pub(crate) enum Numbers {
     #[cfg(feature = "flex")]
     Shared(burn::backend::flex::FlexTensor),
     Read(Vec<f32>),
+    /// In double precision, and rounded.
+    Double(Vec<f64>, Vec<f32>),
 }
 
 /// Score matrices in the memory order of their parameters: in place on the CPU, by one read from any other device.
@@ -44,8 +46,22 @@ pub(crate) fn read(matrices: Vec<(Tensor<2>, MatrixLayout)>) -> Vec<Numbers> {
     if let Some(shared) = flat.iter().map(shared).collect() {
         return shared;
     }
-    let numbers = by_device(&flat.iter().map(Tensor::device).collect::<Vec<_>>(), |i| flat[i].clone());
-    numbers.into_iter().map(|data| Numbers::Read(data.iter::<f32>().collect())).collect()
+    let read = by_device(&flat.iter().map(Tensor::device).collect::<Vec<_>>(), |i| flat[i].clone());
+    let numbers = |data: TensorData| match data.dtype() {
+        DType::F64 => {
+            let exact: Vec<f64> = data.iter::<f64>().collect();
+            let rounded = exact.iter().map(|&v| round(v)).collect();
+            Numbers::Double(exact, rounded)
+        }
+        _ => Numbers::Read(data.iter::<f32>().collect()),
+    };
+    read.into_iter().map(numbers).collect()
+}
+
+/// In single precision, where a finite number stays one.
+fn round(value: f64) -> f32 {
+    let rounded = value as f32;
+    if value.is_finite() { rounded.clamp(f32::MIN, f32::MAX) } else { rounded }
 }
 
 #[cfg(feature = "flex")]
@@ -65,7 +81,23 @@ impl Numbers {
         match self {
             #[cfg(feature = "flex")]
             Self::Shared(tensor) => tensor.as_slice::<f32>().unwrap_or(&[]),
-            Self::Read(numbers) => numbers,
+            Self::Read(numbers) | Self::Double(_, numbers) => numbers,
+        }
+    }
+
+    /// Those in double precision, if they are.
+    pub(crate) fn exact(&self) -> Option<&[f64]> {
+        match self {
+            Self::Double(exact, _) => Some(exact),
+            _ => None,
+        }
+    }
+
+    /// Doubles times a factor; single ones stay, since ranking multiplies them on its way.
+    pub(crate) fn scaled(self, factor: f64) -> Self {
+        match self {
+            Self::Double(exact, rounded) => Self::Double(exact.into_iter().map(|v| v * factor).collect(), rounded),
+            single => single,
         }
     }
 }

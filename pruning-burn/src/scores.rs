@@ -63,12 +63,13 @@ impl Pruner {
         let scored = score(model, &recipe.criterion, &all, &selection, &alive, inputs, 0)?;
         let order = recipe.criterion.order();
         let layer = |(target, (numbers, factor)): (&crate::select::Target, &(crate::host::Numbers, f32))| {
-            let (layer, numbers) = (&all[target.layer], numbers.as_slice());
+            let (layer, exact, numbers) = (&all[target.layer], numbers.exact(), numbers.as_slice());
             Scores::new(numbers, order).map_err(|source| {
                 blamed(&recipe.criterion, ChooseError::NonFinite { path: layer.path.clone(), source })
             })?;
             let rank = |score: &f32| f64::from(factor * if order == Order::Absolute { score.abs() } else { *score });
-            let scores = numbers.iter().map(rank).collect();
+            let double = |score: &f64| if order == Order::Absolute { score.abs() } else { *score };
+            let scores = exact.map_or_else(|| numbers.iter().map(rank).collect(), |e| e.iter().map(double).collect());
             Ok(LayerScores { path: layer.path.clone(), shape: layer.shape.clone(), scores })
         };
         selection.targets.iter().zip(&scored).map(layer).collect()

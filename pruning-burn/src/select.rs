@@ -11,7 +11,7 @@ use burn::tensor::{DType, Tensor};
 pub(crate) use pruning_core::panic_message as message;
 use pruning_core::{
     Amount, Axis, Bits, Candidate, ChooseError, Configured, Granularity, GranularityError, LayerReport, Match,
-    NOT_DEFAULT, Pattern, Report, Rules, Skipped, Sparsity, Warning, choose,
+    NOT_DEFAULT, PatternIndex, Report, Rules, Skipped, Sparsity, Warning, choose_exact,
 };
 use std::collections::BTreeMap;
 
@@ -44,15 +44,18 @@ enum Judged {
 impl Selection {
     /// Applies the patterns of the recipe; nothing is computed.
     pub(crate) fn new(recipe: &Recipe, all: &[Layer]) -> Result<Self, PruneError> {
+        let indices = Indices::new(recipe);
+        let names = || all.iter().flat_map(names);
         let overridden = recipe.overrides.iter().map(|o| &o.target);
-        for (role, patterns) in [
-            ("target.include", recipe.targets.include.iter().collect::<Vec<_>>()),
-            ("target.exclude", recipe.targets.exclude.iter().collect()),
-            ("override", overridden.collect()),
+        for (role, patterns, index) in [
+            ("target.include", recipe.targets.include.iter().collect::<Vec<_>>(), &indices.include),
+            ("target.exclude", recipe.targets.exclude.iter().collect(), &indices.exclude),
+            ("override", overridden.collect(), &indices.overrides),
         ] {
-            let idle = |p: &Pattern| !all.iter().flat_map(names).any(|name| p.matches(name).is_some());
+            let mut idle = vec![true; patterns.len()];
+            names().flat_map(|name| index.matches(name)).for_each(|(place, _)| idle[place] = false);
             // The default pattern on a model without parameters is told better below.
-            if let Some(pattern) = patterns.iter().find(|p| !all.is_empty() && idle(p)) {
+            if let Some((pattern, _)) = patterns.iter().zip(idle).find(|(_, idle)| !all.is_empty() && *idle) {
                 return Err(PruneError::Unmatched { role, pattern: pattern.to_string(), paths: paths(all) });
             }
         }
@@ -60,7 +63,7 @@ impl Selection {
         let mut used = vec![false; recipe.overrides.len()];
         let mut misfits = None;
         for (index, layer) in all.iter().enumerate() {
-            match selection.judge(recipe, layer, &mut used)? {
+            match selection.judge(recipe, &indices, layer, &mut used)? {
                 Judged::Target(granularity, own) => match granularity.check(&layer.layout) {
                     // Heads without a size are those of a trace.
                     Ok(()) | Err(GranularityError::HeadSize) => {
@@ -92,17 +95,23 @@ impl Selection {
     }
 
     /// The layer's granularity and own sparsity, or why it is none of the targets.
-    fn judge(&self, recipe: &Recipe, layer: &Layer, used: &mut [bool]) -> Result<Judged, PruneError> {
-        if let Some(pattern) = names(layer).find_map(|name| recipe.targets.excluded(name)) {
-            return Ok(Judged::Skipped(format!("excluded by {:?}", pattern.as_str())));
+    fn judge(
+        &self,
+        recipe: &Recipe,
+        indices: &Indices<'_>,
+        layer: &Layer,
+        used: &mut [bool],
+    ) -> Result<Judged, PruneError> {
+        if let Some((place, _)) = names(layer).find_map(|name| indices.exclude.matches(name).into_iter().next()) {
+            let pattern = recipe.targets.exclude[place].as_str();
+            return Ok(Judged::Skipped(format!("excluded by {pattern:?}")));
         }
-        let named = |p: &Pattern| names(layer).any(|name| p.matches(name) == Some(Match::Named));
-        if !names(layer).any(|name| recipe.targets.contains(name, layer.by_default)) {
-            let covered = names(layer).any(|name| recipe.targets.include.iter().any(|p| p.matches(name).is_some()));
-            return Ok(Judged::Skipped(match (layer.buffer, covered) {
+        let included: Vec<_> = names(layer).flat_map(|name| indices.include.matches(name)).collect();
+        if !included.iter().any(|(_, how)| layer.by_default || *how == Match::Named) {
+            return Ok(Judged::Skipped(match (layer.buffer, included.is_empty()) {
                 (true, _) => "a running statistic".to_string(),
-                (_, true) => NOT_DEFAULT.to_string(),
-                (_, false) => "not in target.include".to_string(),
+                (_, false) => NOT_DEFAULT.to_string(),
+                (_, true) => "not in target.include".to_string(),
             }));
         }
         if let Some(why) = unfit(layer) {
@@ -110,17 +119,16 @@ impl Selection {
         }
         if layer.buffer {
             // `*.running_mean` names a thing that no mask stays on.
-            let wanted = recipe.targets.include.iter().any(named);
-            debug_assert!(wanted);
             return Err(PruneError::Buffer { path: layer.path.clone() });
         }
-        let matching = |p: &Pattern| names(layer).any(|name| p.matches(name).is_some());
-        let mut own = recipe.overrides.iter().enumerate().filter(|(_, o)| matching(&o.target));
-        let first = own.next();
-        if let (Some((_, first)), Some((_, second))) = (&first, own.next()) {
-            let (first, second) = (first.target.to_string(), second.target.to_string());
+        let mut own: Vec<_> = names(layer).flat_map(|name| indices.overrides.matches(name)).map(|(i, _)| i).collect();
+        own.sort_unstable();
+        own.dedup();
+        if let [first, second, ..] = own[..] {
+            let [first, second] = [first, second].map(|i| recipe.overrides[i].target.to_string());
             return Err(PruneError::TwoOverrides { path: layer.path.clone(), first, second });
         }
+        let first = own.first().map(|&i| (i, &recipe.overrides[i]));
         if let Some((i, _)) = first {
             used[i] = true;
         }
@@ -134,6 +142,23 @@ impl Selection {
             return Err(PruneError::Reparameterized { path: layer.path.clone(), name: name.clone() });
         }
         Ok(Judged::Target(granularity, first.map(|(_, o)| o.sparsity)))
+    }
+}
+
+/// The patterns of a recipe.
+struct Indices<'a> {
+    include: PatternIndex<'a>,
+    exclude: PatternIndex<'a>,
+    overrides: PatternIndex<'a>,
+}
+
+impl<'a> Indices<'a> {
+    fn new(recipe: &'a Recipe) -> Self {
+        Self {
+            include: PatternIndex::new(&recipe.targets.include),
+            exclude: PatternIndex::new(&recipe.targets.exclude),
+            overrides: PatternIndex::new(recipe.overrides.iter().map(|o| &o.target)),
+        }
     }
 }
 
@@ -250,7 +275,8 @@ pub(crate) fn choose_alone<M: Module>(
         allow_empty: recipe.allow_empty,
         allocator: recipe.allocator.as_deref(),
     };
-    let chosen = choose(&candidates, &rules).map_err(|error| blamed(&recipe.criterion, error))?;
+    let exact: Vec<_> = scores.iter().map(|(scores, _)| scores.exact()).collect();
+    let chosen = choose_exact(&candidates, &exact, &rules).map_err(|error| blamed(&recipe.criterion, error))?;
     drop(candidates);
     let mut reports = Vec::with_capacity(chosen.len());
     let mut masks = Vec::with_capacity(chosen.len());
@@ -362,7 +388,7 @@ struct Scoring<'a> {
     inputs: Option<&'a Inputs>,
     update: usize,
     position: Position,
-    scores: Vec<Option<(Tensor<2>, f32)>>,
+    scores: Vec<Option<(Tensor<2>, f64)>>,
     error: Option<PruneError>,
 }
 
@@ -372,7 +398,7 @@ impl Scoring<'_> {
         base: Tensor<D>,
         layer: &Layer,
         alive: Option<&Bits>,
-    ) -> Result<(Tensor<2>, f32), PruneError> {
+    ) -> Result<(Tensor<2>, f64), PruneError> {
         let base = base.without_autodiff();
         let base = match alive {
             None => base,
@@ -399,8 +425,8 @@ impl Scoring<'_> {
             update: self.update,
         };
         let (scores, factor) = scored(&**self.criterion, &view).map_err(failed)?;
-        let scores = if scores.dtype() == DType::F32 { scores } else { scores.cast(DType::F32) };
-        Ok((scores, factor))
+        let scores = if matches!(scores.dtype(), DType::F32 | DType::F64) { scores } else { scores.cast(DType::F32) };
+        Ok((scores, f64::from(factor)))
     }
 }
 
@@ -454,7 +480,10 @@ pub(crate) fn score<M: Module>(
         None => {
             let layouts = selection.targets.iter().map(|t| all[t.layer].layout);
             let (scores, factors): (Vec<_>, Vec<_>) = scoring.scores.into_iter().flatten().unzip();
-            Ok(host::read(scores.into_iter().zip(layouts).collect()).into_iter().zip(factors).collect())
+            // Within the range of 32-bit floats: a layer beyond it keeps its own ranking at least.
+            let single = |factor: f64| factor.clamp(f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX)) as f32;
+            let numbers = host::read(scores.into_iter().zip(layouts).collect()).into_iter().zip(factors);
+            Ok(numbers.map(|(numbers, factor)| (numbers.scaled(factor), single(factor))).collect())
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::allocate::{AllocationError, Allocator, LayerUnits, allocate};
 use crate::nm::{NmError, keep_n_of_m};
-use crate::reduction::reduce_finite;
+use crate::reduction::{reduce_double, reduce_finite};
 use crate::{
     Along, Amount, Bits, Granularity, GranularityError, MatrixLayout, NonFinite, Order, Reduction, Rounding, Scores,
+    ranks,
 };
 use std::borrow::Cow;
 
@@ -115,6 +116,23 @@ struct Units<'a> {
 /// # Panics
 /// A candidate has not one score for each element of its layout.
 pub fn choose(candidates: &[Candidate<'_>], rules: &Rules<'_>) -> Result<Vec<Chosen>, ChooseError> {
+    choose_exact(candidates, &vec![None; candidates.len()], rules)
+}
+
+/// The same where some scores are known in double precision: `exact` has, for each candidate, the scores with their factor in them, or nothing
+/// where single precision is all there is. Ranking is by the exact scores; [`Candidate::scores`] are those rounded, which allocators see.
+///
+/// # Errors
+/// As [`choose`].
+///
+/// # Panics
+/// As [`choose`], and if `exact` has not an entry for each candidate.
+pub fn choose_exact(
+    candidates: &[Candidate<'_>],
+    exact: &[Option<&[f64]>],
+    rules: &Rules<'_>,
+) -> Result<Vec<Chosen>, ChooseError> {
+    assert_eq!(candidates.len(), exact.len(), "an entry of `exact` for each candidate");
     let mut chosen: Vec<Option<Chosen>> = vec![None; candidates.len()];
     let mut units = Vec::new();
     for (i, c) in candidates.iter().enumerate() {
@@ -124,16 +142,25 @@ pub fn choose(candidates: &[Candidate<'_>], rules: &Rules<'_>) -> Result<Vec<Cho
             .map_err(|source| ChooseError::Granularity { path: c.path.to_string(), source })?;
         match c.granularity {
             Granularity::Nm { n, m, along } => {
-                chosen[i] = Some(choose_nm(c, c.own.unwrap_or(rules.amount), (n, m), along)?)
+                let amount = c.own.unwrap_or(rules.amount);
+                // Groups of one layer are compared with nothing else.
+                let ranked = exact[i].and_then(|exact| ranks(&[exact], c.order).pop());
+                let ranked = ranked.as_deref().map(|scores| Candidate { scores, order: Order::Value, ..*c });
+                chosen[i] = Some(choose_nm(ranked.as_ref().unwrap_or(c), amount, (n, m), along)?);
             }
             _ => units.push((i, units_of(c)?)),
         }
     }
+    let doubled = doubled(candidates, exact, &units);
     let mut ranked = Vec::with_capacity(units.len());
-    for (i, unit) in &units {
+    for (place, (i, unit)) in units.iter().enumerate() {
         // A reduction of scores times a factor is that factor times the reduction.
         let scores = Scores::scaled(&unit.scores, unit.order, unit.alive.as_deref(), candidates[*i].factor);
-        ranked.push((*i, scores.map_err(|source| non_finite(&candidates[*i], source))?));
+        let mut scores = scores.map_err(|source| non_finite(&candidates[*i], source))?;
+        if let Some((ranks, shown)) = doubled.get(place) {
+            scores = Scores::ranked(ranks, shown, unit.alive.as_deref()).map_err(|e| non_finite(&candidates[*i], e))?;
+        }
+        ranked.push((*i, scores));
     }
     // Allocators see layers by path, so that what each gets does not depend on the order of a model's fields.
     ranked.sort_by_key(|(i, _)| candidates[*i].path);
@@ -184,6 +211,36 @@ pub fn choose(candidates: &[Candidate<'_>], rules: &Rules<'_>) -> Result<Vec<Cho
         }
     }
     Ok(chosen.into_iter().flatten().collect())
+}
+
+/// The ranks of all units in double precision, and what they score in single precision; nothing if no candidate is known so exactly.
+fn doubled(
+    candidates: &[Candidate<'_>],
+    exact: &[Option<&[f64]>],
+    units: &[(usize, Units<'_>)],
+) -> Vec<(Vec<f32>, Vec<f32>)> {
+    if units.iter().all(|(i, _)| exact[*i].is_none()) {
+        return Vec::new();
+    }
+    let scored = |order: Order, v: f32| if order == Order::Absolute { v.abs() } else { v };
+    let shown = units.iter().map(|(i, unit)| {
+        let factor = candidates[*i].factor;
+        unit.scores.iter().map(|&v| factor * scored(unit.order, v)).collect::<Vec<f32>>()
+    });
+    let doubles = units.iter().map(|(i, unit)| {
+        let c = &candidates[*i];
+        match exact[*i] {
+            Some(exact) if c.granularity.is_elementwise() && c.order == Order::Absolute => {
+                exact.iter().map(|v| v.abs()).collect()
+            }
+            Some(exact) if c.granularity.is_elementwise() => exact.to_vec(),
+            Some(exact) => reduce_double(c.granularity, &c.layout, exact, c.order, c.alive, c.reduction),
+            None => unit.scores.iter().map(|&v| f64::from(c.factor) * f64::from(scored(unit.order, v))).collect(),
+        }
+    });
+    let doubles: Vec<Vec<f64>> = doubles.collect();
+    let lists: Vec<&[f64]> = doubles.iter().map(Vec::as_slice).collect();
+    ranks(&lists, Order::Value).into_iter().zip(shown).collect()
 }
 
 fn too_many(path: &str, amount: Amount, alive: usize) -> AllocationError {
@@ -252,6 +309,17 @@ mod tests {
         }
     }
 
+    #[derive(Debug)]
+    struct Highest;
+
+    impl Allocator for Highest {
+        fn allocate(&self, layers: &[LayerUnits<'_>], keep: usize) -> Result<Vec<usize>, AllocationError> {
+            let bounds: Vec<_> = layers.iter().map(|l| (l.least, l.alive())).collect();
+            let scores: Vec<_> = layers.iter().map(|l| l.scores).collect();
+            Ok(crate::share_highest(&scores, &bounds, keep).unwrap())
+        }
+    }
+
     fn candidate<'a>(path: &'a str, scores: &'a [f32]) -> Candidate<'a> {
         Candidate {
             path,
@@ -295,17 +363,6 @@ mod tests {
 
     #[test]
     fn a_factor_scales_a_layer_among_the_others() {
-        #[derive(Debug)]
-        struct Highest;
-
-        impl Allocator for Highest {
-            fn allocate(&self, layers: &[LayerUnits<'_>], keep: usize) -> Result<Vec<usize>, AllocationError> {
-                let bounds: Vec<_> = layers.iter().map(|l| (l.least, l.alive())).collect();
-                let scores: Vec<_> = layers.iter().map(|l| l.scores).collect();
-                Ok(crate::share_highest(&scores, &bounds, keep).unwrap())
-            }
-        }
-
         let (a, b) = ([1.0, -2.0, 3.0, -4.0], [10.0, -20.0, 30.0, -40.0]);
         for granularity in [Granularity::Element, Granularity::CHANNEL] {
             for (factor, kept) in [(1.0, [1, 3]), (0.125, [2, 2]), (0.01, [3, 1])] {
@@ -328,6 +385,35 @@ mod tests {
             let chosen = choose(&[c], &rules(Amount::OfTotal(s(0.25)))).unwrap();
             assert!(chosen[0].keep.iter_ones().all(|i| alive.get(i)), "{granularity}");
         }
+    }
+
+    #[test]
+    fn exact_scores_rank_by_what_single_precision_cannot_tell() {
+        let exact = [1.0, 1.0 + 3e-12, -1.0 - 2e-12, 1.0 + 1e-12, 5.0, 1.0 - 1e-12, 1.0 + 4e-12, 2.0];
+        let scores = exact.map(|v| v as f32);
+        let half = rules(Amount::OfTotal(s(0.5)));
+        let kept = |granularity, exact: Option<&[f64]>| {
+            let c = Candidate { granularity, ..candidate("a", &scores) };
+            choose_exact(&[c], &[exact], &half).unwrap()[0].keep.iter_ones().collect::<Vec<_>>()
+        };
+        assert_eq!(kept(Granularity::Element, Some(&exact)), [1, 4, 6, 7]);
+        assert_eq!(kept(Granularity::Element, None), [0, 1, 4, 7], "ties go to the lower index");
+        assert_eq!(kept(Granularity::nm(2, 4).unwrap(), Some(&exact)), [1, 2, 4, 7]);
+        // Columns, by their sums.
+        let input = Granularity::Channel { axis: crate::Axis::Input };
+        assert_eq!(kept(input, Some(&exact)), [0, 3, 4, 7], "5 + 1 and 2 + 1 + 1e-12");
+        // Among layers, one of them in single precision.
+        let other = [1.0, 1.0, 3.0, 4.0];
+        let all = [candidate("b", &scores), candidate("a", &other)];
+        let shared = Rules { allocator: Some(&Highest), ..half };
+        let chosen = choose_exact(&all, &[Some(&exact), None], &shared).unwrap();
+        let kept: Vec<Vec<usize>> = chosen.iter().map(|c| c.keep.iter_ones().collect()).collect();
+        assert_eq!(kept, [vec![1, 4, 6, 7], vec![2, 3]]);
+        let mut bad = exact;
+        bad[3] = f64::NAN;
+        let scores = bad.map(|v| v as f32);
+        let error = choose_exact(&[candidate("a", &scores)], &[Some(&bad)], &half).unwrap_err().to_string();
+        assert!(error.starts_with("a: score NaN at index 3"), "{error}");
     }
 
     #[test]

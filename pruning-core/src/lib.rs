@@ -56,7 +56,7 @@ pub use allocate::{AllocationError, Allocator, LayerUnits, Measure, Scope, alloc
 pub use bits::Bits;
 #[doc(hidden)]
 pub use caught::{caught, panic_message};
-pub use choose::{Candidate, ChooseError, Chosen, Rules, choose};
+pub use choose::{Candidate, ChooseError, Chosen, Rules, choose, choose_exact};
 pub use control::random_masks;
 pub use curve::{Curve, CurveError};
 pub use fields::Problem;
@@ -79,6 +79,6 @@ pub use registry::Linked;
 pub use registry::{Configured, Entry, Origin, Plugins, RegistryError, named};
 pub use report::{LayerReport, NOT_DEFAULT, Report, Skipped, Warning};
 pub use schedule::{Event, Rounds, Schedule};
-pub use select::{NonFinite, Order, Scores, share_highest};
+pub use select::{NonFinite, Order, Scores, ranks, share_highest};
 pub use sparsity::{Amount, Rounding, Sparsity, SparsityError};
-pub use target::{Match, Pattern, Targets};
+pub use target::{Match, Pattern, PatternIndex, Targets};

@@ -3,9 +3,11 @@
 use form::{OrderForm, ReductionForm};
 use serde::{Deserialize, Serialize};
 
+mod double;
 mod form;
 mod reduce;
 
+pub(crate) use double::reduce_double;
 pub use reduce::reduce;
 pub(crate) use reduce::reduce_finite;
 

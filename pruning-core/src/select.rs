@@ -12,10 +12,12 @@ use split::Split;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use window::Shares;
 
+mod rank;
 mod share;
 mod split;
 mod window;
 
+pub use rank::ranks;
 pub use share::share_highest;
 
 /// How the numbers of a score slice rank.
@@ -60,6 +62,8 @@ pub struct Scores<'a> {
     order: Order,
     // Of all scores: ranking multiplies by it on the way, which saves a scaled copy.
     factor: f32,
+    // What the units score, where they rank by other numbers.
+    shown: Option<&'a [f32]>,
     alive: Option<&'a Bits>,
     alive_len: usize,
     // Keys of some units that are alive, from all over the layer.
@@ -114,7 +118,12 @@ impl<'a> Scores<'a> {
             }
         }
         let alive_len = alive.map_or(values.len(), Bits::count_ones);
-        Ok(Self { values, order, factor, alive, alive_len, sample, split: Mutex::new(None) })
+        Ok(Self { values, order, factor, shown: None, alive, alive_len, sample, split: Mutex::new(None) })
+    }
+
+    /// The same for units that rank by `ranks` and score what `shown` says.
+    pub(crate) fn ranked(ranks: &'a [f32], shown: &'a [f32], alive: Option<&'a Bits>) -> Result<Self, NonFinite> {
+        Ok(Self { shown: Some(shown), ..Self::of_alive(ranks, Order::Value, alive)? })
     }
 
     /// Units in all.
@@ -144,6 +153,9 @@ impl<'a> Scores<'a> {
     /// The score of a unit as it ranks.
     #[must_use]
     pub fn score(&self, unit: usize) -> f32 {
+        if let Some(shown) = self.shown {
+            return shown[unit];
+        }
         match self.order {
             Order::Value => self.factor * self.values[unit],
             Order::Absolute => self.factor * self.values[unit].abs(),

@@ -1,6 +1,7 @@
 //! Which parameters are pruned: [`Pattern`] and [`Targets`].
 
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// A pattern over parameter paths: `*` stands for any text, `?` for one character.
 ///
@@ -41,6 +42,43 @@ impl Pattern {
         }
         let modules = path.match_indices('.').map(|(dot, _)| &path[..dot]);
         modules.into_iter().any(|module| glob(self.0.as_bytes(), module.as_bytes())).then_some(Match::Covered)
+    }
+}
+
+/// Patterns that are asked together. Those without wildcards are looked up, so that as many patterns as there are parameters take no longer
+/// for each.
+#[derive(Clone, Debug, Default)]
+pub struct PatternIndex<'a> {
+    plain: HashMap<&'a str, Vec<usize>>,
+    wild: Vec<(usize, &'a Pattern)>,
+}
+
+impl<'a> PatternIndex<'a> {
+    /// Indexes a list of patterns.
+    pub fn new(patterns: impl IntoIterator<Item = &'a Pattern>) -> Self {
+        let mut index = Self::default();
+        for (place, pattern) in patterns.into_iter().enumerate() {
+            if pattern.0.contains(['*', '?']) {
+                index.wild.push((place, pattern));
+            } else {
+                index.plain.entry(pattern.as_str()).or_default().push(place);
+            }
+        }
+        index
+    }
+
+    /// The patterns that match the parameter at `path`, by their places in the list, and how each does.
+    #[must_use]
+    pub fn matches(&self, path: &str) -> Vec<(usize, Match)> {
+        let mut found: Vec<_> = self.wild.iter().filter_map(|(place, p)| Some((*place, p.matches(path)?))).collect();
+        if !self.plain.is_empty() {
+            let modules = path.match_indices('.').map(|(dot, _)| (&path[..dot], Match::Covered));
+            for (text, how) in modules.chain([(path, Match::Named)]) {
+                found.extend(self.plain.get(text).into_iter().flatten().map(|&place| (place, how)));
+            }
+        }
+        found.sort_unstable();
+        found
     }
 }
 
@@ -109,6 +147,17 @@ impl Targets {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_finds_what_each_pattern_matches() {
+        let texts = ["*", "a", "a.b", "a.b.weight", "a.?", "*.weight", "b", "a.b.weight", "c*", "", "a.", "weight"];
+        let patterns = texts.map(Pattern::new);
+        let index = PatternIndex::new(&patterns);
+        for path in ["a.b.weight", "a.c.weight", "a", "b.bias", "weight", "a.b.weights", "c.b.a.weight", ""] {
+            let each = patterns.iter().enumerate().filter_map(|(place, p)| Some((place, p.matches(path)?)));
+            assert_eq!(index.matches(path), each.collect::<Vec<_>>(), "{path}");
+        }
+    }
 
     #[test]
     fn patterns_match_paths_and_modules() {

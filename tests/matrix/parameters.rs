@@ -1,7 +1,7 @@
 use crate::pruner;
 use burn::module::{Lora, Module, ModuleMapper, ModuleVisitor, Param, ParamGroup};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use pruning_burn::{PruneError, finish, masks, undo};
+use pruning_burn::{Criterion, Inputs, Needs, PruneError, finish, masks, undo};
 use pruning_tests::models::{Cnn, Mlp, Tied, Zoo};
 use pruning_tests::values::{base, effective, same_bits, weights};
 
@@ -78,7 +78,7 @@ pub(crate) fn frozen_parameters_stay_frozen(device: &Device) {
     assert_eq!(trained(&model.valid().train()), (false, true), "finished, after validation");
 }
 
-struct Cast(DType);
+pub(crate) struct Cast(pub(crate) DType);
 
 impl ModuleMapper for Cast {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -108,6 +108,78 @@ pub(crate) fn half_precision_parameters_are_pruned(device: &Device) {
         assert_eq!(weights(&model, "fc1.weight").iter().filter(|w| **w == 0.0).count(), 96, "{dtype:?}");
     }
     assert!(device.supports_dtype(DType::F32));
+}
+
+pub(crate) fn doubles_are_ranked_in_double_precision(device: &Device) {
+    if !device.supports_dtype(DType::F64) {
+        return;
+    }
+    // All but equal, in an order that is not theirs.
+    let number = |i: usize, layer: usize| 1.0 + ((i * 37 + layer * 11) % 192) as f64 * 1e-13 + layer as f64 * 5e-14;
+    struct Near<F>(F, usize);
+    impl<F: Fn(usize, usize) -> f64> ModuleMapper for Near<F> {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let layer = self.1;
+            self.1 += 1;
+            param.map(|old| {
+                let values: Vec<f64> = (0..old.shape().num_elements()).map(|i| (self.0)(i, layer)).collect();
+                Tensor::from_data(TensorData::new(values, old.shape()), (&old.device(), DType::F64))
+            })
+        }
+    }
+    let near = Mlp::new(device, 1).map(&mut Near(number, 0));
+    for allocator in ["uniform", "global"] {
+        let mut model = near.clone();
+        pruner(&format!("{HALF}\nallocator = \"{allocator}\"")).prune(&mut model).unwrap();
+        let dense = base(&model);
+        let (mut kept, mut gone) = (Vec::new(), Vec::new());
+        for (path, mask) in masks(&model).iter() {
+            let (mut least, mut most) = (f64::INFINITY, 0.0f64);
+            for (i, value) in dense[path].iter::<f64>().enumerate() {
+                if mask.bits().get(i) { least = least.min(value) } else { most = most.max(value) }
+            }
+            assert!(least > most, "{allocator} {path}: kept {least:.17}, gone {most:.17}");
+            kept.push(least);
+            gone.push(most);
+        }
+        if allocator == "global" {
+            assert!(kept.iter().all(|k| gone.iter().all(|g| k > g)), "{kept:?} {gone:?}");
+        }
+    }
+}
+
+pub(crate) fn every_criterion_takes_every_float_type(device: &Device) {
+    let device = &device.clone().autodiff();
+    for dtype in [DType::F16, DType::BF16, DType::F64].into_iter().filter(|dtype| device.supports_dtype(*dtype)) {
+        let model = Mlp::new(device, 5).map(&mut Cast(dtype));
+        let x = Mlp::input(3, device).cast(dtype);
+        let needs = Needs::GRADIENT | Needs::SQUARED_GRADIENT;
+        let loss = |m: &Mlp, x: &Tensor<2>| m.forward(x.clone()).square().mean();
+        let mut inputs = Inputs::new()
+            .with_gradients(&model, needs, std::slice::from_ref(&x), loss)
+            .unwrap()
+            .with_flow(&model, |m: &Mlp| m.forward(Tensor::<2>::ones([1, 12], device).cast(dtype)))
+            .unwrap()
+            .with_initial_weights(&model);
+        let gradients = burn::optim::GradientsParams::from_grads(loss(&model, &x).backward(), &model);
+        inputs.record_movement(&model, &gradients);
+        for criterion in pruning_plugins::all().of_kind::<dyn Criterion>() {
+            // Of norms, of a Hessian in double precision alone, and a test's own.
+            if ["bn_scale", "grasp"].contains(&criterion.name()) || criterion.name().contains('.') {
+                continue;
+            }
+            for granularity in ["\"element\"", "\"channel\"", "\"2:4\""] {
+                let sparsity = if granularity.contains(':') { "" } else { "sparsity = 0.5\n" };
+                let recipe = format!("criterion = \"{}\"\n{sparsity}granularity = {granularity}", criterion.name());
+                let report = pruner(&recipe).prune_with(&mut model.clone(), &inputs);
+                assert_eq!(
+                    report.unwrap_or_else(|e| panic!("{dtype:?} {recipe}: {e}")).kept(),
+                    160,
+                    "{dtype:?} {recipe}"
+                );
+            }
+        }
+    }
 }
 
 pub(crate) fn a_parameter_with_lora_is_refused(device: &Device) {

@@ -1,9 +1,11 @@
 //! Traces and smaller models on every device.
 
+use crate::parameters::Cast;
 use crate::pruner;
-use burn::tensor::{Bool, Device, Distribution, Int, Tensor};
+use burn::module::Module;
+use burn::tensor::{Bool, DType, Device, Distribution, Int, Tensor};
 use pruning_burn::shrink::{self, Fields, Shrinker, verify};
-use pruning_burn::trace::{Scope, Trace, Values};
+use pruning_burn::trace::{ReplayError, Scope, Trace, Values};
 use pruning_tests::devices::replay;
 use pruning_tests::models::{Cnn, Zoo};
 use pruning_tests::values::{base, same_bits};
@@ -15,6 +17,34 @@ fn close(a: &[f32], b: &[f32]) -> bool {
 
 fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
+}
+
+pub(crate) fn every_float_type_is_replayed_and_another_is_named(device: &Device) {
+    let single = Cnn::new(device, 4);
+    let picture = Tensor::<4>::random([2, 3, 8, 8], Distribution::Uniform(-1.0, 1.0), device);
+    let record = |model: &Cnn, x: &Tensor<4>| {
+        let forward = |m: &Cnn, s: &mut Scope| {
+            let x = s.input(x);
+            s.output(m.forward(x));
+        };
+        Trace::record(model, forward).unwrap()
+    };
+    let recorded = record(&single, &picture);
+    for dtype in [DType::F64, DType::F16, DType::BF16].into_iter().filter(|dtype| device.supports_dtype(*dtype)) {
+        let model = single.clone().map(&mut Cast(dtype));
+        let x = picture.clone().cast(dtype);
+        let outputs = replay(&record(&model, &x), &model, Values::new().with(x.clone()));
+        let got: Tensor<2> = outputs.get(0).unwrap();
+        assert_eq!(got.dtype(), dtype);
+        assert_eq!(numbers(got), numbers(model.forward(x.clone())), "{dtype:?}");
+        // A trace of other types.
+        let named = |model: &Cnn, x: Tensor<4>| {
+            recorded.replay::<burn::backend::Flex, Cnn>(model, Values::new().with(x)).unwrap_err()
+        };
+        let error = named(&model, picture.clone());
+        assert!(matches!(&error, ReplayError::Type { expected, .. } if expected == "F32"), "{error}");
+        assert!(matches!(named(&single, x), ReplayError::Input { index: 0, .. }));
+    }
 }
 
 /// Layers of every type, with float, int and bool inputs, and an output of each kind.

@@ -1,10 +1,10 @@
 //! Channels and heads as masks: what a pruner that has a trace does, in whole groups.
 
-use super::mask::{kept_elements, layer_of};
+use super::mask::{kept_elements, place_of};
 use super::plan::{Planned, Request, makers, owned};
 use super::{ShrinkError, Shrinker};
 use crate::attach::foreign;
-use crate::layers::Layer;
+use crate::layers::{Layer, places};
 use crate::select::{Amounts, Selection, Target, alive, choose_alone, layer_report, needed, report_of};
 use crate::trace::{Rules, Trace};
 use crate::{Inputs, PruneError, Pruner};
@@ -51,14 +51,14 @@ pub(crate) fn select<M: Module>(
     only: Option<usize>,
 ) -> Result<(Vec<(usize, Bits)>, Report), PruneError> {
     needed(pruner.recipe(), inputs)?;
-    let mut masks = Masks::on(all);
+    let (mut masks, places) = (Masks::on(all), places(all));
     let (mut pruned, mut fixed) = (Vec::new(), Vec::new());
     for granularity in structural(selection) {
         let targets = part(selection, |g| g == granularity);
         let request = Request { trace, all, selection: &targets, granularity, amounts, inputs, only };
         let planned = Shrinker::new(pruner).planned(model, &request)?;
         for (path, cut) in &planned.plan.parameters {
-            masks.add(layer_of(all, path, cut).map(|l| index(all, l))?, &kept_elements(cut))?;
+            masks.add(place_of(all, &places, path, cut)?, &kept_elements(cut))?;
         }
         pruned.extend(layers_of(all, &targets.targets, &planned));
         fixed.extend(planned.fixed);
@@ -71,9 +71,9 @@ pub(crate) fn select<M: Module>(
         pruned.extend(layers);
     }
     let mut report = report_of(all, selection, pruned);
-    let listed: Vec<String> = report.layers.iter().map(|l| l.path.clone()).collect();
+    let listed: BTreeSet<String> = report.layers.iter().map(|l| l.path.clone()).collect();
     for layer in &mut report.layers {
-        if let Some(bits) = all.iter().position(|l| l.path == layer.path).and_then(|i| masks.keep.get(&i)) {
+        if let Some(bits) = places.get(layer.path.as_str()).and_then(|place| masks.keep.get(place)) {
             layer.kept = bits.count_ones();
         }
     }
@@ -108,10 +108,6 @@ fn layers_of(all: &[Layer], targets: &[Target], planned: &Planned) -> Vec<(usize
         (target.layer, LayerReport { units, kept_units, asked, ..whole })
     };
     free.map(report).collect()
-}
-
-fn index(all: &[Layer], layer: &Layer) -> usize {
-    all.iter().position(|l| l.path == layer.path).unwrap_or(0)
 }
 
 /// Masks by the place of their layer, those that are attached among them.

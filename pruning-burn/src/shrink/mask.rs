@@ -3,10 +3,11 @@
 use super::ShrinkError;
 use crate::PruneError;
 use crate::attach::{attach_masks, update_masks};
-use crate::layers::{Layer, layers, names};
+use crate::layers::{Layer, layers, places};
 use burn::module::Module;
 use pruning_core::graph::{Cut, ShrinkPlan};
 use pruning_core::{Bits, Mask, MaskSet, Report};
+use std::collections::HashMap;
 
 /// What a cut keeps of the elements, in memory order.
 pub(crate) fn kept_elements(cut: &Cut) -> Bits {
@@ -27,15 +28,22 @@ pub(crate) fn kept_elements(cut: &Cut) -> Bits {
 
 /// The layer that a cut is for, which must have its shape.
 pub(crate) fn layer_of<'a>(all: &'a [Layer], path: &str, cut: &Cut) -> Result<&'a Layer, ShrinkError> {
-    let found = all.iter().find(|l| names(l).any(|n| n == path));
-    match found.filter(|l| l.shape == cut.shape) {
-        Some(layer) => Ok(layer),
-        None => Err(ShrinkError::OtherModel {
-            path: path.to_string(),
-            expected: cut.shape.clone(),
-            found: found.map(|l| l.shape.clone()).unwrap_or_default(),
-        }),
-    }
+    place_of(all, &places(all), path, cut).map(|place| &all[place])
+}
+
+/// The place of that layer, where the places of all are known.
+pub(crate) fn place_of(
+    all: &[Layer],
+    places: &HashMap<&str, usize>,
+    path: &str,
+    cut: &Cut,
+) -> Result<usize, ShrinkError> {
+    let found = places.get(path).copied();
+    found.filter(|&place| all[place].shape == cut.shape).ok_or_else(|| ShrinkError::OtherModel {
+        path: path.to_string(),
+        expected: cut.shape.clone(),
+        found: found.map(|place| all[place].shape.clone()).unwrap_or_default(),
+    })
 }
 
 /// Attaches the plan as masks, or tightens those that are attached: the model computes what the smaller one will, and can be
@@ -49,9 +57,10 @@ pub(crate) fn layer_of<'a>(all: &'a [Layer], path: &str, cut: &Cut) -> Result<&'
 pub fn mask<M: Module>(plan: &ShrinkPlan, model: &mut M) -> Result<Report, ShrinkError> {
     plan.check()?;
     let all = layers(model)?;
+    let places = places(&all);
     let (mut fresh, mut update) = (Vec::new(), Vec::new());
     for (path, cut) in &plan.parameters {
-        let layer = layer_of(&all, path, cut)?;
+        let layer = &all[place_of(&all, &places, path, cut)?];
         // Statistics of a channel whose scale and shift are zero do not matter.
         if layer.buffer {
             continue;
@@ -65,9 +74,10 @@ pub fn mask<M: Module>(plan: &ShrinkPlan, model: &mut M) -> Result<Report, Shrin
     let mut attached = None;
     if !update.is_empty() {
         let mut both = Vec::new();
+        let attached = crate::masks(model);
         for (path, mask) in update {
             let mut bits = mask.bits().clone();
-            if let Some(old) = crate::masks(model).get(&path) {
+            if let Some(old) = attached.get(&path) {
                 bits.intersect(old.bits());
             }
             both.push((path, Mask::new(mask.shape().to_vec(), bits).map_err(PruneError::from)?));

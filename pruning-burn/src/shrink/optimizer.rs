@@ -1,9 +1,9 @@
 //! The state of an optimizer, cut with its weights: [`cut_optimizer`].
 
 use super::ShrinkError;
-use super::mask::layer_of;
+use super::mask::place_of;
 use crate::PruneError;
-use crate::layers::layers;
+use crate::layers::{layers, places};
 use crate::moments::{parameter, rewritten};
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
@@ -26,9 +26,10 @@ pub fn cut_optimizer<M: Module>(
 ) -> Result<ModuleOptimizer, ShrinkError> {
     plan.check()?;
     let all = layers(model)?;
+    let places = places(&all);
     let mut cuts: BTreeMap<String, &Cut> = BTreeMap::new();
     for (path, cut) in &plan.parameters {
-        cuts.insert(layer_of(&all, path, cut)?.id.val().to_string(), cut);
+        cuts.insert(all[place_of(&all, &places, path, cut)?].id.val().to_string(), cut);
     }
     let smaller = |tensor: Tensor| match cuts.get(parameter(&tensor)) {
         Some(cut) if tensor.shape.as_slice() == cut.shape => cut_tensor(tensor, cut),

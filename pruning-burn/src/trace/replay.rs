@@ -43,6 +43,18 @@ pub enum ReplayError {
         /// Of the module; empty if there is none.
         found: Vec<usize>,
     },
+    /// A parameter has numbers of another type.
+    #[error(
+        "{path}: the trace was recorded with {expected} here, the module has {found}; record it anew for other types"
+    )]
+    Type {
+        /// The parameter.
+        path: String,
+        /// Type of the trace.
+        expected: String,
+        /// Of the module.
+        found: String,
+    },
     /// A tensor is on another backend than the one that runs.
     #[error("{what}: {reason}")]
     Backend {
@@ -142,9 +154,9 @@ impl Values {
     }
 }
 
-/// Devices have ints and bools of different widths.
+/// Devices have ints and bools of different widths; floats are of the type that was recorded.
 fn same_kind(a: DType, b: DType) -> bool {
-    (a.is_float(), a.is_bool()) == (b.is_float(), b.is_bool())
+    if a.is_float() { a == b } else { !b.is_float() && a.is_bool() == b.is_bool() }
 }
 
 /// Backends on which a trace can be replayed: all that Burn dispatches to.
@@ -269,15 +281,21 @@ impl Trace {
     ) -> Result<Vec<(TensorId, HandleKind<B>)>, ReplayError> {
         let mut weights = Weights { position: Position::default(), found: HashMap::new() };
         model.valid().materialize().visit(&mut weights);
+        let described = self.tensors();
         let mut handles = Vec::new();
         for (id, &param) in &self.param_of {
             let param = &self.params[param];
             let path = param.path().to_string();
-            let Some((tensor, shape)) = param.paths.iter().find_map(|p| weights.found.get(p)) else {
+            let Some((tensor, shape, dtype)) = param.paths.iter().find_map(|p| weights.found.get(p)) else {
                 return Err(ReplayError::Parameter { path, expected: param.shape.clone(), found: Vec::new() });
             };
             if *shape != param.shape {
                 return Err(ReplayError::Parameter { path, expected: param.shape.clone(), found: shape.clone() });
+            }
+            // One that no operation uses is not described.
+            if let Some(ir) = described.get(id).filter(|ir| !same_kind(ir.dtype, *dtype)) {
+                let (expected, found) = (format!("{:?}", ir.dtype), format!("{dtype:?}"));
+                return Err(ReplayError::Type { path, expected, found });
             }
             let failed = |reason| ReplayError::Backend { what: path.clone(), reason };
             handles.push((*id, B::take(tensor.clone()).map_err(failed)?));
@@ -299,15 +317,15 @@ impl IrVisitorMut for KeepAll<'_> {
 
 struct Weights {
     position: Position,
-    found: HashMap<String, (DispatchTensor, Vec<usize>)>,
+    found: HashMap<String, (DispatchTensor, Vec<usize>, DType)>,
 }
 
 macro_rules! weight {
     ($name:ident, $kind:ty) => {
         fn $name<const D: usize>(&mut self, param: &Param<Tensor<D, $kind>>) {
             let tensor = param.val();
-            let shape = tensor.dims().to_vec();
-            self.found.insert(self.position.path(), (tensor.into_dispatch(), shape));
+            let (shape, dtype) = (tensor.dims().to_vec(), tensor.dtype());
+            self.found.insert(self.position.path(), (tensor.into_dispatch(), shape, dtype));
         }
     };
 }
