@@ -86,7 +86,7 @@ fn main() {
             another_model_is_not_the_one_of_the_session, a_stranger_is_told_before_anything_is_kept, a_schedule_that_does_not_come_prunes_nothing_and_is_not_done,
             resumed_training_is_bit_identical;
         initialize: keeping_and_rewinding_the_rate_leave_every_bit, rewinding_sets_the_rate_back_with_the_weights,
-            reinitializing_takes_new_weights_each_time, a_snapshot_in_a_file_is_bit_exact,
+            reinitializing_takes_new_weights_each_time, rewound_weights_keep_their_type, a_snapshot_in_a_file_is_bit_exact,
             snapshots_that_are_gone_or_of_another_model_are_errors, random_masks_of_the_same_density_attach;
         learned: soft_thresholds_are_those_of_the_paper, learned_masks_settle_into_masks_like_any_other,
             a_tied_parameter_has_one_threshold, thresholds_that_cannot_be_are_errors;

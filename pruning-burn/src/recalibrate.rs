@@ -224,12 +224,8 @@ impl ModuleMapper for Set<'_> {
             (To::Values(values, _), true) => match values.get(&path) {
                 None => param,
                 Some(values) => param.map(|old| {
-                    let values = values.iter().map(|&v| v as f32).collect();
-                    let plain = Tensor::<D>::from_data(
-                        burn::tensor::TensorData::new(values, old.shape()),
-                        &old.device().without_autodiff(),
-                    );
-                    let plain = plain.cast(old.dtype());
+                    let data = burn::tensor::TensorData::new(values.clone(), old.shape());
+                    let plain = Tensor::<D>::from_data(data, (&old.device().without_autodiff(), old.dtype()));
                     if old.is_autodiff() { Tensor::from_inner(plain) } else { plain }
                 }),
             },

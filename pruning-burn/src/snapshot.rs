@@ -5,7 +5,7 @@ use crate::store::contents::{Contents, Form};
 use crate::store::seal::Kind;
 use crate::{PruneError, StoreError, host};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Bool, Bytes, DType, Tensor, TensorData};
+use burn::tensor::{Bool, Bytes, DType, Device, Tensor, TensorData};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -101,7 +101,8 @@ fn read(tensor: &burn_pack::Tensor) -> Result<Tensor<1>, String> {
     let bytes = Bytes::from_bytes_vec(tensor.to_bytes().map_err(|error| error.to_string())?.to_vec());
     let len = tensor.shape.num_elements();
     let data = TensorData::try_from_bytes(bytes, [len], tensor.dtype).map_err(|e| format!("{e:?}"))?;
-    Ok(Tensor::from_data(data, &Default::default()))
+    // In its own type: a device would make of it what it takes by default.
+    Ok(Tensor::from_data(data, (&Device::default(), tensor.dtype)))
 }
 
 /// That a module has these parameters, of these shapes, and no others.

@@ -1,8 +1,9 @@
+use crate::parameters::Cast;
 use crate::pruner;
 use crate::survival::train;
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::AdamConfig;
-use burn::tensor::Device;
+use burn::tensor::{DType, Device, Tensor};
 use pruning_burn::{PruneError, StoreError, attach_masks, masks, random_masks, undo};
 use pruning_tests::models::{Cnn, Mlp};
 use pruning_tests::values::{base, same_bits};
@@ -175,4 +176,38 @@ pub(crate) fn random_masks_of_the_same_density_attach(device: &Device) {
     assert_eq!(report.kept(), 64);
     assert!(masks(&random).iter().zip(found.iter()).all(|((p, a), (q, b))| p == q && a.kept() == b.kept() && a != b));
     assert!(same_bits(&base(&random.valid()), &base(&start)));
+}
+
+/// Numbers that no other type holds as they are.
+struct Third;
+
+impl ModuleMapper for Third {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| tensor / 3.0)
+    }
+}
+
+pub(crate) fn rewound_weights_keep_their_type(device: &Device) {
+    for dtype in [DType::F64, DType::F16, DType::BF16].into_iter().filter(|dtype| device.supports_dtype(*dtype)) {
+        let recipe = "sparsity = 0.5\ncriterion = \"magnitude\"\ninitialization = \"rewind\"";
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let third = |device: &Device| Mlp::new(device, 1).map(&mut Cast(dtype)).map(&mut Third);
+        for in_file in [false, true] {
+            let mut model = third(device);
+            let start = base(&model);
+            let mut session = pruner(recipe).attach(&mut model).unwrap();
+            if in_file {
+                session = session.with_snapshot_file(file("rewind.bpk")).unwrap();
+            }
+            session.save(&model, file("session.bpk")).unwrap();
+            let mut loaded = third(device);
+            let mut resumed = pruner(recipe).load(&mut loaded, file("session.bpk")).unwrap();
+            for (session, model) in [(&mut session, &mut model), (&mut resumed, &mut loaded)] {
+                session.step(model).unwrap();
+                undo(model).unwrap();
+                assert!(same_bits(&base(model), &start), "{dtype:?} {in_file}");
+            }
+        }
+    }
 }

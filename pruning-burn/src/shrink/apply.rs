@@ -2,12 +2,12 @@
 
 use super::confirm::confirm;
 use super::equivalence::{Equivalence, check};
-use super::mask::{kept_elements, layer_of};
+use super::mask::{kept_elements, place_of};
 use super::{Fields, ShrinkError, size_fields};
 use crate::PruneError;
 use crate::attach::foreign;
 use crate::host;
-use crate::layers::{Layer, Position, layers};
+use crate::layers::{Layer, Position, layers, places};
 use crate::select::message;
 use crate::trace::Scope;
 use burn::module::{Module, ModuleMapper, Param};
@@ -118,8 +118,9 @@ pub fn apply_with<M: Module>(
 pub(crate) fn cut<M: Module>(plan: &ShrinkPlan, model: &M) -> Result<M, ShrinkError> {
     plan.check()?;
     let all = layers(model)?;
+    let places = places(&all);
     for (path, cut) in &plan.parameters {
-        layer_of(&all, path, cut)?;
+        place_of(&all, &places, path, cut)?;
     }
     only_masks_of(plan, &all)?;
     let mut cuts: BTreeMap<String, &Cut> = BTreeMap::new();

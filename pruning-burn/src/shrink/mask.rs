@@ -26,12 +26,7 @@ pub(crate) fn kept_elements(cut: &Cut) -> Bits {
     Bits::from_bools(&keep)
 }
 
-/// The layer that a cut is for, which must have its shape.
-pub(crate) fn layer_of<'a>(all: &'a [Layer], path: &str, cut: &Cut) -> Result<&'a Layer, ShrinkError> {
-    place_of(all, &places(all), path, cut).map(|place| &all[place])
-}
-
-/// The place of that layer, where the places of all are known.
+/// The place of the layer that a cut is for, which must have its shape.
 pub(crate) fn place_of(
     all: &[Layer],
     places: &HashMap<&str, usize>,
@@ -74,10 +69,10 @@ pub fn mask<M: Module>(plan: &ShrinkPlan, model: &mut M) -> Result<Report, Shrin
     let mut attached = None;
     if !update.is_empty() {
         let mut both = Vec::new();
-        let attached = crate::masks(model);
+        let carried = crate::masks(model);
         for (path, mask) in update {
             let mut bits = mask.bits().clone();
-            if let Some(old) = attached.get(&path) {
+            if let Some(old) = carried.get(&path) {
                 bits.intersect(old.bits());
             }
             both.push((path, Mask::new(mask.shape().to_vec(), bits).map_err(PruneError::from)?));

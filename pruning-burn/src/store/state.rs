@@ -109,7 +109,8 @@ pub(super) fn unpack<M: Module>(tensor: burn_pack::Tensor, model: &M) -> Result<
     let shape = shape.as_slice().to_vec();
     let len = shape.iter().try_fold(1usize, |len, &size| len.checked_mul(size)).ok_or("a shape that cannot be")?;
     let data = TensorData::try_from_bytes(bytes, [len], dtype).map_err(|error| format!("{error:?}"))?;
-    Ok(Stored { value: Tensor::from_data(data, &host_device(model)), shape })
+    // In its own type: a device would make of it what it takes by default.
+    Ok(Stored { value: Tensor::from_data(data, (&host_device(model), dtype)), shape })
 }
 
 /// Any device of the model, for tensors that move on from there.
