@@ -81,7 +81,8 @@ fn check((steps, flat, sparsity, heads): Case) -> Result<Outcome, TestCaseError>
     let model = Network::new(&steps, flat, &device);
     let forward = |m: &Network, s: &mut Scope| m.forward(s, &device);
     let trace = Trace::record(&model, forward).unwrap();
-    let granularity = if heads { "head" } else { "channel" };
+    let attends = model.steps.iter().any(|(step, _)| matches!(step, Step::Heads { .. }));
+    let granularity = if heads && attends { "head" } else { "channel" };
     let recipe = format!("criterion = \"magnitude\"\ngranularity = \"{granularity}\"\nsparsity = {sparsity}");
     let plan = match Shrinker::new(&crate::pruner(&recipe)).plan(&model, &trace) {
         Ok(plan) if !plan.is_empty() => plan,
