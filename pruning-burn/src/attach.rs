@@ -347,7 +347,10 @@ impl ModuleMapper for Zero {
     }
 }
 
-/// Takes the masks off again: the dense weights, bit for bit, with what training has made of those that were kept.
+/// Takes the masks off again: the dense weights, bit for bit, with what training has made of them.
+///
+/// Training leaves pruned weights alone where the optimizer moves by gradients only, as theirs are zero. Weight decay shrinks them
+/// all the same, and momentum from before the pruning moves them until [`mask_optimizer`](crate::mask_optimizer) clears it.
 ///
 /// # Errors
 /// As [`finish`].

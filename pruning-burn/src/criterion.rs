@@ -73,6 +73,10 @@ pub trait Criterion: Debug + Send + Sync {
 
 impl PluginKind for dyn Criterion {
     const KIND: &'static str = "criterion";
+
+    fn declare(&self) {
+        let _ = (self.needs(), self.order(), self.reduction(), self.positional());
+    }
 }
 
 /// Registers a [`Criterion`]: `register_criterion!(MyCriterion);` beside its definition.

@@ -14,7 +14,8 @@
 //!
 //! A mask is attached as a reparameterization of the parameter, so pruned weights are zero whatever the optimizer does,
 //! and through `clone`, `fork`, `to_device`, `valid`, `train`, saving and loading. User code that reads a parameter by
-//! dereferencing it instead of by `val()` sees the base without the mask; Burn's own layers all call `val()`.
+//! dereferencing it instead of by `val()` sees the base without the mask; Burn's own layers all call `val()`. A `ModuleVisitor` sees
+//! the base as well, since Burn hands it the parameter without its mask: export a copy that [`finish`] has been called on.
 //!
 //! ```
 //! use burn::{nn::LinearConfig, tensor::Device};

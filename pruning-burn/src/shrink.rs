@@ -49,6 +49,7 @@ mod plan;
 mod score;
 mod size_fields;
 mod store;
+mod unchanged;
 mod verify;
 
 pub use apply::{Applied, Checks, apply, apply_with};

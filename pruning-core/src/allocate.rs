@@ -28,6 +28,10 @@ pub trait Allocator: Debug + Send + Sync {
 
 impl PluginKind for dyn Allocator {
     const KIND: &'static str = "allocator";
+
+    fn declare(&self) {
+        let _ = (self.scope(), self.measure());
+    }
 }
 
 /// Where a fraction of units becomes a count.

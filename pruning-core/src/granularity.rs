@@ -101,7 +101,9 @@ pub enum GranularityError {
         cols: usize,
     },
     /// Heads whose size only a trace would show.
-    #[error("heads need a size, such as {{ kind = \"head\", size = 64 }}: only physical removal reads it from a trace")]
+    #[error(
+        "heads need a size, such as {{ kind = \"head\", size = 64 }}: or a pruner that knows the trace (`Pruner::with_trace`), which shows it"
+    )]
     HeadSize,
     /// Heads that do not divide the channels.
     #[error("heads of {size} channels do not divide {channels}: the size is that of one head, not the number of heads")]
@@ -141,7 +143,7 @@ impl Granularity {
     /// Output channels: neurons, filters.
     pub const CHANNEL: Self = Self::Channel { axis: Axis::Output };
 
-    /// Attention heads of whatever size a trace shows, for physical removal.
+    /// Attention heads of whatever size a trace shows, for a pruner that has one and for physical removal.
     pub const HEAD: Self = Self::Head { size: None, axis: Axis::Output };
 
     /// `n` kept of every `m`, along the input channels.

@@ -40,6 +40,9 @@ pub trait Plugin: Serialize + DeserializeOwned + Default + Debug + Send + Sync +
 pub trait PluginKind: 'static {
     /// The word for it in recipes and messages.
     const KIND: &'static str;
+
+    /// Asks a plugin for all that it says of itself, once, when it is built: one that panics there is refused before any work.
+    fn declare(&self) {}
 }
 
 /// A plugin that a `register_*!` macro has prepared for [`Plugins`](crate::Plugins).

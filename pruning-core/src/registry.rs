@@ -57,7 +57,9 @@ impl Entry {
             plugin.resolve(plugins)?;
             plugin.validate()?;
             let config = serde_json::to_value(&plugin).map_err(|error| error.to_string())?;
-            Ok((wrap(plugin), config))
+            let plugin = wrap(plugin);
+            plugin.declare();
+            Ok((plugin, config))
         });
         Self {
             kind: K::KIND,

@@ -7,8 +7,9 @@ use pruning_burn::distillation::{Distillation, DistillationError};
 use pruning_burn::rounds::{IterativePruning, RoundsError};
 use pruning_burn::sensitivity::{Scan, SensitivityError};
 use pruning_burn::{
-    AllocationError, Allocator, Curve, InputError, Inputs, LayerUnits, Needs, Plugin, RecalibrationError, Sparsity,
-    masks, recalibrate_batch_norm, register_allocator, register_curve,
+    AllocationError, Allocator, Criterion, CriterionError, Curve, InputError, Inputs, LayerUnits, LayerView, Needs,
+    Plugin, Plugins, Pruner, RecalibrationError, Sparsity, masks, recalibrate_batch_norm, register_allocator,
+    register_criterion, register_curve,
 };
 use pruning_tests::models::Mlp;
 use pruning_tests::values::{base, same_bits};
@@ -129,10 +130,22 @@ plugin!(Fickle, "test.fickle");
 plugin!(Steep, "test.steep");
 plugin!(Unsure, "test.unsure");
 plugin!(Broken, "test.broken");
+plugin!(Secretive, "test.secretive");
 register_allocator!(Fickle);
 register_curve!(Steep);
 register_curve!(Unsure);
 register_curve!(Broken);
+register_criterion!(Secretive);
+
+impl Criterion for Secretive {
+    fn needs(&self) -> Needs {
+        panic!("it does not say")
+    }
+
+    fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError> {
+        Ok(layer.weight())
+    }
+}
 
 impl Allocator for Fickle {
     fn allocate(&self, layers: &[LayerUnits<'_>], _: usize) -> Result<Vec<usize>, AllocationError> {
@@ -159,6 +172,10 @@ impl Curve for Broken {
 }
 
 pub(crate) fn allocators_and_curves_that_break_are_errors_that_name_them(device: &Device) {
+    // What a plugin says of itself is asked when it is built.
+    let secretive =
+        Pruner::from_toml("criterion = \"test.secretive\"\nsparsity = 0.5", &Plugins::linked()).unwrap_err();
+    assert!(secretive.to_string().contains("it does not say"), "{secretive}");
     let mut model = Mlp::new(device, 1);
     let before = base(&model);
     let error = pruner(&format!("{HALF}\nallocator = \"test.fickle\"")).prune(&mut model).unwrap_err();

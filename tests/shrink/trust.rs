@@ -188,6 +188,39 @@ fn a_smaller_model_is_compared_by_its_numbers_as_well() {
 }
 
 #[test]
+fn a_model_that_carries_the_masks_of_the_plan_is_checked_as_well() {
+    let device = Device::flex();
+    let mut model = Network::new(&[Step::Linear { to: 12 }, Step::Activation { which: 0 }], None, &device);
+    let forward = |m: &Network, s: &mut Scope| m.forward(s, &device);
+    let trace = Trace::record(&model, forward).unwrap();
+    let plan = Shrinker::new(&crate::channels(0.5, "")).plan(&model, &trace).unwrap();
+    shrink::mask(&plan, &mut model).unwrap();
+    let applied = shrink::apply(&plan, &mut model, |_: &mut Network, _: &mut Fields| {}, forward).unwrap();
+    assert!(matches!(applied.equivalence, Equivalence::Checked(_)), "{applied:?}");
+}
+
+#[test]
+fn a_setter_that_builds_a_layer_anew_is_found_out() {
+    let device = Device::flex();
+    let mut model = Network::new(&[Step::Linear { to: 12 }], None, &device);
+    let forward = |m: &Network, s: &mut Scope| m.forward(s, &device);
+    let trace = Trace::record(&model, forward).unwrap();
+    let plan = Shrinker::new(&crate::channels(0.5, "")).plan(&model, &trace).unwrap();
+    let before = base(&model);
+    let anew = |m: &mut Network, _: &mut Fields| {
+        let [inputs, outputs] = m.head.weight.dims();
+        m.head = burn::nn::LinearConfig::new(inputs, outputs).init(&device);
+    };
+    let error = shrink::apply(&plan, &mut model, anew, forward).unwrap_err();
+    assert!(matches!(&error, ShrinkError::Changed { path } if path == "head.weight"), "{error}");
+    // The same parameter with other numbers.
+    let doubled = |m: &mut Network, _: &mut Fields| m.head.bias = m.head.bias.take().map(|b| b.map(|b| b * 2.0));
+    let error = shrink::apply(&plan, &mut model, doubled, forward).unwrap_err();
+    assert!(matches!(&error, ShrinkError::Changed { path } if path == "head.bias"), "{error}");
+    assert!(same_bits(&base(&model), &before));
+}
+
+#[test]
 fn a_plan_that_cuts_only_one_side_is_refused() {
     let device = Device::flex();
     let mut model = Network::new(&[Step::Linear { to: 12 }], None, &device);

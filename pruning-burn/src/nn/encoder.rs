@@ -9,7 +9,7 @@ use burn::tensor::{Bool, Tensor};
 /// A stack of [`TransformerEncoderLayer`]s, with the weights of Burn's [`TransformerEncoder`](transformer::TransformerEncoder).
 ///
 /// Burn's own encoder cannot lose heads, since its attention needs `heads * size == width`. This one computes the same, and heads as
-/// well as inner channels of its feed-forward layers go with nothing to set:
+/// well as inner channels of its feed-forward layers go with nothing to set (channels within heads need `mha.d_k` set):
 ///
 /// ```
 /// use burn::nn::transformer::{self, TransformerEncoderConfig};

@@ -3,6 +3,7 @@
 use super::confirm::confirm;
 use super::equivalence::{Equivalence, check};
 use super::mask::{kept_elements, place_of};
+use super::unchanged::Parameters;
 use super::{Fields, ShrinkError, size_fields};
 use crate::PruneError;
 use crate::attach::foreign;
@@ -100,9 +101,13 @@ pub fn apply_with<M: Module>(
 ) -> Result<Applied, ShrinkError> {
     let mut smaller = cut(plan, model)?;
     let mut fields = Fields::new(&plan.fields);
+    let parameters = Parameters::of(&smaller);
     let panicked = catch_unwind(AssertUnwindSafe(|| set(&mut smaller, &mut fields)));
     panicked.map_err(|panic| ShrinkError::SetterPanicked { message: message(&*panic) })?;
     fields.all_set()?;
+    if let Some(path) = parameters.changed(&smaller) {
+        return Err(ShrinkError::Changed { path });
+    }
     let start = Instant::now();
     let checked = confirm(plan, model, &smaller, &forward).and_then(|recorded| match checks.equivalence {
         true => check(plan, model, &smaller, &recorded, checks.tolerance, &forward),

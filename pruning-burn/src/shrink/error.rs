@@ -146,6 +146,15 @@ pub enum ShrinkError {
         /// What it said.
         message: String,
     },
+    /// The function that sets fields made another parameter of one.
+    #[error(
+        "{path}: the function that sets the fields changed this parameter; set the fields of the layer that is there, \
+         since a layer that is built anew has lost its weights"
+    )]
+    Changed {
+        /// The parameter.
+        path: String,
+    },
     /// The plan removes what the forward ties to something that stays.
     #[error("the plan does not fit what the forward does: {0}")]
     Removal(#[from] RemovalError),

@@ -185,7 +185,7 @@ impl<'a> Solved<'a> {
                 {
                     fields.insert(both, left(&dims[0]));
                 }
-                if kind == "MultiHeadAttention" && traced.path().ends_with(".q.weight") {
+                if kind == "MultiHeadAttention" && traced.path() == under(path, "q.weight") {
                     self.attention_fields(path, dims, removed, &mut fields);
                 }
             }

@@ -3,7 +3,7 @@
 use super::StoreError;
 #[cfg(feature = "trace")]
 use super::safetensors;
-use super::seal::{Integrity, Kind, SEAL};
+use super::seal::{Integrity, Kind, SEAL, seal_in};
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
@@ -99,7 +99,7 @@ impl Kind {
         let damaged = |reason: String| StoreError::Read { file: file.display().to_string(), reason };
         let reader = Reader::from_file_exact(file).map_err(|error| damaged(error.to_string()))?;
         let bytes = File::open(file).map_err(|error| damaged(error.to_string()))?;
-        self.check_sealed(reader.metadata().get(SEAL).map(String::as_str), bytes, file)?;
+        self.check_sealed(seal_in(reader.metadata()), bytes, file)?;
         reader.into_tensors().map_err(|error| damaged(error.to_string()))
     }
 
@@ -108,7 +108,7 @@ impl Kind {
         #[cfg(feature = "trace")]
         if !bytes.starts_with(&burn_pack::MAGIC_NUMBER.to_le_bytes()) {
             let texts = safetensors::texts(&bytes).map_err(damaged)?;
-            let integrity = self.check(texts.get(SEAL).map(String::as_str), bytes.as_slice(), file)?;
+            let integrity = self.check(seal_in(&texts), bytes.as_slice(), file)?;
             let tensors = safetensors::tensors(&bytes).map_err(damaged)?;
             return Ok((Contents { tensors, texts }, integrity));
         }
@@ -120,7 +120,7 @@ impl Kind {
         if !texts.contains_key(SEAL) && head(&bytes).windows(SEAL.len()).any(|window| window == SEAL.as_bytes()) {
             return Err(damaged("its list of tensors is damaged".to_string()));
         }
-        let integrity = self.check(texts.get(SEAL).map(String::as_str), &bytes[..], file)?;
+        let integrity = self.check(seal_in(&texts), &bytes[..], file)?;
         let tensors = reader.into_tensors().map_err(|error| damaged(error.to_string()))?;
         Ok((Contents { tensors, texts }, integrity))
     }

@@ -6,6 +6,7 @@
 use super::StoreError;
 use super::replace::replace;
 use crc32fast::Hasher;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -57,6 +58,12 @@ impl<'a> Seal<'a> {
         // Digits have other spellings.
         (seal.to_string() == text).then_some(seal)
     }
+}
+
+/// The seal among the texts of a file, also under a name that is damaged.
+pub(crate) fn seal_in(texts: &BTreeMap<String, String>) -> Option<&str> {
+    let renamed = || texts.values().find(|text| Seal::read(text).is_some());
+    texts.get(SEAL).or_else(renamed).map(String::as_str)
 }
 
 impl Kind {

@@ -81,7 +81,7 @@ pub(crate) struct Network {
     linears: Vec<Linear>,
     norms: Vec<LayerNorm>,
     convs: Vec<Conv1d>,
-    head: Linear,
+    pub(crate) head: Linear,
     #[module(skip)]
     pub(crate) steps: Vec<(Step, usize)>,
     #[module(skip)]

@@ -1,0 +1,61 @@
+//! Whether a function that sets fields left the parameters alone: [`Parameters`].
+
+use crate::host;
+use crate::layers::Position;
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::tensor::Tensor;
+use std::any::Any;
+use std::collections::BTreeMap;
+
+/// The float parameters of a model by path: the id of each, and its tensor.
+#[derive(Default)]
+pub(crate) struct Parameters {
+    position: Position,
+    found: BTreeMap<String, (ParamId, Box<dyn Any>)>,
+    /// What they are compared with, and the first that differs.
+    before: Option<BTreeMap<String, (ParamId, Box<dyn Any>)>>,
+    changed: Option<String>,
+}
+
+impl Parameters {
+    /// The parameters of a model.
+    pub(crate) fn of<M: Module>(model: &M) -> Self {
+        let mut parameters = Self::default();
+        model.visit(&mut parameters);
+        parameters
+    }
+
+    /// The path of a parameter that is another one in this model, or holds other numbers.
+    pub(crate) fn changed<M: Module>(self, model: &M) -> Option<String> {
+        let mut after = Self { before: Some(self.found), ..Self::default() };
+        model.visit(&mut after);
+        let gone = after.before.and_then(|left| left.into_keys().next());
+        after.changed.or(gone)
+    }
+}
+
+impl ModuleVisitor for Parameters {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let path = self.position.path();
+        let Some(before) = &mut self.before else {
+            self.found.insert(path, (param.id, Box::new(param.val())));
+            return;
+        };
+        let same = before.remove(&path).is_some_and(|(id, tensor)| {
+            let tensor = tensor.downcast_ref::<Tensor<D>>();
+            id == param.id
+                && tensor.is_some_and(|t| t.dims() == param.val().dims() && host::same(t.clone(), param.val()))
+        });
+        if !same && self.changed.is_none() {
+            self.changed = Some(path);
+        }
+    }
+}
