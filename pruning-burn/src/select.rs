@@ -8,7 +8,6 @@ use crate::{Criterion, Inputs, LayerView, Needs, PruneError, Pruner, Recipe};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
 #[cfg(feature = "trace")]
-pub(crate) use pruning_core::panic_message as message;
 use pruning_core::{
     Amount, Axis, Bits, Candidate, ChooseError, Configured, Granularity, GranularityError, LayerReport, Match,
     NOT_DEFAULT, PatternIndex, Report, Rules, Skipped, Sparsity, Warning, choose_exact,

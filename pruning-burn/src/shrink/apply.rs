@@ -9,13 +9,12 @@ use crate::PruneError;
 use crate::attach::foreign;
 use crate::host;
 use crate::layers::{Layer, Position, layers, places};
-use crate::select::message;
 use crate::trace::Scope;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use pruning_core::caught;
 use pruning_core::graph::{Cut, ShrinkPlan};
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 /// How [`apply_with`] makes sure that the smaller model computes what the masked one does.
@@ -100,14 +99,7 @@ pub fn apply_with<M: Module>(
     checks: &Checks,
 ) -> Result<Applied, ShrinkError> {
     let mut smaller = cut(plan, model)?;
-    let mut fields = Fields::new(&plan.fields);
-    let parameters = Parameters::of(&smaller);
-    let panicked = catch_unwind(AssertUnwindSafe(|| set(&mut smaller, &mut fields)));
-    panicked.map_err(|panic| ShrinkError::SetterPanicked { message: message(&*panic) })?;
-    fields.all_set()?;
-    if let Some(path) = parameters.changed(&smaller) {
-        return Err(ShrinkError::Changed { path });
-    }
+    set_fields(plan, &mut smaller, set)?;
     let start = Instant::now();
     let checked = confirm(plan, model, &smaller, &forward).and_then(|recorded| match checks.equivalence {
         true => check(plan, model, &smaller, &recorded, checks.tolerance, &forward),
@@ -117,6 +109,21 @@ pub fn apply_with<M: Module>(
     let check_time = start.elapsed();
     *model = smaller;
     Ok(Applied { equivalence, check_time })
+}
+
+/// Lets the caller set the fields of the plan, and nothing else.
+pub(crate) fn set_fields<M: Module>(
+    plan: &ShrinkPlan,
+    smaller: &mut M,
+    set: impl FnOnce(&mut M, &mut Fields),
+) -> Result<(), ShrinkError> {
+    let (mut fields, parameters) = (Fields::new(&plan.fields), Parameters::of(smaller));
+    caught(|| set(smaller, &mut fields)).map_err(|message| ShrinkError::SetterPanicked { message })?;
+    fields.all_set()?;
+    match parameters.changed(smaller) {
+        Some(path) => Err(ShrinkError::Changed { path }),
+        None => Ok(()),
+    }
 }
 
 /// A smaller copy, whose fields are not set yet.

@@ -1,6 +1,6 @@
 //! Smaller models on disk, each with its plan: [`save`] and [`load`].
 
-use super::apply::cut;
+use super::apply::{cut, set_fields};
 use super::{Fields, ShrinkError};
 use crate::StoreError;
 use crate::layers::first_layers;
@@ -54,9 +54,7 @@ pub fn load<M: Module>(
     let refuse = |source| StoreError::Shrink { file: name(), source: Box::new(source) };
     let plan = ShrinkPlan::from_json(&plan).map_err(|error| refuse(error.into()))?;
     let mut smaller = cut(&plan, model).map_err(refuse)?;
-    let mut fields = Fields::new(&plan.fields);
-    set(&mut smaller, &mut fields);
-    fields.all_set().map_err(refuse)?;
+    set_fields(&plan, &mut smaller, set).map_err(refuse)?;
     *model = loaded(smaller, tensors, file)?;
     Ok(plan)
 }

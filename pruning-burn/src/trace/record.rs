@@ -6,10 +6,10 @@ use burn::tensor::kind::Basic;
 use burn::tensor::{Bool, DType, Device, Distribution, Float, Int, Tensor, TensorData};
 use burn_capture::{CaptureBackend, CaptureError};
 use burn_ir::{FloatOperationIr, OperationIr, TensorId, TensorIr};
+use pruning_core::caught;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A forward pass that could not be recorded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -182,8 +182,7 @@ impl Scope {
         scope.numbers = Some(Vec::new());
         // The same numbers in every run, and none of the generator that the user's training draws from.
         scope.random = (inputs == Inputs::Random).then(|| StdRng::seed_from_u64(0));
-        let run = catch_unwind(AssertUnwindSafe(|| forward(&model.valid(), &mut scope)));
-        run.map_err(|panic| crate::select::message(&*panic))?;
+        caught(|| forward(&model.valid(), &mut scope))?;
         Ok(scope.numbers.unwrap_or_default())
     }
 
@@ -204,7 +203,7 @@ impl Trace {
         let model = model.valid().materialize();
         let device = Device::capture();
         let mut shapes = None;
-        let captured = catch_unwind(AssertUnwindSafe(|| {
+        let captured = caught(|| {
             device.capture_scope(|capture| {
                 let mut place =
                     Place { device: device.clone(), position: Position::default(), params: Params::default() };
@@ -218,9 +217,8 @@ impl Trace {
                 shapes = Some((place.params, std::mem::take(&mut scope.inputs), std::mem::take(&mut scope.outputs)));
                 done
             })
-        }));
-        let captured =
-            captured.map_err(|panic| TraceError::Panicked { message: crate::select::message(&*panic) })??;
+        });
+        let captured = captured.map_err(|message| TraceError::Panicked { message })??;
         let (params, inputs, outputs) = shapes.unwrap_or_default();
         if outputs.is_empty() {
             return Err(TraceError::NoOutput);
