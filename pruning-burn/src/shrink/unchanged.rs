@@ -7,13 +7,16 @@ use burn::tensor::Tensor;
 use std::any::Any;
 use std::collections::BTreeMap;
 
-/// The float parameters of a model by path: the id of each, and its tensor.
+/// Of each parameter its id and its tensor, of any rank.
+type ByPath = BTreeMap<String, (ParamId, Box<dyn Any>)>;
+
+/// The float parameters of a model by path.
 #[derive(Default)]
 pub(crate) struct Parameters {
     position: Position,
-    found: BTreeMap<String, (ParamId, Box<dyn Any>)>,
+    found: ByPath,
     /// What they are compared with, and the first that differs.
-    before: Option<BTreeMap<String, (ParamId, Box<dyn Any>)>>,
+    before: Option<ByPath>,
     changed: Option<String>,
 }
 
