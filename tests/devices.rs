@@ -1,7 +1,7 @@
 //! The rows of the matrix. The only file that names devices.
 
 use burn::module::Module;
-use burn::tensor::{DType, Device};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use libtest_mimic::Trial;
 use pruning_burn::trace::{Trace, Values};
 
@@ -31,11 +31,19 @@ fn by_name(name: &str) -> Device {
     }
 }
 
-/// The device with autodiff, or that of the CPU where it has no double precision.
+/// The device with autodiff, or that of the CPU where it does not compute in double precision.
 #[must_use]
 pub fn precise(device: &Device) -> Device {
-    let device = if device.supports_dtype(DType::F64) { device.clone() } else { Device::flex() };
+    let device = if computes_in_double(device) { device.clone() } else { Device::flex() };
     device.autodiff()
+}
+
+/// Whether a device has double precision, in exponentials too.
+#[must_use]
+pub fn computes_in_double(device: &Device) -> bool {
+    let exact =
+        || Tensor::<1>::from_data(TensorData::from([0.3_f64]), (device, DType::F64)).exp().log().into_scalar::<f64>();
+    device.supports_dtype(DType::F64) && (exact() - 0.3).abs() < 1e-14
 }
 
 /// Replays a trace on whichever backend the model lives on.

@@ -37,6 +37,9 @@ pub(crate) fn every_float_type_is_replayed_and_another_is_named(device: &Device)
         let got: Tensor<2> = outputs.get(0).unwrap();
         assert_eq!(got.dtype(), dtype);
         assert_eq!(numbers(got), numbers(model.forward(x.clone())), "{dtype:?}");
+        if *device != Device::flex() {
+            continue;
+        }
         // A trace of other types.
         let named = |model: &Cnn, x: Tensor<4>| {
             recorded.replay::<burn::backend::Flex, Cnn>(model, Values::new().with(x)).unwrap_err()

@@ -3,7 +3,7 @@
 use super::shift::{By, Shift};
 use super::{InputError, Values, averages, weights};
 use burn::module::Module;
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use pruning_core::caught;
 use std::cell::Cell;
 use std::slice::from_ref;
@@ -73,12 +73,22 @@ pub(super) fn product<M: Module, B>(
 fn double<M: Module>(model: &M) -> Result<M, InputError> {
     if let Some((path, value)) = weights(model).first_key_value() {
         let device = value.device();
-        if !device.supports_dtype(DType::F64) {
+        if !computes_in_double(&device) {
             return Err(InputError::NoDouble { path: path.clone(), device: format!("{device:?}") });
         }
     }
     // Running statistics of a plain clone are shared.
     Ok(model.valid().train().map(&mut Shift::new(By::Double)))
+}
+
+/// Whether a device computes in double precision. GPU drivers say that they have the type, and take exponentials and logarithms in single
+/// precision, or give no numbers at all.
+fn computes_in_double(device: &Device) -> bool {
+    let computed = || {
+        let x = Tensor::<1>::from_data(TensorData::from([0.3_f64]), (&device.clone().without_autodiff(), DType::F64));
+        x.exp().log().into_scalar::<f64>()
+    };
+    device.supports_dtype(DType::F64) && caught(computed).is_ok_and(|x| (x - 0.3).abs() < 1e-14)
 }
 
 /// The gradient of one batch. Whatever a loss in another type than the weights does, it is an error that says what to do.
