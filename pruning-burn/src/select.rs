@@ -7,7 +7,6 @@ use crate::layers::{Layer, Position, names};
 use crate::{Criterion, Inputs, LayerView, Needs, PruneError, Pruner, Recipe};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
-#[cfg(feature = "trace")]
 use pruning_core::{
     Amount, Axis, Bits, Candidate, ChooseError, Configured, Granularity, GranularityError, LayerReport, Match,
     NOT_DEFAULT, PatternIndex, Report, Rules, Skipped, Sparsity, Warning, choose_exact,
