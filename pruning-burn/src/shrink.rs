@@ -45,11 +45,11 @@ mod heads;
 mod mask;
 mod optimizer;
 mod owners;
+mod parameters;
 mod plan;
 mod score;
 mod size_fields;
 mod store;
-mod unchanged;
 mod verify;
 
 pub use apply::{Applied, Checks, apply, apply_with};

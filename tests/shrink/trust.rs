@@ -183,6 +183,9 @@ fn a_smaller_model_is_compared_by_its_numbers_as_well() {
     // No two sums of floats in another order are that close.
     let error = halved(&steps, CHANNEL, &Checks::new().tolerance(-1.0)).unwrap_err();
     assert!(matches!(error, ShrinkError::Apart { tolerance: -1.0, .. }), "{error}");
+    // A tolerance that is no number allows nothing.
+    let error = halved(&steps, CHANNEL, &Checks::new().tolerance(f64::NAN)).unwrap_err();
+    assert!(matches!(error, ShrinkError::Apart { .. }), "{error}");
     let unchecked = halved(&steps, CHANNEL, &Checks::new().without_equivalence()).unwrap();
     assert!(matches!(unchecked.equivalence, Equivalence::NotChecked { .. }));
 }

@@ -3,7 +3,7 @@
 use super::confirm::confirm;
 use super::equivalence::{Equivalence, check};
 use super::mask::{kept_elements, place_of};
-use super::unchanged::Parameters;
+use super::parameters::Parameters;
 use super::{Fields, ShrinkError, size_fields};
 use crate::PruneError;
 use crate::attach::foreign;

@@ -2,17 +2,17 @@
 
 use super::apply::cut;
 use super::mask::mask;
+use super::parameters::{ByPath, Parameters};
 use super::verify::{difference, finite, outputs};
 use super::{Difference, ShrinkError};
 use crate::attach::undo;
 use crate::layers::{Position, layers};
 use crate::trace::{RunOn, Scope, Trace};
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Distribution, Tensor, TensorData};
 use pruning_core::graph::ShrinkPlan;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use std::collections::HashMap;
 
 /// What the equivalence check of [`apply`](super::apply()) found.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,9 +67,8 @@ pub(crate) fn check<M: Module>(
     let dense = unmasked.materialize().map(&mut Randomize { position: Position::default(), rng });
     let mut masked = dense.clone();
     mask(plan, &mut masked)?;
-    let mut values = Values { position: Position::default(), found: HashMap::new() };
-    cut(plan, &dense)?.visit(&mut values);
-    let smaller = smaller.valid().materialize().map(&mut Place { position: Position::default(), values: values.found });
+    let values = Parameters::of(&cut(plan, &dense)?).found;
+    let smaller = smaller.valid().materialize().map(&mut Place { position: Position::default(), values });
     let mut last = Equivalence::not("the outputs are not finite");
     // Numbers that a model was not made for may leave the domain of a function; those of the example do not.
     for inputs in [RunOn::Random, RunOn::Example] {
@@ -80,9 +79,7 @@ pub(crate) fn check<M: Module>(
         }
         let found = difference(&masked, &smaller)?;
         let tolerance = tolerance.unwrap_or(found.rounding());
-        if found.max_rel > tolerance {
-            return Err(ShrinkError::Apart { difference: found, tolerance });
-        }
+        found.within(tolerance)?;
         if difference(&dense, &masked)?.max_rel > found.max_rel {
             return Ok(Equivalence::Checked(found));
         }
@@ -131,28 +128,6 @@ impl ModuleMapper for Randomize {
     }
 }
 
-/// Tensors by path, of any rank.
-type ByPath = HashMap<String, Box<dyn std::any::Any>>;
-
-struct Values {
-    position: Position,
-    found: ByPath,
-}
-
-impl ModuleVisitor for Values {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.found.insert(self.position.path(), Box::new(param.val()));
-    }
-}
-
 /// Puts these values in the place of a model's own.
 struct Place {
     position: Position,
@@ -169,7 +144,7 @@ impl ModuleMapper for Place {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        match self.values.get(&self.position.path()).and_then(|value| value.downcast_ref::<Tensor<D>>()) {
+        match self.values.get(&self.position.path()).and_then(|(_, value)| value.downcast_ref::<Tensor<D>>()) {
             Some(value) => param.map(|_| value.clone()),
             None => param,
         }

@@ -5,7 +5,7 @@ use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::kind::Basic;
 use burn::tensor::{Bool, DType, Device, Distribution, Float, Int, Tensor, TensorData};
 use burn_capture::{CaptureBackend, CaptureError};
-use burn_ir::{FloatOperationIr, OperationIr, TensorId, TensorIr};
+use burn_ir::{FloatOperationIr, NumericOperationIr, OperationIr, TensorId, TensorIr};
 use pruning_core::caught;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -255,7 +255,14 @@ impl Trace {
 
     /// Whether it draws random numbers.
     pub(crate) fn is_random(&self) -> bool {
-        self.operations.iter().any(|op| matches!(op, OperationIr::Float(_, FloatOperationIr::Random(_))))
+        let draws = |op: &OperationIr| {
+            matches!(
+                op,
+                OperationIr::Float(_, FloatOperationIr::Random(_))
+                    | OperationIr::NumericInt(_, NumericOperationIr::IntRandom(_))
+            )
+        };
+        self.operations.iter().any(draws)
     }
 
     /// Number of operations.

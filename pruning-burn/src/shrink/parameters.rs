@@ -1,4 +1,4 @@
-//! Whether a function that sets fields left the parameters alone: [`Parameters`].
+//! The parameters of a model by path, to bring them elsewhere or to see whether they were left alone: [`Parameters`].
 
 use crate::host;
 use crate::layers::Position;
@@ -8,13 +8,13 @@ use std::any::Any;
 use std::collections::BTreeMap;
 
 /// Of each parameter its id and its tensor, of any rank.
-type ByPath = BTreeMap<String, (ParamId, Box<dyn Any>)>;
+pub(crate) type ByPath = BTreeMap<String, (ParamId, Box<dyn Any>)>;
 
 /// The float parameters of a model by path.
 #[derive(Default)]
 pub(crate) struct Parameters {
     position: Position,
-    found: ByPath,
+    pub(crate) found: ByPath,
     /// What they are compared with, and the first that differs.
     before: Option<ByPath>,
     changed: Option<String>,
