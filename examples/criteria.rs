@@ -4,7 +4,9 @@ use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use clap::{Parser, ValueEnum};
-use pruning_burn::{InputError, Inputs, Needs, Pruner, Report};
+use pruning_burn::Pruner;
+use pruning_burn::report::Report;
+use pruning_burn::score::{CriterionInputs, InputError, Needs};
 use pruning_examples::exit;
 use pruning_examples::lenet::Lenet300;
 use pruning_examples::mnist::{Mnist, PIXELS, Split, default_dir};
@@ -245,7 +247,7 @@ impl Job<'_> {
 fn prune<M: Module>(
     pruner: &Pruner,
     model: &mut M,
-    inputs: impl Fn(&M, Needs) -> Result<Inputs, InputError>,
+    inputs: impl Fn(&M, Needs) -> Result<CriterionInputs, InputError>,
 ) -> Result<Report, Box<dyn Error>> {
     let mut session = pruner.attach(model)?;
     let mut last = None;
@@ -262,11 +264,11 @@ fn inputs<M: Module, B>(
     batches: &[B],
     loss: impl Fn(&M, &B) -> Tensor<1>,
     flow: impl Fn(&M) -> Tensor<2>,
-) -> Result<Inputs, InputError> {
+) -> Result<CriterionInputs, InputError> {
     match needs {
-        Needs::WEIGHT => Ok(Inputs::new()),
-        Needs::FLOW => Inputs::new().with_flow(model, flow),
-        needs => Inputs::new().with_gradients(model, needs, batches, loss),
+        Needs::WEIGHT => Ok(CriterionInputs::new()),
+        Needs::FLOW => CriterionInputs::new().with_flow(model, flow),
+        needs => CriterionInputs::new().with_gradients(model, needs, batches, loss),
     }
 }
 

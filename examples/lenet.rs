@@ -5,7 +5,11 @@ use burn::tensor::Device;
 use clap::Parser;
 use flate2::{Compression, write::GzEncoder};
 use indicatif::{ProgressBar, ProgressStyle};
-use pruning_burn::{Needs, Pruner, Report, Session, finish, save};
+use pruning_burn::mask::finish;
+use pruning_burn::report::Report;
+use pruning_burn::score::Needs;
+use pruning_burn::store::save;
+use pruning_burn::{Pruner, Session};
 use pruning_examples::device;
 use pruning_examples::exit;
 use pruning_examples::lenet::Lenet300;
@@ -127,7 +131,7 @@ fn pruner(options: &Options) -> Result<Pruner, Box<dyn Error>> {
 /// Epochs from the pruning that is due now to the next one; the last gets twice as many as the one before it.
 fn phase(session: &Session) -> usize {
     let recipe = session.pruner().recipe();
-    let (schedule, target) = (&recipe.schedule, recipe.sparsity().unwrap_or(pruning_burn::Sparsity::ZERO));
+    let (schedule, target) = (&recipe.schedule, recipe.sparsity().unwrap_or(pruning_burn::budget::Sparsity::ZERO));
     let now = session.steps();
     let next = (now + 1..=schedule.last(target)).find(|&step| schedule.due(step, target).is_some());
     match next {

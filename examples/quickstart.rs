@@ -4,7 +4,8 @@
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::Device;
-use pruning_burn::{Pruner, finish, masks, undo};
+use pruning_burn::Pruner;
+use pruning_burn::mask::{finish, masks, undo};
 use std::error::Error;
 
 #[derive(Module, Debug)]

@@ -3,7 +3,7 @@
 use crate::picture::PictureError;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::prelude::*;
-use pruning_burn::sensitivity::{Sensitivity, Suggestion};
+use pruning_burn::analyze::sensitivity::{Sensitivity, Suggestion};
 use std::ops::Range;
 use std::path::Path;
 

@@ -10,11 +10,12 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use measure::{Counting, Options, Random, Round};
 use pruning_allocation as _;
-use pruning_burn::{Plugins, Pruner};
+use pruning_burn::Pruner;
+use pruning_burn::plugin::Plugins;
 use pruning_magnitude as _;
 use std::process::ExitCode;
 
-#[path = "../../pruning-core/benches/support/measure.rs"]
+#[path = "../../pruning-core/sparse/benches/support/measure.rs"]
 mod measure;
 
 // The system's allocator gives large buffers back at once, and the page faults would be most of what is measured.

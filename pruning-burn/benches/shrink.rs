@@ -15,13 +15,15 @@ use burn::tensor::activation::{gelu, relu, softmax};
 use burn::tensor::{Device, Distribution, Tensor};
 use measure::{Options, median, seconds};
 use pruning_allocation as _;
-use pruning_burn::shrink::{self, Fields, Shrinker};
+use pruning_burn::Pruner;
+use pruning_burn::plugin::Plugins;
+use pruning_burn::shrink;
+use pruning_burn::shrink::{Fields, Shrinker};
 use pruning_burn::trace::{Scope, Trace};
-use pruning_burn::{Plugins, Pruner};
 use pruning_magnitude as _;
 use std::process::ExitCode;
 
-#[path = "../../pruning-core/benches/support/measure.rs"]
+#[path = "../../pruning-core/sparse/benches/support/measure.rs"]
 #[expect(dead_code, reason = "shared with benches that measure memory too")]
 mod measure;
 

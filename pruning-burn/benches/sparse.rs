@@ -15,7 +15,7 @@ use pruning_burn::trace::{Trace, Values};
 use std::error::Error;
 use std::process::ExitCode;
 
-#[path = "../../pruning-core/benches/support/measure.rs"]
+#[path = "../../pruning-core/sparse/benches/support/measure.rs"]
 #[expect(dead_code, reason = "shared with benches that measure memory too")]
 mod measure;
 

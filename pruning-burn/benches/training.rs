@@ -15,12 +15,13 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Distribution, Tensor};
 use measure::{Options, median, seconds};
 use pruning_allocation as _;
-use pruning_burn::{Plugins, Pruner};
+use pruning_burn::Pruner;
+use pruning_burn::plugin::Plugins;
 use pruning_magnitude as _;
 use std::hint::black_box;
 use std::process::ExitCode;
 
-#[path = "../../pruning-core/benches/support/measure.rs"]
+#[path = "../../pruning-core/sparse/benches/support/measure.rs"]
 #[expect(dead_code, reason = "shared with benches that measure memory too")]
 mod measure;
 
@@ -44,7 +45,7 @@ impl Lenet {
     }
 }
 
-/// What the masks add to a step, as [`PruningMask`](pruning_burn::PruningMask) and Burn's autodiff do it.
+/// What the masks add to a step, as [`PruningMask`](pruning_burn::mask::PruningMask) and Burn's autodiff do it.
 struct MaskWork(Vec<[Tensor<2>; 3]>);
 
 impl MaskWork {

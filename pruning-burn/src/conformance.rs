@@ -5,7 +5,8 @@
 //!
 //! ```
 //! # use burn::tensor::{Device, Tensor};
-//! # use pruning_burn::{Criterion, CriterionError, LayerView, Plugin};
+//! # use pruning_burn::score::{Criterion, CriterionError, LayerView};
+//! # use pruning_burn::plugin::Plugin;
 //! # use serde::{Deserialize, Serialize};
 //! # #[derive(Debug, Default, Serialize, Deserialize)]
 //! # #[serde(default, deny_unknown_fields)]
@@ -32,13 +33,16 @@ pub use pruning_core::conformance::{
     Check, Failure, FirstAnswers, Subject, allocator_checks, assert_all, assert_allocator, assert_curve, curve_checks,
 };
 
-use crate::criterion::scored;
 use crate::host::to_matrix;
 use crate::layers::layout;
-use crate::{Criterion, CriterionError, Inputs, LayerView, Needs, Register};
+use crate::plugin::Register;
+use crate::score::criterion::scored;
+use crate::score::{Criterion, CriterionError, CriterionInputs, LayerView, Needs};
 use burn::tensor::{Device, Tensor, TensorData};
 use cases::Case;
-use pruning_core::{Configured, Order, Plugins, conformance::plugin_checks};
+use pruning_core::conformance::plugin_checks;
+use pruning_core::plugin::{Configured, Plugins};
+use pruning_core::score::Order;
 use std::sync::Arc;
 
 /// Runs every check on a criterion, with its default configuration.
@@ -91,7 +95,7 @@ impl At<'_> {
     fn scores(&self, criterion: &Configured<dyn Criterion>, case: &Case, device: &Device) -> Result<Vec<f32>, Failure> {
         let fail = |expected: String, got: String| Err(self.failure(case.on(device), expected, got));
         // Every input is there; the view hands out those that the criterion declares.
-        let mut inputs = Inputs::new();
+        let mut inputs = CriterionInputs::new();
         for (need, seed) in Needs::each().zip(11..) {
             inputs.put_one(need, case.path(), &case.shape, tensor(case.input(need, seed), device));
         }
@@ -127,13 +131,13 @@ fn tensor(values: Vec<f32>, device: &Device) -> Tensor<1> {
 }
 
 impl Case {
-    fn view<'a>(&'a self, needs: Needs, inputs: &'a Inputs, device: &Device) -> LayerView<'a> {
+    fn view<'a>(&'a self, needs: Needs, inputs: &'a CriterionInputs, device: &Device) -> LayerView<'a> {
         let weight = to_matrix(tensor(self.weights.clone(), device), &self.layout());
         let (path, kind, shape) = (self.path(), self.kind, &self.shape[..]);
         LayerView { path, kind, shape, layout: self.layout(), weight, inputs: Some(inputs), needs, update: 0 }
     }
 
-    fn layout(&self) -> pruning_core::MatrixLayout {
+    fn layout(&self) -> pruning_core::score::MatrixLayout {
         layout(self.kind, self.path().rsplit('.').next().unwrap_or_default(), &self.shape)
     }
 }

@@ -1,8 +1,11 @@
 //! Why a pruning did not happen: [`PruneError`].
 
 use crate::layers::SharedId;
-use crate::{CriterionError, Needs};
-use pruning_core::{ChooseError, CurveError, MaskError, shown};
+use crate::score::{CriterionError, Needs};
+use pruning_core::budget::ChooseError;
+use pruning_core::mask::MaskError;
+use pruning_core::schedule::CurveError;
+use pruning_core::shown;
 
 /// Why a model could not be pruned. The model is what it was before the call.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -162,7 +165,7 @@ pub enum PruneError {
     },
     /// The criterion needs inputs that were not given.
     #[error(
-        "criterion {criterion} needs: {needs}; collect it into `Inputs`, and hand it over by `prune_with`, `step_with`, `plan_with` or \
+        "criterion {criterion} needs: {needs}; collect it into `CriterionInputs`, and hand it over by `prune_with`, `step_with`, `plan_with` or \
          `with_inputs`"
     )]
     MissingInputs {
@@ -173,7 +176,7 @@ pub enum PruneError {
     },
     /// Pruned weights would all have the same score.
     #[error(
-        "criterion {criterion} grows weights by: {needs}, which pruned weights need too: collect it by `Inputs::with_dense_gradients`"
+        "criterion {criterion} grows weights by: {needs}, which pruned weights need too: collect it by `CriterionInputs::with_dense_gradients`"
     )]
     MaskedInputs {
         /// Name of the criterion.
@@ -200,7 +203,7 @@ pub enum PruneError {
     #[error("the snapshot to rewind to: {source}")]
     Snapshot {
         /// Why.
-        source: Box<crate::StoreError>,
+        source: Box<crate::store::StoreError>,
     },
     /// Earlier or new weights are those of another model.
     #[error(

@@ -2,9 +2,11 @@
 
 use burn::tensor::kind::Transaction as Transactional;
 use burn::tensor::{Bool, Bytes, DType, Device, Tensor, TensorData, Transaction};
-use pruning_core::{Bits, MatrixLayout};
+use pruning_core::budget::Scores;
+use pruning_core::mask::Bits;
+use pruning_core::score::MatrixLayout;
 #[cfg(feature = "flex")]
-use pruning_core::{Order, Scores};
+use pruning_core::score::Order;
 
 /// A parameter as matrix `[rows, cols]` in 32-bit floats, or in 64-bit ones if it has those, without gradients.
 pub(crate) fn to_matrix<const D: usize>(tensor: Tensor<D>, layout: &MatrixLayout) -> Tensor<2> {

@@ -3,7 +3,7 @@
 use crate::host;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Bool, DType, Tensor};
-use pruning_core::MatrixLayout;
+use pruning_core::score::MatrixLayout;
 use std::any::Any;
 use std::collections::HashMap;
 
@@ -266,7 +266,10 @@ impl ModuleVisitor for Visitor {
     }
 
     fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-        let ours = self.position.carried().is_some_and(|(_, rest)| rest == [crate::mask::NAME, crate::mask::FIELD]);
+        let ours = self
+            .position
+            .carried()
+            .is_some_and(|(_, rest)| rest == [crate::mask::pruning_mask::NAME, crate::mask::pruning_mask::FIELD]);
         if ours && let Some(layer) = self.carrier() {
             layer.keep = Some(param.val().flatten(0, D - 1));
         }

@@ -1,79 +1,9 @@
-//! The mask on a parameter: [`PruningMask`].
+//! Masks on a module: attach them, look at them, fold them in, take them off.
 
-use crate::host;
-use burn::module::{Module, Param, ParamId, Reparameterization};
-use burn::tensor::{Bool, DType, Tensor};
-use std::fmt;
-use std::sync::{Mutex, PoisonError};
+pub(crate) mod attach;
+pub(crate) mod pruning_mask;
+pub mod soft_threshold;
 
-pub(crate) const NAME: &str = "prune";
-pub(crate) const FIELD: &str = "keep";
-
-/// A mask on a parameter: the effective weight is the base with pruned entries zero.
-///
-/// The base stays as it is, in the record too (`fc1.weight`, beside `fc1.weight.prune.keep`), so a mask can be taken off.
-/// The gradient of the base is zero where it is pruned.
-#[derive(Module, Debug)]
-pub struct PruningMask {
-    /// One boolean for each element, in memory order; a single one for a mask that keeps all. Its id names its contents: a
-    /// mask that changes gets a new one.
-    keep: Param<Tensor<1, Bool>>,
-    #[module(skip)]
-    factor: Factor,
-}
-
-impl PruningMask {
-    pub(crate) fn new(keep: Tensor<1, Bool>) -> Self {
-        Self { keep: Param::initialized(ParamId::new(), keep), factor: Factor::default() }
-    }
-}
-
-impl Reparameterization for PruningMask {
-    const NAME: &'static str = NAME;
-
-    fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
-        // Packed integers have no product with a mask.
-        let base = if matches!(base.dtype(), DType::QFloat(_)) { base.dequantize() } else { base };
-        let shape = base.shape();
-        if self.keep.lazy_shape().num_elements() != shape.num_elements() {
-            return base;
-        }
-        // A product costs a tenth of what `mask_fill` costs on Flex, forward and backward.
-        let factor = self.factor.of(&self.keep, &base).reshape(shape);
-        base * factor
-    }
-}
-
-/// The mask as numbers of the weight's own type, made when it is first asked for and kept for the steps after.
-#[derive(Default)]
-pub(crate) struct Factor(Mutex<Option<(ParamId, Tensor<1>)>>);
-
-impl Factor {
-    fn of<const D: usize>(&self, keep: &Param<Tensor<1, Bool>>, base: &Tensor<D>) -> Tensor<1> {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((id, factor)) = &*slot
-            && *id == keep.id
-            && factor.dtype() == base.dtype()
-            && factor.is_autodiff() == base.is_autodiff()
-            && factor.device() == base.device()
-        {
-            return factor.clone();
-        }
-        let factor = host::settled(keep.val()).float();
-        let factor = if factor.dtype() == base.dtype() { factor } else { factor.cast(base.dtype()) };
-        *slot = Some((keep.id, factor.clone()));
-        factor
-    }
-}
-
-impl Clone for Factor {
-    fn clone(&self) -> Self {
-        Self(Mutex::new(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()))
-    }
-}
-
-impl fmt::Debug for Factor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Factor")
-    }
-}
+pub use attach::{attach_masks, finish, masks, report, undo, update_masks};
+pub use pruning_core::mask::{Bits, Mask, MaskError, MaskSet, random_masks};
+pub use pruning_mask::PruningMask;

@@ -1,32 +1,42 @@
 //! A recipe at work: [`Pruner`].
 
-use crate::attach::put;
+pub(crate) mod layer_scores;
+pub(crate) mod selection;
+
+pub use layer_scores::LayerScores;
+
+use crate::PruneError;
 use crate::layers::layers;
-use crate::select::{Amounts, Selection, report_on, select};
+use crate::mask::attach::put;
+use crate::pruner::selection::{Amounts, Selection, report_on, select};
+use crate::score::{Criterion, CriterionInputs, Needs};
 use crate::session::Session;
 #[cfg(feature = "trace")]
 use crate::trace::Trace;
-use crate::{Criterion, Inputs, Needs, PruneError};
 use burn::module::Module;
-use pruning_core::{
-    Allocator, Amount, Budget, ChannelScore, Granularity, Initialization, Pattern, Plugins, RecipeError, Reduction,
-    Register, Report, Rounding, Schedule, named,
-};
+#[cfg(feature = "trace")]
+use pruning_core::budget::Measure;
+use pruning_core::budget::{Allocator, Amount, Rounding};
+use pruning_core::plugin::{Plugins, Register, named};
+use pruning_core::recipe::{Budget, Pattern, RecipeError};
+use pruning_core::report::Report;
+use pruning_core::schedule::{Initialization, Schedule};
+use pruning_core::score::{ChannelScore, Granularity, Reduction};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-#[cfg(feature = "trace")]
-use {pruning_core::Measure, std::sync::Arc};
+use std::sync::Arc;
 
 /// A recipe whose criterion scores Burn's layers.
-pub type Recipe = pruning_core::Recipe<dyn Criterion>;
+pub type Recipe = pruning_core::recipe::Recipe<dyn Criterion>;
 
 /// Prunes models by a recipe.
 ///
 /// ```
 /// # use burn::{nn::LinearConfig, tensor::Device};
-/// # use pruning_burn::Plugins;
+/// # use pruning_burn::plugin::Plugins;
 /// # use {pruning_allocation as _, pruning_magnitude as _};
-/// use pruning_burn::{Pruner, finish};
+/// use pruning_burn::Pruner;
+/// use pruning_burn::mask::finish;
 /// let pruner = Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?;
 /// let mut model = LinearConfig::new(20, 10).init(&Device::flex());
 /// let report = pruner.prune(&mut model)?;
@@ -69,12 +79,15 @@ impl Pruner {
     ///
     /// Channels and heads are then masked wherever they lie, as [`shrink::mask`](crate::shrink::mask()) does: in all layers that share
     /// them, in biases and norms, and in the weights that read them. Without a trace a channel is masked in the one weight that makes it,
-    /// and the report [warns](crate::Warning::Untraced). Sessions, scans and rounds of this pruner do the same. An allocator
+    /// and the report [warns](crate::report::Warning::Untraced). Sessions, scans and rounds of this pruner do the same. An allocator
     /// that spends multiply-accumulates learns from the trace what a weight costs.
     ///
     /// ```
     /// # use burn::{module::Module, nn::{Linear, LinearConfig}, tensor::{Device, Tensor, activation::relu}};
-    /// # use pruning_burn::{Plugins, Pruner, masks, trace::{Scope, Trace}};
+    /// # use pruning_burn::plugin::Plugins;
+    /// # use pruning_burn::Pruner;
+    /// # use pruning_burn::mask::masks;
+    /// # use pruning_burn::trace::{Scope, Trace};
     /// # use {pruning_allocation as _, pruning_magnitude as _};
     /// # #[derive(Module, Debug)]
     /// # struct Mlp { fc1: Linear, fc2: Linear }
@@ -128,7 +141,7 @@ impl Pruner {
 
     /// Prunes now, to the full target, whatever the schedule: attaches masks, or tightens those that are attached.
     ///
-    /// What is pruned already stays pruned. Training can go on from here; [`finish`](crate::finish) folds the masks in.
+    /// What is pruned already stays pruned. Training can go on from here; [`finish`](crate::mask::finish) folds the masks in.
     ///
     /// # Errors
     /// The recipe does not fit the model, a weight is not finite, a plugin fails or panics, or two parameters share an id and are not the
@@ -141,21 +154,23 @@ impl Pruner {
     ///
     /// ```
     /// # use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
-    /// # use pruning_burn::{Inputs, Plugins, Pruner};
+    /// # use pruning_burn::score::CriterionInputs;
+    /// # use pruning_burn::plugin::Plugins;
+    /// # use pruning_burn::Pruner;
     /// # use {pruning_allocation as _, pruning_magnitude as _};
     /// let pruner = Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?;
     /// # let device = Device::flex().autodiff();
     /// # let mut model = LinearConfig::new(20, 10).init(&device);
     /// # let batches = [Tensor::<2>::ones([4, 20], &device)];
     /// # let loss = |model: &Linear, batch: &Tensor<2>| model.forward(batch.clone()).square().mean();
-    /// let inputs = Inputs::new().with_gradients(&model, pruner.needs(), &batches, loss)?;
+    /// let inputs = CriterionInputs::new().with_gradients(&model, pruner.needs(), &batches, loss)?;
     /// pruner.prune_with(&mut model, &inputs)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     /// As [`prune`](Self::prune); an input that the criterion needs is missing.
-    pub fn prune_with<M: Module>(&self, model: &mut M, inputs: &Inputs) -> Result<Report, PruneError> {
+    pub fn prune_with<M: Module>(&self, model: &mut M, inputs: &CriterionInputs) -> Result<Report, PruneError> {
         self.prune_at(model, self.target(), Some(inputs))
     }
 
@@ -178,7 +193,9 @@ impl Pruner {
     ///
     /// ```
     /// # use burn::{nn::LinearConfig, tensor::Device};
-    /// # use pruning_burn::{Amount, Plugins, Pruner, Sparsity};
+    /// # use pruning_burn::budget::{Amount, Sparsity};
+    /// # use pruning_burn::plugin::Plugins;
+    /// # use pruning_burn::Pruner;
     /// # use {pruning_allocation as _, pruning_magnitude as _};
     /// let pruner = Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?;
     /// let mut model = LinearConfig::new(20, 10).init(&Device::flex());
@@ -196,7 +213,7 @@ impl Pruner {
 
     /// What the masks on a model keep of the recipe's targets, those among them that an override leaves dense.
     ///
-    /// [`report`](crate::report), which knows no recipe, counts the parameters that carry a mask.
+    /// [`report`](crate::mask::report), which knows no recipe, counts the parameters that carry a mask.
     ///
     /// # Errors
     /// The recipe does not fit the model.
@@ -209,7 +226,7 @@ impl Pruner {
         &self,
         model: &mut M,
         amount: Amount,
-        inputs: Option<&Inputs>,
+        inputs: Option<&CriterionInputs>,
     ) -> Result<Report, PruneError> {
         let all = layers(model)?;
         let selection = Selection::new(&self.recipe, &all)?;
@@ -236,7 +253,7 @@ impl Pruner {
 /// use pruning_burn::Pruner;
 /// let pruner = Pruner::builder().criterion(Magnitude::l1()).allocator(Global::default()).sparsity(0.9).build()?;
 /// assert_eq!(pruner.recipe().criterion.name(), "magnitude");
-/// # Ok::<(), pruning_burn::RecipeError>(())
+/// # Ok::<(), pruning_burn::recipe::RecipeError>(())
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]

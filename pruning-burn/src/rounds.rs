@@ -10,7 +10,9 @@
 //! # use burn::{module::Module, nn::{Linear, LinearConfig}, optim::{AdamConfig, GradientsParams}, tensor::{Device, Tensor}};
 //! # use {pruning_allocation as _, pruning_magnitude as _};
 //! use pruning_burn::rounds::{IterativePruning, Round, redraw_masks, reinitialize, ticket_file};
-//! use pruning_burn::{Plugins, Pruner, load};
+//! use pruning_burn::plugin::Plugins;
+//! use pruning_burn::Pruner;
+//! use pruning_burn::store::load;
 //! let recipe = r#"
 //!     criterion = "magnitude"
 //!     initialization = "rewind"
@@ -61,7 +63,7 @@ pub use round::Round;
 pub use ticket::{redraw_masks, reinitialize};
 
 use comfy_table::{CellAlignment, Table, presets};
-use pruning_core::Report;
+use pruning_core::report::Report;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;

@@ -1,15 +1,23 @@
 //! Pruning while training goes on: [`Session`].
 
 mod advance;
+mod grow;
+pub(crate) mod optimizer_state;
 
-use crate::attach::put;
+pub use optimizer_state::mask_optimizer;
+
 use crate::layers::{Layer, layers};
-use crate::select::Selection;
+use crate::mask::attach::put;
+use crate::pruner::selection::Selection;
+use crate::score::{CriterionInputs, Needs};
 use crate::snapshot::{Kept, Snapshot};
-use crate::{Inputs, Needs, PruneError, Pruner, moments};
+use crate::{PruneError, Pruner};
 use burn::module::{Module, ParamId};
 use burn::optim::ModuleOptimizer;
-use pruning_core::{Bits, Event, Initialization, Report, Sparsity, Update};
+use pruning_core::budget::Sparsity;
+use pruning_core::mask::Bits;
+use pruning_core::report::Report;
+use pruning_core::schedule::{Event, Initialization, Update};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +28,9 @@ use std::path::{Path, PathBuf};
 /// ```
 /// # use burn::{nn::LinearConfig, tensor::Device};
 /// # use {pruning_allocation as _, pruning_magnitude as _};
-/// # use pruning_burn::{Plugins, Pruner, finish};
+/// # use pruning_burn::plugin::Plugins;
+/// # use pruning_burn::Pruner;
+/// # use pruning_burn::mask::finish;
 /// let recipe = "sparsity = 0.75\ncriterion = \"magnitude\"\nschedule = { kind = \"iterative\", rounds = 2 }";
 /// let pruner = Pruner::from_toml(recipe, &Plugins::linked())?;
 /// let mut model = LinearConfig::new(20, 10).init(&Device::flex());
@@ -40,7 +50,9 @@ use std::path::{Path, PathBuf};
 /// ```
 /// # use burn::{nn::{Linear, LinearConfig}, optim::AdamConfig, tensor::{Device, Tensor}};
 /// # use {pruning_allocation as _, pruning_magnitude as _};
-/// # use pruning_burn::{Inputs, Needs, Plugins, Pruner};
+/// # use pruning_burn::score::{CriterionInputs, Needs};
+/// # use pruning_burn::plugin::Plugins;
+/// # use pruning_burn::Pruner;
 /// # let mut plugins = Plugins::linked();
 /// let recipe = r#"
 ///     sparsity = 0.9
@@ -57,8 +69,8 @@ use std::path::{Path, PathBuf};
 /// # for _ in 0..80 {
 /// // For growing by "gradient": gradients of pruned weights too, at the steps that look at them.
 /// let inputs = match session.needs() {
-///     Needs::WEIGHT => Inputs::new(),
-///     needs => Inputs::new().with_dense_gradients(&model, needs, &[batch.clone()], loss)?,
+///     Needs::WEIGHT => CriterionInputs::new(),
+///     needs => CriterionInputs::new().with_dense_gradients(&model, needs, &[batch.clone()], loss)?,
 /// };
 /// if session.step_with(&mut model, &inputs)?.is_some() {
 ///     // No velocity from the time before a weight was pruned.
@@ -66,7 +78,7 @@ use std::path::{Path, PathBuf};
 /// }
 /// // train for a step
 /// # }
-/// # assert_eq!(pruning_burn::masks(&model).get("weight").unwrap().kept(), 20);
+/// # assert_eq!(pruning_burn::mask::masks(&model).get("weight").unwrap().kept(), 20);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -155,7 +167,8 @@ impl Session {
     ///
     /// ```
     /// # use burn::{nn::LinearConfig, tensor::Device};
-    /// # use pruning_burn::{Plugins, Pruner};
+    /// # use pruning_burn::plugin::Plugins;
+    /// # use pruning_burn::Pruner;
     /// # use {pruning_allocation as _, pruning_magnitude as _};
     /// let recipe = "sparsity = 0.9\ncriterion = \"magnitude\"\ninitialization = \"reinitialize\"";
     /// let device = Device::flex();
@@ -187,7 +200,11 @@ impl Session {
     ///
     /// # Errors
     /// As [`step`](Self::step); an input that the criterion needs is missing.
-    pub fn step_with<M: Module>(&mut self, model: &mut M, inputs: &Inputs) -> Result<Option<Report>, PruneError> {
+    pub fn step_with<M: Module>(
+        &mut self,
+        model: &mut M,
+        inputs: &CriterionInputs,
+    ) -> Result<Option<Report>, PruneError> {
         self.advance(model, Some(inputs))
     }
 
@@ -218,7 +235,7 @@ impl Session {
         }
     }
 
-    /// The optimizer with moments of zero for pruned weights, as by [`mask_optimizer`](crate::mask_optimizer), and for those that
+    /// The optimizer with moments of zero for pruned weights, as by [`mask_optimizer`], and for those that
     /// the last step brought back: call it after each step that returns a report.
     ///
     /// # Errors
@@ -228,7 +245,7 @@ impl Session {
         model: &M,
         optimizer: &ModuleOptimizer,
     ) -> Result<ModuleOptimizer, PruneError> {
-        moments::clear(model, optimizer, &self.grown)
+        optimizer_state::clear(model, optimizer, &self.grown)
     }
 
     /// The step that the schedule of the learning rate is asked for, in the training that follows the last [`step`](Self::step).

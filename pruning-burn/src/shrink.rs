@@ -2,9 +2,11 @@
 //!
 //! ```
 //! use burn::{module::Module, nn::{Linear, LinearConfig}, tensor::{Device, Tensor, activation::relu}};
-//! use pruning_burn::shrink::{self, Fields, Shrinker, verify};
+//! use pruning_burn::shrink;
+//! use pruning_burn::shrink::{Fields, Shrinker, verify};
 //! use pruning_burn::trace::{Scope, Trace};
-//! use pruning_burn::{Plugins, Pruner};
+//! use pruning_burn::plugin::Plugins;
+//! use pruning_burn::Pruner;
 //! # use {pruning_allocation as _, pruning_magnitude as _};
 //!
 //! #[derive(Module, Debug)]
@@ -60,7 +62,7 @@ pub use fold::{Folded, fold};
 pub use groups::{AxisOf, ChannelGroup, ChannelGroups};
 pub use mask::mask;
 pub use optimizer::cut_optimizer;
-pub use plan::{RoundTo, Shrinker, Target};
+pub use plan::{CostTarget, RoundTo, Shrinker};
 pub use pruning_core::graph::{Cut, Factor, FieldChange, GroupCut, PlanError, RemovalError, ShrinkPlan, Totals};
 pub use size_fields::{SizeField, size_fields};
 pub use store::{load, save};

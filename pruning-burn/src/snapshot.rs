@@ -1,9 +1,10 @@
 //! All parameters of a module at one time, to rewind to and to compute with: [`Snapshot`] in memory, [`Kept`] there or on disk.
 
 use crate::layers::{Position, first_layers};
+use crate::store::StoreError;
 use crate::store::contents::{Contents, Form};
-use crate::store::seal::Kind;
-use crate::{PruneError, StoreError, host};
+use crate::store::file_header::Kind;
+use crate::{PruneError, host};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Bool, Bytes, DType, Device, Tensor, TensorData};
 use std::collections::BTreeMap;

@@ -6,11 +6,13 @@
 //!
 //! ```
 //! use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
-//! use pruning_burn::{Pruner, sparse::{Options, SparseModel}, trace::{Trace, Values}};
+//! use pruning_burn::Pruner;
+//! use pruning_burn::sparse::{Options, SparseModel};
+//! use pruning_burn::trace::{Trace, Values};
 //!
 //! let device = Device::flex();
 //! let mut model = LinearConfig::new(256, 128).init(&device);
-//! # let mut plugins = pruning_burn::Plugins::empty();
+//! # let mut plugins = pruning_burn::plugin::Plugins::empty();
 //! # pruning_magnitude::register(&mut plugins);
 //! # pruning_allocation::register(&mut plugins);
 //! Pruner::from_toml("criterion = \"magnitude\"\nsparsity = 0.95", &plugins)?.prune(&mut model)?;
@@ -29,6 +31,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod autotune;
 mod break_even;
 mod decide;
 mod file;
@@ -39,8 +42,7 @@ mod product;
 mod program;
 mod race;
 mod report;
-mod shop;
-mod tune;
+mod weight_cache;
 
 pub use break_even::{BreakEven, BreakEvenRow, break_even};
 pub use model::SparseModel;
@@ -48,7 +50,7 @@ pub use options::Options;
 pub use report::{LayerRow, PassReport, SparseReport, Verdict, Why};
 
 use crate::trace::ReplayError;
-use pruning_core::sparse::SparseError;
+use pruning_sparse::SparseError;
 
 /// Why a model is not compiled, or does not run.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -1,33 +1,33 @@
 //! Masked models on disk, and sessions with them.
 
+mod atomic_write;
 #[cfg(feature = "train")]
 pub(crate) mod checkpoint;
 #[cfg(feature = "sparse")]
 mod compact;
 pub(crate) mod contents;
 mod error;
-#[cfg(feature = "sparse")]
-pub(crate) mod parts;
-mod replace;
+pub(crate) mod file_header;
 #[cfg(feature = "trace")]
 pub(crate) mod safetensors;
-pub(crate) mod seal;
+#[cfg(feature = "sparse")]
+pub(crate) mod sparse_arrays;
 mod state;
 
 #[cfg(feature = "sparse")]
 pub use compact::{CompactReport, CompactTensor, load_compact, save_compact};
 pub use error::StoreError;
-pub use seal::Integrity;
+pub use file_header::Integrity;
 
-use crate::attach::{paths, put, sound};
 use crate::layers::{layers, places};
-use crate::mask::{FIELD, NAME};
+use crate::mask::attach::{paths, put, sound};
+use crate::mask::pruning_mask::{FIELD, NAME};
 use crate::snapshot::Snapshot;
 use crate::{PruneError, Pruner, Session};
 use burn::module::Module;
 use contents::{Contents, Form, loaded, tensors_of};
-use pruning_core::Bits;
-use seal::Kind;
+use file_header::Kind;
+use pruning_core::mask::Bits;
 pub(crate) use state::differing;
 use state::{State, pack, resume, unpack};
 use std::path::Path;
@@ -57,7 +57,7 @@ pub fn save<M: Module>(model: &M, file: impl AsRef<Path>) -> Result<(), StoreErr
 ///
 /// ```
 /// # use burn::{module::Module, nn::LinearConfig, tensor::Device};
-/// use pruning_burn::{Integrity, load, save};
+/// use pruning_burn::store::{Integrity, load, save};
 /// # let (device, folder) = (Device::flex(), tempfile::tempdir()?);
 /// # let (ours, burns) = (folder.path().join("ours.bpk"), folder.path().join("burns.bpk"));
 /// let mut model = LinearConfig::new(20, 10).init(&device);
@@ -163,7 +163,7 @@ fn read<M: Module>(model: &M, file: &Path) -> Result<Loaded<M>, StoreError> {
         if found != expected {
             return Err(StoreError::MaskLength { file: name(), path, expected, found });
         }
-        if let Some(carried) = crate::attach::foreign(&all[index]) {
+        if let Some(carried) = crate::mask::attach::foreign(&all[index]) {
             let source = PruneError::Reparameterized { path, name: carried.clone() };
             return Err(StoreError::Prune { file: name(), source });
         }

@@ -41,4 +41,4 @@ pub use record::{Identified, Scope, Trace, TraceError};
 pub(crate) use record::{Inputs as RunOn, Traced};
 pub use replay::{ReplayBackend, ReplayError, Values};
 pub(crate) use rules::{Analysis, Heads};
-pub use rules::{GroupError, Rules};
+pub use rules::{AxisRules, GroupError};

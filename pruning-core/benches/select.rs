@@ -6,14 +6,16 @@
 //! times the limit and the call one after the other. Figures are medians over the rounds; a ratio is taken within a round.
 
 use measure::{Counting, Options, Random, Round};
-use pruning_core::{
-    AllocationError, Allocator, Along, Amount, Bits, Candidate, Chosen, Granularity, LayerUnits, MatrixLayout,
-    NormOrder, Order, Reduction, Rounding, Rules, Scope, Scores, Sparsity, choose, share_highest,
+use pruning_core::budget::{
+    AllocationError, Allocator, Amount, Candidate, ChooseRules, Chosen, LayerUnits, Rounding, Scope, Scores, Sparsity,
+    choose_masks, share_highest,
 };
+use pruning_core::mask::Bits;
+use pruning_core::score::{Along, Granularity, MatrixLayout, NormOrder, Order, Reduction};
 use std::alloc::System;
 use std::process::ExitCode;
 
-#[path = "support/measure.rs"]
+#[path = "../sparse/benches/support/measure.rs"]
 mod measure;
 
 #[global_allocator]
@@ -162,7 +164,7 @@ impl Loaded<'_> {
     }
 
     fn round(&mut self) {
-        let rules = Rules {
+        let rules = ChooseRules {
             amount: Amount::OfTotal(Sparsity::new(self.case.sparsity).expect("the sparsities above are")),
             rounding: Rounding::HalfEven,
             allow_empty: false,
@@ -189,7 +191,7 @@ impl Loaded<'_> {
             })
             .collect();
         let weights: Vec<&[f32]> = self.layers.iter().map(|l| &l.weights[..]).collect();
-        let (round, chosen) = Round::time(&weights, || choose(&candidates, &rules));
+        let (round, chosen) = Round::time(&weights, || choose_masks(&candidates, &rules));
         self.check(&chosen.expect("the weights are finite and the budget is within reach"));
         self.rounds.push(round);
     }

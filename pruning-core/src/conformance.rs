@@ -4,7 +4,8 @@
 //! expected and found:
 //!
 //! ```
-//! # use pruning_core::{AllocationError, Allocator, LayerUnits, Plugin, Share, in_proportion};
+//! # use pruning_core::budget::{AllocationError, Allocator, LayerUnits, Share, in_proportion};
+//! # use pruning_core::plugin::Plugin;
 //! # use serde::{Deserialize, Serialize};
 //! # #[derive(Debug, Default, Serialize, Deserialize)]
 //! # #[serde(default, deny_unknown_fields)]
@@ -30,7 +31,10 @@ mod curve;
 pub use allocator::allocator_checks;
 pub use curve::curve_checks;
 
-use crate::{Allocator, Configured, Curve, PluginKind, Plugins, Register, caught};
+use crate::budget::Allocator;
+use crate::caught;
+use crate::plugin::{Configured, PluginKind, Plugins, Register};
+use crate::schedule::Curve;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,6 +1,12 @@
 //! Masks: which elements of which parameter are kept.
 
-use crate::Bits;
+mod bits;
+mod random_masks;
+
+pub use bits::Bits;
+pub(crate) use bits::ones;
+pub use random_masks::random_masks;
+
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -127,11 +133,11 @@ impl Mask {
 /// Masks of a model: parameter path to [`Mask`], in the order of the model.
 ///
 /// ```
-/// use pruning_core::{Bits, Mask, MaskSet};
+/// use pruning_core::mask::{Bits, Mask, MaskSet};
 /// let mask = Mask::new([2, 3], Bits::from_bools(&[true, false, true, true, false, false]))?;
 /// let set = MaskSet::new([("fc1.weight".to_string(), mask)])?;
 /// assert_eq!(set.get("fc1.weight").unwrap().kept(), 3);
-/// # Ok::<(), pruning_core::MaskError>(())
+/// # Ok::<(), pruning_core::mask::MaskError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<(String, Mask)>", into = "Vec<(String, Mask)>")]

@@ -1,6 +1,12 @@
 //! What every plugin says about itself: [`Plugin`]. And the macros that register one.
 
-use crate::Plugins;
+mod registry;
+
+#[doc(hidden)]
+pub use registry::Linked;
+pub use registry::{Configured, Entry, Origin, Plugins, RegistryError, named};
+pub(crate) use registry::{did_you_mean, nearest};
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -9,7 +15,7 @@ use std::fmt::Debug;
 ///
 /// Derive `Serialize` and `Deserialize` with `#[serde(default, deny_unknown_fields)]`, so that a recipe names only what
 /// differs from [`Default`], and a misspelled field is an error. No field may be called `name`, which is how a recipe says which plugin it is:
-/// [`RegistryError::ReservedField`](crate::RegistryError::ReservedField).
+/// [`RegistryError::ReservedField`].
 pub trait Plugin: Serialize + DeserializeOwned + Default + Debug + Send + Sync + 'static {
     /// Segments of `[a-z][a-z0-9_]*`, joined by dots. Bare names belong to this project; prefix yours: `acme.fisher`.
     const NAME: &'static str;
@@ -18,7 +24,7 @@ pub trait Plugin: Serialize + DeserializeOwned + Default + Debug + Send + Sync +
     /// Where it comes from: authors, title, year, identifier.
     const REFERENCES: &'static [&'static str] = &[];
 
-    /// Finds plugins that this one is configured with by name, as by [`Plugins::read`](crate::Plugins::read); called before [`validate`](Self::validate).
+    /// Finds plugins that this one is configured with by name, as by [`Plugins::read`]; called before [`validate`](Self::validate).
     ///
     /// # Errors
     /// A message that names the field and what is wrong with it.
@@ -45,26 +51,26 @@ pub trait PluginKind: 'static {
     fn declare(&self) {}
 }
 
-/// A plugin that a `register_*!` macro has prepared for [`Plugins`](crate::Plugins).
+/// A plugin that a `register_*!` macro has prepared for [`Plugins`].
 pub trait Register: Plugin {
     /// Its entry.
-    fn entry() -> crate::Entry;
+    fn entry() -> crate::plugin::Entry;
 }
 
-/// Registers a type as plugin of a kind, with every [`Plugins::linked`](crate::Plugins::linked) of the program.
+/// Registers a type as plugin of a kind, with every [`Plugins::linked`] of the program.
 ///
 /// The kinds have macros of their own ([`register_allocator`](crate::register_allocator),
 /// [`register_curve`](crate::register_curve)), which are this one with the kind filled in.
 #[macro_export]
 macro_rules! register_plugin {
     ($plugin:ty, $kind:ty) => {
-        const _: () = $crate::check_name(<$plugin as $crate::Plugin>::NAME);
+        const _: () = $crate::plugin::check_name(<$plugin as $crate::plugin::Plugin>::NAME);
 
-        impl $crate::Register for $plugin {
-            fn entry() -> $crate::Entry {
-                $crate::Entry::new::<$plugin, $kind>(
+        impl $crate::plugin::Register for $plugin {
+            fn entry() -> $crate::plugin::Entry {
+                $crate::plugin::Entry::new::<$plugin, $kind>(
                     |plugin| ::std::sync::Arc::new(plugin),
-                    $crate::Origin {
+                    $crate::plugin::Origin {
                         package: env!("CARGO_PKG_NAME"),
                         version: env!("CARGO_PKG_VERSION"),
                         file: file!(),
@@ -74,23 +80,25 @@ macro_rules! register_plugin {
         }
 
         $crate::inventory::submit! {
-            $crate::Linked::new(<$plugin as $crate::Register>::entry)
+            $crate::plugin::Linked::new(<$plugin as $crate::plugin::Register>::entry)
         }
     };
 }
 
-/// Registers an [`Allocator`](crate::Allocator): `register_allocator!(MyAllocator);` beside its definition.
+/// Registers an [`Allocator`](crate::budget::Allocator): `register_allocator!(MyAllocator);` beside its definition.
 #[macro_export]
 macro_rules! register_allocator {
     ($plugin:ty) => {
-        $crate::register_plugin!($plugin, dyn $crate::Allocator);
+        $crate::register_plugin!($plugin, dyn $crate::budget::Allocator);
     };
 }
 
-/// Registers a [`Curve`](crate::Curve): `register_curve!(MyCurve);` beside its definition.
+/// Registers a [`Curve`](crate::schedule::Curve): `register_curve!(MyCurve);` beside its definition.
 ///
 /// ```
-/// # use pruning_core::{Curve, Plugin, Sparsity};
+/// # use pruning_core::schedule::Curve;
+/// # use pruning_core::plugin::Plugin;
+/// # use pruning_core::budget::Sparsity;
 /// # use serde::{Deserialize, Serialize};
 /// #[derive(Debug, Default, Serialize, Deserialize)]
 /// struct Steep {}
@@ -113,7 +121,9 @@ macro_rules! register_allocator {
 /// A name with other characters does not compile:
 ///
 /// ```compile_fail,E0080
-/// # use pruning_core::{Curve, Plugin, Sparsity};
+/// # use pruning_core::schedule::Curve;
+/// # use pruning_core::plugin::Plugin;
+/// # use pruning_core::budget::Sparsity;
 /// # use serde::{Deserialize, Serialize};
 /// #[derive(Debug, Default, Serialize, Deserialize)]
 /// struct Steep {}
@@ -135,7 +145,7 @@ macro_rules! register_allocator {
 #[macro_export]
 macro_rules! register_curve {
     ($plugin:ty) => {
-        $crate::register_plugin!($plugin, dyn $crate::Curve);
+        $crate::register_plugin!($plugin, dyn $crate::schedule::Curve);
     };
 }
 

@@ -1,12 +1,16 @@
 //! What is to be done, as data: [`Recipe`].
 
+mod fields;
 mod read;
+mod target;
 
-use crate::fields::Problem;
-use crate::{
-    Allocator, ChannelScore, Configured, Granularity, Grow, Initialization, Pattern, PluginKind, Plugins, Reduction,
-    Rounding, Rounds, Schedule, Sparsity, Targets,
-};
+pub use fields::Problem;
+pub use target::{Match, Pattern, PatternIndex, Targets};
+
+use crate::budget::{Allocator, Rounding, Sparsity};
+use crate::plugin::{Configured, PluginKind, Plugins};
+use crate::schedule::{Grow, Initialization, Rounds, Schedule};
+use crate::score::{ChannelScore, Granularity, Reduction};
 use serde_json::{Map, Value, json};
 
 /// Everything a pruner needs to know, with every plugin found and every value checked.
@@ -288,5 +292,4 @@ impl Schedule {
 }
 
 #[cfg(test)]
-#[path = "recipe_tests.rs"]
 mod tests;

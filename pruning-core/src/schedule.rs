@@ -1,7 +1,17 @@
 //! When to prune, and how far each time: [`Schedule`].
 
-use crate::curve::{CurveError, sparsity_at};
-use crate::{Amount, Configured, Curve, Sparsity};
+mod curve;
+mod grow;
+mod initialization;
+
+use curve::sparsity_at;
+
+pub use curve::{Curve, CurveError};
+pub use grow::{Anneal, Grow, Update, swap};
+pub use initialization::Initialization;
+
+use crate::budget::{Amount, Sparsity};
+use crate::plugin::Configured;
 use std::fmt;
 
 /// When pruning happens. Steps are numbered from 0 and mean what the caller counts: batches, epochs or rounds.

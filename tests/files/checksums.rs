@@ -3,7 +3,8 @@
 use crate::kinds::{KINDS, MASKED, Net};
 use burn::module::Module;
 use burn_pack::{Reader, Writer};
-use pruning_burn::{Integrity, StoreError, load, masks, save};
+use pruning_burn::mask::masks;
+use pruning_burn::store::{Integrity, StoreError, load, save};
 use pruning_tests::shrinking::pruner;
 use pruning_tests::values::{base, same_bits};
 use std::fs;

@@ -1,7 +1,8 @@
 //! Writers that meet, are killed, or find files of others.
 
 use crate::kinds::{KINDS, Net};
-use pruning_burn::{Integrity, load, masks, save};
+use pruning_burn::mask::masks;
+use pruning_burn::store::{Integrity, load, save};
 use pruning_tests::values::{base, same_bits};
 use std::fs;
 use std::path::{Path, PathBuf};

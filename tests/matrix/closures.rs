@@ -3,14 +3,16 @@
 use crate::pruner;
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::{Device, Tensor};
-use pruning_burn::distillation::{Distillation, DistillationError};
+use pruning_burn::analyze::distillation::{Distillation, DistillationError};
+use pruning_burn::analyze::sensitivity::{Scan, SensitivityError};
+use pruning_burn::analyze::{RecalibrationError, recalibrate_batch_norm};
+use pruning_burn::budget::{AllocationError, Allocator, LayerUnits, Sparsity};
+use pruning_burn::mask::masks;
+use pruning_burn::plugin::{Plugin, Plugins};
 use pruning_burn::rounds::{IterativePruning, RoundsError};
-use pruning_burn::sensitivity::{Scan, SensitivityError};
-use pruning_burn::{
-    AllocationError, Allocator, Criterion, CriterionError, Curve, InputError, Inputs, LayerUnits, LayerView, Needs,
-    Plugin, Plugins, Pruner, RecalibrationError, Sparsity, masks, recalibrate_batch_norm, register_allocator,
-    register_criterion, register_curve,
-};
+use pruning_burn::schedule::Curve;
+use pruning_burn::score::{Criterion, CriterionError, CriterionInputs, InputError, LayerView, Needs};
+use pruning_burn::{Pruner, register_allocator, register_criterion, register_curve};
 use pruning_tests::devices::computes_in_double;
 use pruning_tests::models::Mlp;
 use pruning_tests::values::{base, same_bits};
@@ -31,10 +33,13 @@ pub(crate) fn collecting_fails_with_the_message(device: &Device) {
     let expected = || InputError::Panicked { batch: 1, message: "no batch of 2".to_string() };
     let possible = |needs: &Needs| *needs != Needs::HESSIAN_GRADIENT || computes_in_double(&device);
     for needs in [Needs::GRADIENT, Needs::HESSIAN_GRADIENT].into_iter().filter(possible) {
-        assert_eq!(Inputs::new().with_gradients(&model, needs, &batches, second).unwrap_err(), expected());
-        assert_eq!(Inputs::new().with_dense_gradients(&model, needs, &batches, second).unwrap_err(), expected());
+        assert_eq!(CriterionInputs::new().with_gradients(&model, needs, &batches, second).unwrap_err(), expected());
+        assert_eq!(
+            CriterionInputs::new().with_dense_gradients(&model, needs, &batches, second).unwrap_err(),
+            expected()
+        );
     }
-    let flow = Inputs::new().with_flow(&model, |_: &Mlp| -> Tensor<2> { panic!("no flow") }).unwrap_err();
+    let flow = CriterionInputs::new().with_flow(&model, |_: &Mlp| -> Tensor<2> { panic!("no flow") }).unwrap_err();
     assert_eq!(flow, InputError::Panicked { batch: 0, message: "no flow".to_string() });
     assert!(same_bits(&base(&model), &before));
 }
@@ -91,9 +96,9 @@ pub(crate) fn rounds_fail_with_the_message(device: &Device) {
                 at("the fresh weights", round);
                 Mlp::new(device, 7)
             })
-            .with_inputs(|_: &Mlp, _| -> Result<Inputs, Infallible> {
+            .with_inputs(|_: &Mlp, _| -> Result<CriterionInputs, Infallible> {
                 at("the inputs", 1);
-                Ok(Inputs::new())
+                Ok(CriterionInputs::new())
             })
             .on_round(|report| at("the observer", report.number))
             .run(

@@ -5,18 +5,18 @@
 use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
-use given::{Cnn, Given, Mlp};
-use pruning_burn::{
-    AllocationError, Allocator, Criterion, Inputs, LayerUnits, Needs, Plugin, Pruner, Recipe, register_allocator,
-};
+use fixtures::{Cnn, Given, Mlp};
+use pruning_burn::budget::{AllocationError, Allocator, LayerUnits};
+use pruning_burn::plugin::Plugin;
+use pruning_burn::recipe::Recipe;
+use pruning_burn::score::{Criterion, CriterionInputs, Needs};
+use pruning_burn::{Pruner, register_allocator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-#[path = "criteria/given.rs"]
-mod given;
-#[path = "criteria/hessian.rs"]
+mod fixtures;
 mod hessian;
 
 pub(crate) use hessian::{
@@ -62,7 +62,13 @@ impl Allocator for Recorder {
 register_allocator!(Recorder);
 
 /// The scores of a pruning.
-fn scores<M: Module>(model: &M, criterion: &Value, granularity: Value, include: &[&String], inputs: &Inputs) -> Layers {
+fn scores<M: Module>(
+    model: &M,
+    criterion: &Value,
+    granularity: Value,
+    include: &[&String],
+    inputs: &CriterionInputs,
+) -> Layers {
     let recipe = json!({
         "criterion": criterion,
         "granularity": granularity,
@@ -107,7 +113,7 @@ fn lines() -> (Vec<Given>, Vec<Case>) {
 /// cancel, as those of movement do below a batch norm.
 const TOLERANCE: f64 = 1e-5;
 
-fn compare<M: Module>(model: &M, case: &Case, elements: &Case, inputs: &Inputs) {
+fn compare<M: Module>(model: &M, case: &Case, elements: &Case, inputs: &CriterionInputs) {
     let granularity = match case.granularity.as_str() {
         "input" => json!({ "kind": "channel", "axis": "input" }),
         "block" => json!({ "kind": "block", "rows": 2, "cols": 3 }),
@@ -164,7 +170,7 @@ pub(crate) fn random_scores_are_uniform(device: &Device) {
     let drawn = |seed: u64| {
         let criterion = json!({ "name": "random", "seed": seed });
         let path = "weight".to_string();
-        scores(&model, &criterion, json!("element"), &[&path], &Inputs::new()).remove("weight").unwrap()
+        scores(&model, &criterion, json!("element"), &[&path], &CriterionInputs::new()).remove("weight").unwrap()
     };
     let all = [0, 1, u64::MAX].map(drawn);
     assert_eq!(all[1], drawn(1));
@@ -198,7 +204,7 @@ pub(crate) fn scores_are_data_as_they_rank(device: &Device) {
     // The gradient of a weight is the entry of `x` that it meets.
     let loss = |model: &Linear, x: &Tensor<2>| model.forward(x.clone()).sum();
     let batches = [Tensor::from_data([[1.0, 2.0]], &device)];
-    let inputs = Inputs::new().with_gradients(&model, Needs::GRADIENT, &batches, loss).unwrap();
+    let inputs = CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &batches, loss).unwrap();
     let pruner = |criterion: &str| crate::pruner(&format!("sparsity = 0.5\ncriterion = {criterion}"));
     for (criterion, expected) in [
         ("\"magnitude\"", [3.0, 4.0, 0.0, 0.0, 12.0, 0.0]),
@@ -215,9 +221,9 @@ pub(crate) fn scores_are_data_as_they_rank(device: &Device) {
     // What the criterion needs must be there, and nothing is pruned.
     let error = pruner("\"snip\"").scores(&model).unwrap_err().to_string();
     assert!(error.starts_with("criterion snip needs: gradient"), "{error}");
-    assert!(pruning_burn::masks(&model).is_empty());
+    assert!(pruning_burn::mask::masks(&model).is_empty());
     // What is pruned counts as zero.
-    pruner("\"magnitude\"").prune_by(&mut model, pruning_burn::Amount::Count(5)).unwrap();
+    pruner("\"magnitude\"").prune_by(&mut model, pruning_burn::budget::Amount::Count(5)).unwrap();
     let scores = pruner("\"magnitude\"").scores(&model).unwrap();
     assert_eq!(scores[0].scores, [0.0, 0.0, 0.0, 0.0, 12.0, 0.0]);
 }

@@ -4,7 +4,11 @@ use burn::module::Module;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::Device;
-use pruning_burn::{Bits, Inputs, MaskSet, Needs, PruneError, Report, Session, mask_optimizer, masks};
+use pruning_burn::mask::{Bits, MaskSet, masks};
+use pruning_burn::report::Report;
+use pruning_burn::score::{CriterionInputs, Needs};
+use pruning_burn::session::mask_optimizer;
+use pruning_burn::{PruneError, Session};
 use pruning_tests::models::Mlp;
 use pruning_tests::values::{base, effective, same_bits};
 use std::collections::BTreeMap;
@@ -20,10 +24,10 @@ fn loss(model: &Mlp, device: &Device) -> burn::tensor::Tensor<1> {
     (model.forward(Mlp::input(6, device)) - 1.0).powi_scalar(2).mean()
 }
 
-fn inputs(session: &Session, model: &Mlp, device: &Device) -> Inputs {
+fn inputs(session: &Session, model: &Mlp, device: &Device) -> CriterionInputs {
     match session.needs() {
-        Needs::WEIGHT => Inputs::new(),
-        needs => Inputs::new().with_dense_gradients(model, needs, &[()], |m, ()| loss(m, device)).unwrap(),
+        Needs::WEIGHT => CriterionInputs::new(),
+        needs => CriterionInputs::new().with_dense_gradients(model, needs, &[()], |m, ()| loss(m, device)).unwrap(),
     }
 }
 
@@ -208,7 +212,7 @@ pub(crate) fn gradients_through_masks_grow_nothing(device: &Device) {
     let error = session.step(&mut model).unwrap_err();
     assert!(matches!(&error, PruneError::MissingInputs { criterion, .. } if criterion == "gradient"), "{error}");
     let collected = |m: &Mlp, (): &()| loss(m, &device);
-    let masked = Inputs::new().with_gradients(&model, Needs::GRADIENT, &[()], collected).unwrap();
+    let masked = CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &[()], collected).unwrap();
     let error = session.step_with(&mut model, &masked).unwrap_err();
     assert!(matches!(&error, PruneError::MaskedInputs { criterion, .. } if criterion == "gradient"), "{error}");
     assert!(error.to_string().contains("with_dense_gradients"), "{error}");

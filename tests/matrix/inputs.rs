@@ -4,10 +4,12 @@ use crate::pruner;
 use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
-use pruning_burn::{
-    Allocator, Criterion, CriterionError, InputError, Inputs, LayerReport, LayerView, Needs, Plugin, PruneError, masks,
-    register_criterion,
-};
+use pruning_burn::budget::Allocator;
+use pruning_burn::mask::masks;
+use pruning_burn::plugin::Plugin;
+use pruning_burn::report::LayerReport;
+use pruning_burn::score::{Criterion, CriterionError, CriterionInputs, InputError, LayerView, Needs};
+use pruning_burn::{PruneError, register_criterion};
 use pruning_tests::devices::precise;
 use pruning_tests::models::{Cnn, Mlp, Tied, numbers};
 use pruning_tests::values::{base, same_bits, weights};
@@ -20,9 +22,9 @@ fn loss(model: &Mlp, batch: &Tensor<2>) -> Tensor<1> {
 }
 
 /// Gradients on the device of the model, and the Hessian product where there is double precision.
-fn gradients(model: &Mlp, device: &Device, loss: impl Fn(&Mlp, &Tensor<2>) -> Tensor<1>) -> Inputs {
+fn gradients(model: &Mlp, device: &Device, loss: impl Fn(&Mlp, &Tensor<2>) -> Tensor<1>) -> CriterionInputs {
     let (first, exact) = (Needs::GRADIENT | Needs::SQUARED_GRADIENT, precise(device));
-    let inputs = Inputs::new().with_gradients(model, first, &batches(device), &loss).unwrap();
+    let inputs = CriterionInputs::new().with_gradients(model, first, &batches(device), &loss).unwrap();
     let copy = model.clone().to_device(&exact);
     inputs.with_gradients(&copy, Needs::HESSIAN_GRADIENT, &batches(&exact), &loss).unwrap()
 }
@@ -52,7 +54,7 @@ fn by_hand(model: &Mlp, batch: &Tensor<2>) -> Vec<f64> {
 }
 
 /// What a criterion keeps of `fc2.weight`, by scores worked out by hand.
-fn check(model: &Mlp, criterion: &str, inputs: &Inputs, scores: &[f64]) {
+fn check(model: &Mlp, criterion: &str, inputs: &CriterionInputs, scores: &[f64]) {
     let mut model = model.clone();
     let recipe = format!("criterion = {criterion}\nsparsity = 0.5\n[target]\ninclude = [\"fc2\"]");
     pruner(&recipe).prune_with(&mut model, inputs).unwrap();
@@ -110,7 +112,7 @@ pub(crate) fn synflow_conserves_flow(device: &Device) {
     let device = device.clone().autodiff();
     let model = Mlp::new(&device, 3);
     let ones = Tensor::<2>::ones([1, 12], &device);
-    let inputs = Inputs::new().with_flow(&model, |m: &Mlp| m.forward(ones.clone())).unwrap();
+    let inputs = CriterionInputs::new().with_flow(&model, |m: &Mlp| m.forward(ones.clone())).unwrap();
     // Of a network of two positive layers: |w2_jk| * hidden_j, with hidden_j = |b_j| + sum_i |w1_ij|.
     let abs = |path: &str| weights(&model, path).into_iter().map(|v| f64::from(v.abs())).collect::<Vec<_>>();
     let (w1, b1, w2) = (abs("fc1.weight"), abs("fc1.bias"), abs("fc2.weight"));
@@ -126,7 +128,7 @@ pub(crate) fn the_flow_takes_no_statistics_of_its_batch(device: &Device) {
     let synflow = pruner("criterion = \"synflow\"\nallocator = \"global\"\nsparsity = 0.5");
     let [training, validation] = [model, validated].map(|mut model| {
         let ones = |m: &Cnn| m.forward(Tensor::ones([1, 3, 8, 8], &device));
-        let inputs = Inputs::new().with_flow(&model, ones).unwrap();
+        let inputs = CriterionInputs::new().with_flow(&model, ones).unwrap();
         synflow.prune_with(&mut model, &inputs).unwrap();
         masks(&model)
     });
@@ -137,7 +139,7 @@ pub(crate) fn movement_sums_over_steps(device: &Device) {
     let device = device.clone().autodiff();
     let (mut model, batches) = (Mlp::new(&device, 3), batches(&device));
     let mut optimizer = AdamConfig::new().init();
-    let (mut inputs, mut expected) = (Inputs::new(), vec![0.0; 128]);
+    let (mut inputs, mut expected) = (CriterionInputs::new(), vec![0.0; 128]);
     for batch in &batches {
         let gradients = GradientsParams::from_grads(loss(&model, batch).backward(), &model);
         inputs.record_movement(&model, &gradients);
@@ -159,7 +161,7 @@ pub(crate) fn collecting_changes_nothing(device: &Device) {
     let (before, state) = (base(&model), ids(&model));
     let first = Needs::GRADIENT | Needs::SQUARED_GRADIENT;
     let loss = |m: &Cnn, x: &Tensor<4>| m.forward(x.clone().cast(m.conv1.weight.dtype())).powi_scalar(2).mean();
-    let inputs = Inputs::new().with_gradients(&model, first, std::slice::from_ref(&images), loss).unwrap();
+    let inputs = CriterionInputs::new().with_gradients(&model, first, std::slice::from_ref(&images), loss).unwrap();
     let exact = precise(&device);
     // On the model itself where that can be, since a move would give a copy other statistics.
     let precise = if exact == device { model.clone() } else { model.valid().to_device(&exact).train() };
@@ -195,7 +197,7 @@ pub(crate) fn inputs_that_are_missing_or_cannot_be_are_errors(device: &Device) {
     let mut model = Mlp::new(&trained, 3);
     let taylor = pruner("criterion = \"taylor\"\nsparsity = 0.5");
     assert_eq!(taylor.needs(), Needs::GRADIENT);
-    let wrong = Inputs::new().with_initial_weights(&model);
+    let wrong = CriterionInputs::new().with_initial_weights(&model);
     for error in [taylor.prune(&mut model).unwrap_err(), taylor.prune_with(&mut model, &wrong).unwrap_err()] {
         assert!(matches!(&error, PruneError::MissingInputs { criterion, .. } if criterion == "taylor"), "{error}");
         assert!(error.to_string().contains("needs: gradient"), "{error}");
@@ -206,20 +208,21 @@ pub(crate) fn inputs_that_are_missing_or_cannot_be_are_errors(device: &Device) {
         .unwrap();
     assert!(session.step(&mut model).unwrap().is_none() && session.due().is_some());
     assert!(session.step(&mut model).is_err());
-    let inputs = Inputs::new().with_gradients(&model, Needs::GRADIENT, &batches(&trained), loss).unwrap();
+    let inputs = CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &batches(&trained), loss).unwrap();
     assert_eq!(session.step_with(&mut model, &inputs).unwrap().unwrap().kept(), 160);
 
     let none: [Tensor<2>; 0] = [];
-    let error = Inputs::new().with_gradients(&model, Needs::GRADIENT, &none, loss).unwrap_err();
+    let error = CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &none, loss).unwrap_err();
     assert_eq!(error, InputError::NoBatch);
     let plain = Mlp::new(device, 3);
-    let error = Inputs::new().with_gradients(&plain, Needs::GRADIENT, &batches(device), loss).unwrap_err();
+    let error = CriterionInputs::new().with_gradients(&plain, Needs::GRADIENT, &batches(device), loss).unwrap_err();
     assert_eq!(error, InputError::NoAutodiff { path: "fc1.weight".to_string() });
     let each = |m: &Mlp, b: &Tensor<2>| m.forward(b.clone()).mean_dim(1).flatten(0, 1);
-    let error = Inputs::new().with_gradients(&model, Needs::GRADIENT, &batches(&trained), each).unwrap_err();
+    let error = CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &batches(&trained), each).unwrap_err();
     assert_eq!(error, InputError::NotScalar { batch: 0, found: 3 });
     let endless = |m: &Mlp, b: &Tensor<2>| m.forward(b.clone()).sum() / 0.0;
-    let error = Inputs::new().with_gradients(&model, Needs::GRADIENT, &batches(&trained), endless).unwrap_err();
+    let error =
+        CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &batches(&trained), endless).unwrap_err();
     assert_eq!(error, InputError::NotFinite { batch: 0 });
     // Of another model.
     let mut cnn = Cnn::new(&trained, 1);
@@ -232,7 +235,7 @@ pub(crate) fn inputs_that_are_missing_or_cannot_be_are_errors(device: &Device) {
     assert!(same_bits(&base(&cnn), &before) && masks(&cnn).is_empty());
     // A parameter that the loss does not depend on is one of this model: its gradient is zero.
     let first = |m: &Mlp, b: &Tensor<2>| m.fc1.forward(b.clone()).sum();
-    let inputs = Inputs::new().with_gradients(&model, Needs::GRADIENT, &batches(&trained), first).unwrap();
+    let inputs = CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &batches(&trained), first).unwrap();
     assert!(taylor.prune_with(&mut model, &inputs).is_ok());
 }
 
@@ -242,7 +245,8 @@ pub(crate) fn a_tied_parameter_has_one_gradient(device: &Device) {
     let x = Tensor::<2>::from_data(TensorData::new(numbers(16, 9), [2, 8]), &device);
     let loss =
         |m: &Tied, x: &Tensor<2>| m.head.forward(m.second.forward(m.first.forward(x.clone()))).powi_scalar(2).sum();
-    let inputs = Inputs::new().with_gradients(&model, Needs::GRADIENT, std::slice::from_ref(&x), loss).unwrap();
+    let inputs =
+        CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, std::slice::from_ref(&x), loss).unwrap();
     // By autodiff on the model itself, where both layers are one leaf.
     let gradients = GradientsParams::from_grads(loss(&model, &x).backward(), &model);
     let gradient: Vec<f32> = gradients.get::<2>(model.first.weight.id).unwrap().into_data().iter::<f32>().collect();

@@ -1,7 +1,8 @@
 use crate::{pruner, try_pruner};
 use burn::module::Module;
 use burn::tensor::Device;
-use pruning_burn::{Bits, Mask, MaskSet, Plugins, attach_masks, finish, masks, report, undo, update_masks};
+use pruning_burn::mask::{Bits, Mask, MaskSet, attach_masks, finish, masks, report, undo, update_masks};
+use pruning_burn::plugin::Plugins;
 use pruning_tests::models::{Cnn, Mlp, Zoo};
 use pruning_tests::values::{base, effective, same_bits, weights};
 
@@ -109,7 +110,7 @@ pub(crate) fn own_masks_attach_update_and_come_back(device: &Device) {
     let open = MaskSet::new([("fc1.weight".to_string(), Mask::dense([12, 16]).unwrap())]).unwrap();
     update_masks(&mut model, &open).unwrap();
     assert_eq!(weights(&model, "fc1.weight"), dense);
-    assert_eq!(pruning_burn::report(&model).unwrap().kept(), 192 + 8);
+    assert_eq!(pruning_burn::mask::report(&model).unwrap().kept(), 192 + 8);
     let error = update_masks(&mut Mlp::new(device, 2), &open).unwrap_err().to_string();
     assert!(error.starts_with("fc1.weight: no mask is attached"), "{error}");
 }

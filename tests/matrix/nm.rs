@@ -6,8 +6,10 @@ use burn::nn::conv::{
     Conv1dConfig, Conv2dConfig, Conv3dConfig, ConvTranspose1dConfig, ConvTranspose2dConfig, ConvTranspose3dConfig,
 };
 use burn::tensor::{Device, Tensor, TensorData};
-use pruning_burn::pruning_core::GranularityError;
-use pruning_burn::{ChooseError, PruneError, masks};
+use pruning_burn::PruneError;
+use pruning_burn::budget::ChooseError;
+use pruning_burn::mask::masks;
+use pruning_burn::score::GranularityError;
 use pruning_tests::models::{Cnn, Zoo};
 use serde::Deserialize;
 

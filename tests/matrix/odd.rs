@@ -6,10 +6,12 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::quantization::{Calibration, QuantValue};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use pruning_burn::{
-    Bits, InputError, Inputs, Mask, MaskSet, Needs, PruneError, Targets, attach_masks, finish, learned, mask_optimizer,
-    masks, recalibrate_batch_norm, undo, update_masks,
-};
+use pruning_burn::PruneError;
+use pruning_burn::analyze::recalibrate_batch_norm;
+use pruning_burn::mask::{Bits, Mask, MaskSet, attach_masks, finish, masks, soft_threshold, undo, update_masks};
+use pruning_burn::recipe::Targets;
+use pruning_burn::score::{CriterionInputs, InputError, Needs};
+use pruning_burn::session::mask_optimizer;
 use pruning_tests::models::{Mlp, Tied};
 use pruning_tests::values::{base, same_bits, weights};
 
@@ -34,7 +36,7 @@ pub(crate) fn quantized_weights_are_skipped_or_refused(device: &Device) {
     let own = MaskSet::new([("fc1.weight".to_string(), Mask::dense([12, 16]).unwrap())]).unwrap();
     let error = attach_masks(&mut model, &own).unwrap_err();
     assert_eq!(error, PruneError::Quantized { path: "fc1.weight".to_string() });
-    let error = learned::attach(&mut model, &Targets::default(), -5.0).unwrap_err();
+    let error = soft_threshold::attach(&mut model, &Targets::default(), -5.0).unwrap_err();
     assert_eq!(error, PruneError::Quantized { path: "fc1.weight".to_string() });
     assert!(masks(&model).is_empty());
     // A session with a snapshot leaves it alone.
@@ -167,14 +169,14 @@ pub(crate) fn parameters_that_share_an_id_must_be_the_same(device: &Device) {
     named(&half.attach(&mut model).unwrap_err());
     let mask = MaskSet::new([("first.weight".to_string(), Mask::dense([8, 8]).unwrap())]).unwrap();
     named(&attach_masks(&mut model, &mask).unwrap_err());
-    named(&learned::attach(&mut model, &Targets::default(), -5.0).unwrap_err());
+    named(&soft_threshold::attach(&mut model, &Targets::default(), -5.0).unwrap_err());
     named(&mask_optimizer(&model, &SgdConfig::new().init()).err().unwrap());
-    named(&pruning_burn::report(&model).unwrap_err());
-    named(&pruning_burn::sensitivity::Scan::new(&half).run(&model, |_| 0.0).unwrap_err());
+    named(&pruning_burn::mask::report(&model).unwrap_err());
+    named(&pruning_burn::analyze::sensitivity::Scan::new(&half).run(&model, |_| 0.0).unwrap_err());
     let loss = |m: &Tied, (): &()| {
         m.head.forward(m.first.forward(Tensor::<2>::ones([1, 8], &m.first.weight.lazy_device()))).sum()
     };
-    named(&Inputs::new().with_gradients(&model, Needs::GRADIENT, &[()], loss).unwrap_err());
+    named(&CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &[()], loss).unwrap_err());
     named(&recalibrate_batch_norm(&mut model, &[()], |_, ()| ()).unwrap_err());
     assert!(same_bits(&base(&model), &before) && masks(&model).is_empty());
     // Masked before they went apart, as by an optimizer that updates the first of them alone.
@@ -201,7 +203,7 @@ pub(crate) fn thresholds_begin_at_a_number(device: &Device) {
     let mut model = Mlp::new(device, 1);
     let before = base(&model);
     for s in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300] {
-        let error = learned::attach(&mut model, &Targets::default(), s).unwrap_err();
+        let error = soft_threshold::attach(&mut model, &Targets::default(), s).unwrap_err();
         assert_eq!(error, PruneError::Threshold { value: s.to_string() });
     }
     assert!(same_bits(&base(&model), &before) && model.fc1.weight.adapter().is_none());
@@ -231,7 +233,7 @@ pub(crate) fn a_loss_without_the_model_is_an_error(device: &Device) {
     let batches = [Mlp::input(3, &device)];
     let plain = device.clone().without_autodiff();
     let collect = |loss: &dyn Fn(&Mlp, &Tensor<2>) -> Tensor<1>| {
-        Inputs::new().with_gradients(&model, Needs::GRADIENT, &batches, loss).unwrap_err()
+        CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &batches, loss).unwrap_err()
     };
     let other = Mlp::new(&device, 2);
     assert_eq!(collect(&|_, _| Tensor::from_data([1.0], &plain)), InputError::NoGradient);
@@ -239,7 +241,7 @@ pub(crate) fn a_loss_without_the_model_is_an_error(device: &Device) {
     assert_eq!(collect(&|_, x| x.clone().mean()), InputError::NoGradient);
     assert_eq!(collect(&|_, x| other.forward(x.clone()).mean()), InputError::NoGradient);
     assert_eq!(collect(&|_, x| model.forward(x.clone()).mean()), InputError::NoGradient);
-    let flow = Inputs::new().with_flow(&model, |_| Tensor::<1>::from_data([1.0], &device)).unwrap_err();
+    let flow = CriterionInputs::new().with_flow(&model, |_| Tensor::<1>::from_data([1.0], &device)).unwrap_err();
     assert_eq!(flow, InputError::NoGradient);
 }
 
@@ -248,7 +250,8 @@ pub(crate) fn inputs_of_another_shape_are_errors(device: &Device) {
     let linear = |i, o| LinearConfig::new(i, o).with_bias(false).init(&device);
     let (wide, mut tall) = (linear(6, 4), linear(4, 6));
     let loss = |m: &Linear, x: &Tensor<2>| m.forward(x.clone()).square().mean();
-    let inputs = Inputs::new().with_gradients(&wide, Needs::GRADIENT, &[Tensor::ones([2, 6], &device)], loss).unwrap();
+    let inputs =
+        CriterionInputs::new().with_gradients(&wide, Needs::GRADIENT, &[Tensor::ones([2, 6], &device)], loss).unwrap();
     let taylor = pruner("criterion = \"taylor\"\nsparsity = 0.5");
     let error = taylor.prune_with(&mut tall, &inputs).unwrap_err().to_string();
     let expected = "weight: criterion taylor: the input gradient has shape [6, 4], the parameter [4, 6]";

@@ -1,7 +1,9 @@
 use crate::pruner;
 use burn::module::{Lora, Module, ModuleMapper, ModuleVisitor, Param, ParamGroup};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use pruning_burn::{Criterion, Inputs, Needs, PruneError, finish, masks, undo};
+use pruning_burn::PruneError;
+use pruning_burn::mask::{finish, masks, undo};
+use pruning_burn::score::{Criterion, CriterionInputs, Needs};
 use pruning_tests::models::{Cnn, Mlp, Tied, Zoo};
 use pruning_tests::values::{base, effective, same_bits, weights};
 
@@ -155,7 +157,7 @@ pub(crate) fn every_criterion_takes_every_float_type(device: &Device) {
         let x = Mlp::input(3, device).cast(dtype);
         let needs = Needs::GRADIENT | Needs::SQUARED_GRADIENT;
         let loss = |m: &Mlp, x: &Tensor<2>| m.forward(x.clone()).square().mean();
-        let mut inputs = Inputs::new()
+        let mut inputs = CriterionInputs::new()
             .with_gradients(&model, needs, std::slice::from_ref(&x), loss)
             .unwrap()
             .with_flow(&model, |m: &Mlp| m.forward(Tensor::<2>::ones([1, 12], device).cast(dtype)))

@@ -3,8 +3,9 @@ use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::Device;
 use burn::tensor::{Tensor, TensorData};
+use pruning_burn::mask::masks;
 use pruning_burn::rounds::{IterativePruning, Round, redraw_masks, reinitialize, ticket_file};
-use pruning_burn::{load, masks};
+use pruning_burn::store::load;
 use pruning_tests::models::{Cnn, numbers};
 use pruning_tests::values::{base, same_bits};
 

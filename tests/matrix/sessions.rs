@@ -3,7 +3,8 @@ use crate::survival::train;
 use burn::module::Module;
 use burn::optim::{AdamConfig, ModuleOptimizer};
 use burn::tensor::Device;
-use pruning_burn::{PruneError, Session, finish, masks, undo};
+use pruning_burn::mask::{finish, masks, undo};
+use pruning_burn::{PruneError, Session};
 use pruning_tests::models::{Cnn, Mlp};
 use pruning_tests::values::{base, effective, same_bits};
 

@@ -1,8 +1,6 @@
 //! Sparse layers compute what the dense ones they are made of do.
 
-#[path = "sparse/conv.rs"]
 mod conv;
-#[path = "sparse/linear.rs"]
 mod linear;
 
 pub(crate) use conv::*;

@@ -1,7 +1,8 @@
 use crate::pruner;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use pruning_burn::{StoreError, finish, load, masks, save};
+use pruning_burn::mask::{finish, masks};
+use pruning_burn::store::{StoreError, load, save};
 use pruning_tests::models::{Cnn, Mlp, Tied, numbers};
 use pruning_tests::values::{base, effective, same_bits};
 use std::fs;

@@ -4,7 +4,7 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::Device;
-use pruning_burn::{finish, masks};
+use pruning_burn::mask::{finish, masks};
 use pruning_tests::models::Mlp;
 use pruning_tests::values::{base, weights};
 

@@ -5,10 +5,12 @@ use burn::nn::conv::{Conv1d, Conv1dConfig, Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
-use pruning_burn::{
-    Amount, Bits, Criterion, CriterionError, Curve, LayerView, Mask, MaskSet, Order, Plugin, Pruner, Register,
-    Rounding, Sparsity, attach_masks, finish, masks, register_criterion, update_masks,
-};
+use pruning_burn::budget::{Amount, Rounding, Sparsity};
+use pruning_burn::mask::{Bits, Mask, MaskSet, attach_masks, finish, masks, update_masks};
+use pruning_burn::plugin::{Plugin, Register};
+use pruning_burn::schedule::Curve;
+use pruning_burn::score::{Criterion, CriterionError, LayerView, Order};
+use pruning_burn::{Pruner, register_criterion};
 use pruning_tests::values::weights;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -342,7 +344,7 @@ pub(crate) fn importance_scores(device: &Device) {
         if !norm.is_null() {
             value["reduction"] = json!({ "norm": norm });
         }
-        let pruner = pruning_burn::Recipe::from_value(value, &pruning_plugins::all()).map(Pruner::from);
+        let pruner = pruning_burn::recipe::Recipe::from_value(value, &pruning_plugins::all()).map(Pruner::from);
         let by = amount(&case["amount"], remaining(&held, &case, &shape));
         pruner.unwrap().prune_by(&mut held, by).unwrap();
         assert_eq!(held.mask(), kept(&case["mask"]), "{}", case["name"]);

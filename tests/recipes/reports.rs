@@ -1,8 +1,9 @@
 //! What reports count: all that a recipe has as targets.
 
 use burn::tensor::Device;
+use pruning_burn::report::Report;
 use pruning_burn::rounds::{IterativePruning, Round};
-use pruning_burn::{PruneError, Pruner, Report};
+use pruning_burn::{PruneError, Pruner};
 use pruning_tests::models::Mlp;
 use std::convert::Infallible;
 

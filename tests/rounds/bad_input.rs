@@ -3,8 +3,10 @@
 use super::{LATE, LOTTERY, RECIPES, device, evaluate, iterate, pruner, same, train, whole};
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
+use pruning_burn::PruneError;
+use pruning_burn::mask::masks;
 use pruning_burn::rounds::{History, IterativePruning, Round, RoundsError, redraw_masks, reinitialize};
-use pruning_burn::{PruneError, StoreError, load, masks};
+use pruning_burn::store::{StoreError, load};
 use pruning_tests::models::{Cnn, Mlp};
 use pruning_tests::values::{base, same_bits};
 use std::collections::BTreeMap;
@@ -105,7 +107,7 @@ fn files_that_are_cut_gone_or_of_another_version_are_refused() {
     let right = fs::read(&trained).unwrap();
     let mut cnn = Cnn::new(&device(), 1);
     pruner("sparsity = 0.5\ncriterion = \"magnitude\"").prune(&mut cnn).unwrap();
-    pruning_burn::save(&cnn, &trained).unwrap();
+    pruning_burn::store::save(&cnn, &trained).unwrap();
     assert!(matches!(refused(LATE, folder.path()), RoundsError::Store(StoreError::Prune { .. })));
     fs::write(&trained, &right).unwrap();
     let right = fs::read(&rewind).unwrap();

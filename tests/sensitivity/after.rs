@@ -3,9 +3,10 @@
 use burn::module::Module;
 use burn::nn::BatchNormConfig;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use pruning_burn::distillation::{Distillation, DistillationError};
-use pruning_burn::sensitivity::Scan;
-use pruning_burn::{Pruner, RecalibrationError, recalibrate_batch_norm};
+use pruning_burn::Pruner;
+use pruning_burn::analyze::distillation::{Distillation, DistillationError};
+use pruning_burn::analyze::sensitivity::Scan;
+use pruning_burn::analyze::{RecalibrationError, recalibrate_batch_norm};
 use pruning_tests::models::{Cnn, Mlp, numbers};
 use pruning_tests::values::{base, same_bits};
 

@@ -1,7 +1,7 @@
 //! What suggestions promise, on curves of any shape.
 
 use proptest::prelude::*;
-use pruning_burn::sensitivity::{Basis, Sensitivity, SuggestError, Suggestion};
+use pruning_burn::analyze::sensitivity::{Basis, Sensitivity, SuggestError, Suggestion};
 use serde_json::json;
 
 const SPARSITIES: [f64; 6] = [0.2, 0.5, 0.7, 0.9, 0.95, 0.99];

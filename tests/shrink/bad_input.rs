@@ -3,9 +3,11 @@
 use crate::models::{Branches, Encoder, Norms, Residual, Shuffle, Stock};
 use crate::{channels, pruner};
 use burn::tensor::Device;
-use pruning_burn::shrink::{self, Fields, PlanError, RoundTo, ShrinkError, ShrinkPlan, Shrinker, Target};
+use pruning_burn::Pruner;
+use pruning_burn::mask::masks;
+use pruning_burn::shrink;
+use pruning_burn::shrink::{CostTarget, Fields, PlanError, RoundTo, ShrinkError, ShrinkPlan, Shrinker};
 use pruning_burn::trace::{Scope, Trace};
-use pruning_burn::{Pruner, masks};
 use pruning_tests::shrinking::Shrinks;
 use pruning_tests::values::{base, same_bits};
 
@@ -72,15 +74,15 @@ fn floors_multiples_and_targets_hold() {
     let error = shrinker(0.5).round_to(RoundTo::Device).plan(&model, &trace).unwrap_err();
     assert!(matches!(error, ShrinkError::RoundTo { multiple: 8, units: 6, .. }), "{error}");
     // A search for a target says the same.
-    let error = shrinker(0.5).round_to(RoundTo::Device).target(Target::Macs(0.5)).plan(&model, &trace).unwrap_err();
+    let error = shrinker(0.5).round_to(RoundTo::Device).target(CostTarget::Macs(0.5)).plan(&model, &trace).unwrap_err();
     assert!(matches!(error, ShrinkError::RoundTo { multiple: 8, units: 6, .. }), "{error}");
     let error = shrinker(0.5).round_to(RoundTo::Multiple(4)).min_keep(5).plan(&model, &trace).unwrap_err();
     assert!(matches!(error, ShrinkError::RoundTo { .. }), "{error}");
     for fraction in [0.0, -1.0, 1.5, f64::NAN] {
-        let error = shrinker(0.5).target(Target::Macs(fraction)).plan(&model, &trace).unwrap_err();
+        let error = shrinker(0.5).target(CostTarget::Macs(fraction)).plan(&model, &trace).unwrap_err();
         assert!(matches!(error, ShrinkError::Fraction { .. }), "{error}");
     }
-    let error = shrinker(0.5).target(Target::Parameters(0.001)).plan(&model, &trace).unwrap_err();
+    let error = shrinker(0.5).target(CostTarget::Parameters(0.001)).plan(&model, &trace).unwrap_err();
     assert!(matches!(error, ShrinkError::Unreachable { what: "parameters", .. }), "{error}");
     // More than all units but one of each.
     let global = channels(0.99, "allocator = \"global\"");
@@ -168,12 +170,12 @@ fn targets_of_parameters_and_macs_are_met() {
     let model = crate::random::wide(&device);
     let trace = Trace::record(&model, |m, s| crate::random::forward(m, s, &device)).unwrap();
     for fraction in [0.75, 0.5, 0.3] {
-        for target in [Target::Parameters(fraction), Target::Macs(fraction)] {
+        for target in [CostTarget::Parameters(fraction), CostTarget::Macs(fraction)] {
             for allocator in ["uniform", "global", "budget"] {
                 let pruner = channels(0.5, &format!("allocator = \"{allocator}\""));
                 let plan = Shrinker::new(&pruner).target(target).plan(&model, &trace).unwrap();
                 let reached = match target {
-                    Target::Parameters(_) => plan.after.parameters as f64 / plan.before.parameters as f64,
+                    CostTarget::Parameters(_) => plan.after.parameters as f64 / plan.before.parameters as f64,
                     _ => plan.after.macs as f64 / plan.before.macs as f64,
                 };
                 assert!((reached - fraction).abs() < 0.01, "{target:?} {allocator}: {reached}");

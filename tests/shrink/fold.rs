@@ -7,7 +7,8 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
-use pruning_burn::shrink::{self, Fields, Shrinker, verify};
+use pruning_burn::shrink;
+use pruning_burn::shrink::{Fields, Shrinker, verify};
 use pruning_burn::trace::{Scope, Trace, Values};
 use pruning_tests::models::{filled, numbers};
 

@@ -8,7 +8,8 @@ use burn::tensor::ops::{
     AttentionModuleOptions, AvgPoolOptions, GridSampleOptions, InterpolateMode, MaxPoolOptions, PadMode,
 };
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor};
-use pruning_burn::shrink::{self, Fields, ShrinkError, Shrinker, verify};
+use pruning_burn::shrink;
+use pruning_burn::shrink::{Fields, ShrinkError, Shrinker, verify};
 use pruning_burn::trace::{Scope, Trace};
 use pruning_tests::models::{filled, numbers};
 

@@ -6,7 +6,8 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d
 use burn::tensor::activation::{relu, sigmoid, tanh};
 use burn::tensor::{Device, Tensor};
 use proptest::prelude::*;
-use pruning_burn::shrink::{self, Fields, Shrinker, verify};
+use pruning_burn::shrink;
+use pruning_burn::shrink::{Fields, Shrinker, verify};
 use pruning_burn::trace::{Scope, Trace};
 use pruning_tests::models::{filled, numbers};
 

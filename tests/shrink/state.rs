@@ -5,8 +5,9 @@ use crate::models::{Residual, Shuffle};
 use burn::module::Module;
 use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig, momentum::MomentumConfig};
 use burn::tensor::{Device, Tensor};
-use pruning_burn::StoreError;
-use pruning_burn::shrink::{self, Fields, ShrinkError, ShrinkPlan, Shrinker, cut_optimizer};
+use pruning_burn::shrink;
+use pruning_burn::shrink::{Fields, ShrinkError, ShrinkPlan, Shrinker, cut_optimizer};
+use pruning_burn::store::StoreError;
 use pruning_burn::trace::{Scope, Trace};
 use pruning_tests::models::Mlp;
 use pruning_tests::shrinking::Shrinks;
@@ -115,7 +116,7 @@ fn files_that_do_not_fit_are_refused() {
         unchanged(&fresh);
     }
     let plain = folder.path().join("plain.bpk");
-    pruning_burn::save(&Shuffle::new(&device), &plain).unwrap();
+    pruning_burn::store::save(&Shuffle::new(&device), &plain).unwrap();
     let mut fresh = Shuffle::new(&device);
     assert!(matches!(shrink::load(&mut fresh, &plain, set), Err(StoreError::NoPlan { .. })));
     assert!(matches!(shrink::load(&mut fresh, folder.path().join("none.bpk"), set), Err(StoreError::Read { .. })));

@@ -3,14 +3,14 @@
 //!
 //! `PRUNING_NETWORKS=10000 cargo test --workspace --test shrink -- what_is_accepted_is_exact` tries more of them.
 
-#[path = "trust/network.rs"]
 mod network;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use network::{BATCH, LENGTH, Network, Size, Step, size, step};
 use proptest::prelude::*;
-use pruning_burn::shrink::{self, Applied, Checks, Equivalence, Fields, ShrinkError, ShrinkPlan, Shrinker};
+use pruning_burn::shrink;
+use pruning_burn::shrink::{Applied, Checks, Equivalence, Fields, ShrinkError, ShrinkPlan, Shrinker};
 use pruning_burn::trace::{Scope, Trace};
 use pruning_tests::models::numbers;
 use pruning_tests::values::{base, same_bits};

@@ -4,8 +4,9 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
-use pruning_burn::pruning_core::sparse::Format;
-use pruning_burn::{StoreError, finish, load_compact, save_compact};
+use pruning_burn::mask::finish;
+use pruning_burn::store::{StoreError, load_compact, save_compact};
+use pruning_sparse::Format;
 use pruning_tests::models::{Mlp, Zoo, filled, numbers};
 use pruning_tests::shrinking::pruner;
 use pruning_tests::values::{base, same_bits, weights};
@@ -241,7 +242,7 @@ fn files_that_are_no_compact_model_are_refused_and_the_model_stays() {
         assert!(matches!(error, StoreError::Checksum { .. }), "{to}: {error}");
     }
     // A model of another kind.
-    pruning_burn::save(&model, &file).unwrap();
+    pruning_burn::store::save(&model, &file).unwrap();
     let error = load(&std::fs::read(&file).unwrap());
     assert!(matches!(error, StoreError::Kind { expected: "compact model", .. }), "{error}");
     std::fs::write(&file, &bytes).unwrap();

@@ -5,9 +5,10 @@ use burn::nn::conv::{Conv1d, Conv1dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig1d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Distribution, Tensor, Tolerance};
+use pruning_burn::mask::{finish, masks};
 use pruning_burn::sparse::{Options, SparseModel, SparseModelError, Verdict, Why, break_even};
+use pruning_burn::store::StoreError;
 use pruning_burn::trace::{ReplayError, Trace, Values};
-use pruning_burn::{StoreError, finish, masks};
 use pruning_tests::models::{Cnn, Mlp};
 use pruning_tests::shrinking::pruner;
 use std::time::Duration;
@@ -307,7 +308,7 @@ fn files_that_are_no_sparse_model_are_refused() {
         let error = load(&[&bytes[..8], text.replace(from, to).as_bytes(), &bytes[header..]].concat());
         assert!(matches!(error, StoreError::Checksum { .. }), "{error}");
     }
-    pruning_burn::save_compact(&model, &other).unwrap();
+    pruning_burn::store::save_compact(&model, &other).unwrap();
     let error = SparseModel::load(&other).unwrap_err();
     assert!(matches!(error, StoreError::Kind { .. }), "{error}");
     assert!(matches!(SparseModel::load(folder.path().join("none")).unwrap_err(), StoreError::Read { .. }));

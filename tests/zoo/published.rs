@@ -4,7 +4,8 @@
 use crate::parts::{Network, Port, recorded, weighted};
 use crate::residual::ResNet56;
 use burn::tensor::{Device, Tensor};
-use pruning_burn::shrink::{self, Fields, Shrinker};
+use pruning_burn::shrink;
+use pruning_burn::shrink::{Fields, Shrinker};
 use pruning_burn::trace::Scope;
 use pruning_tests::shrinking::channels;
 

@@ -2,7 +2,7 @@
 //! 2017, section 3, prunes by L1 and finds L2 no better).
 
 use super::lab::{Failed, RETRAIN, Run, pruner};
-use pruning_burn::masks;
+use pruning_burn::mask::masks;
 use serde_json::json;
 use std::time::Instant;
 

@@ -7,7 +7,8 @@ use crate::lenet::Lenet300;
 use crate::training::Classifier;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::ModuleOptimizer;
-use pruning_burn::{Inputs, Needs, masks, update_masks};
+use pruning_burn::mask::{masks, update_masks};
+use pruning_burn::score::{CriterionInputs, Needs};
 use serde_json::json;
 use std::time::Instant;
 
@@ -57,13 +58,13 @@ fn train(
     let mut swapped = 0;
     let step = |model: &mut Lenet300, optimizer: &mut ModuleOptimizer, batch: &Batch| -> Result<(), Failed> {
         let inputs = match session.needs() {
-            Needs::WEIGHT => Inputs::new(),
+            Needs::WEIGHT => CriterionInputs::new(),
             needs => {
                 let loss = |model: &Lenet300, (images, labels): &Batch| {
                     let loss = CrossEntropyLossConfig::new().init(&images.device());
                     loss.forward(model.forward(images.clone()), labels.clone())
                 };
-                Inputs::new().with_dense_gradients(model, needs, std::slice::from_ref(batch), loss)?
+                CriterionInputs::new().with_dense_gradients(model, needs, std::slice::from_ref(batch), loss)?
             }
         };
         if let Some(report) = session.step_with(model, &inputs)? {

@@ -3,7 +3,7 @@
 
 use super::lab::{Failed, Plan, Rate, Run, pruner};
 use crate::lenet::Lenet300;
-use pruning_burn::{attach_masks, masks};
+use pruning_burn::mask::{attach_masks, masks};
 use serde_json::json;
 use std::time::Instant;
 

@@ -5,7 +5,7 @@ use crate::lenet::Lenet300;
 use crate::training::Classifier;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Int, Tensor};
-use pruning_burn::{Inputs, Needs};
+use pruning_burn::score::{CriterionInputs, Needs};
 use serde_json::json;
 use std::time::Instant;
 
@@ -35,7 +35,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
                 format!("criterion = {criterion}\nallocator = \"global\"\nsparsity = {sparsity}\nallow_empty = true");
             let pruner = pruner(&recipe)?;
             let inputs = match pruner.needs() {
-                Needs::WEIGHT => Inputs::new(),
+                Needs::WEIGHT => CriterionInputs::new(),
                 needs => {
                     let count = if run.lab.quick { 5 } else { BATCHES };
                     let batch = |i| run.batch(&(i * 100..(i + 1) * 100).collect::<Vec<_>>());
@@ -44,7 +44,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
                         let loss = CrossEntropyLossConfig::new().init(&images.device());
                         loss.forward(model.forward(images.clone()), labels.clone())
                     };
-                    Inputs::new().with_gradients(&model, needs, &batches, loss)?
+                    CriterionInputs::new().with_gradients(&model, needs, &batches, loss)?
                 }
             };
             pruner.prune_with(&mut model, &inputs)?;

@@ -10,7 +10,7 @@ pub use centered::Centered;
 pub use cosine::Cosine;
 pub use square_root::SquareRoot;
 
-use pruning_core::Plugins;
+use pruning_core::plugin::Plugins;
 
 /// Adds the plugins of this crate. Programs that call it need nothing else; it also keeps the linker from dropping the crate.
 pub fn register(plugins: &mut Plugins) {

@@ -1,4 +1,5 @@
-use pruning_core::{AllocationError, Allocator, LayerUnits, Plugin, Share, in_proportion};
+use pruning_core::budget::{AllocationError, Allocator, LayerUnits, Share, in_proportion};
+use pruning_core::plugin::Plugin;
 use serde::{Deserialize, Serialize};
 
 /// Kept units grow with the square root of a layer's size.

@@ -7,7 +7,7 @@ pub use {
     pruning_norm as norm, pruning_schedule as schedule,
 };
 
-use pruning_core::Plugins;
+use pruning_core::plugin::Plugins;
 
 /// Every plugin of this project, and every one that other crates of the program have registered.
 ///

@@ -1,4 +1,5 @@
-use pruning_core::{AllocationError, Allocator, LayerUnits, Measure, Plugin};
+use pruning_core::budget::{AllocationError, Allocator, LayerUnits, Measure};
+use pruning_core::plugin::Plugin;
 use serde::{Deserialize, Serialize};
 
 /// A budget of parameters or multiply-accumulates, spent where a score buys most.
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 /// - `of`: `"params"` (the default) or `"macs"`. MACs need a trace: `Pruner::with_trace`, or a `Shrinker`, which has one.
 ///
 /// ```
-/// # use pruning_core::{Allocator, Plugins};
+/// # use pruning_core::budget::Allocator;
+/// # use pruning_core::plugin::Plugins;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_allocation::register(&mut plugins);
 /// assert!(plugins.build::<dyn Allocator>("budget", serde_json::json!({ "of": "macs" })).is_ok());

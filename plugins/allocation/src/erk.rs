@@ -1,4 +1,5 @@
-use pruning_core::{AllocationError, Allocator, LayerUnits, Plugin, Share, in_proportion};
+use pruning_core::budget::{AllocationError, Allocator, LayerUnits, Share, in_proportion};
+use pruning_core::plugin::Plugin;
 use serde::{Deserialize, Serialize};
 
 /// Density falls with the size of a layer, its kernel included (Erdos-Renyi-Kernel).
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 /// None.
 ///
 /// ```
-/// # use pruning_core::{Allocator, Plugins};
+/// # use pruning_core::budget::Allocator;
+/// # use pruning_core::plugin::Plugins;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_allocation::register(&mut plugins);
 /// assert!(plugins.build::<dyn Allocator>("erk", Default::default()).is_ok());

@@ -1,4 +1,6 @@
-use pruning_core::{AllocationError, Allocator, LayerUnits, Pattern, Plugin, Share, Sparsity, in_proportion};
+use pruning_core::budget::{AllocationError, Allocator, LayerUnits, Share, Sparsity, in_proportion};
+use pruning_core::plugin::Plugin;
+use pruning_core::recipe::Pattern;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -11,7 +13,8 @@ use std::collections::BTreeMap;
 /// - `layers`: pattern of paths to sparsity; default empty.
 ///
 /// ```
-/// # use pruning_core::{Allocator, Plugins};
+/// # use pruning_core::budget::Allocator;
+/// # use pruning_core::plugin::Plugins;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_allocation::register(&mut plugins);
 /// let config = serde_json::json!({ "layers": { "fc1": 0.95, "conv*": 0.3 } });

@@ -1,4 +1,5 @@
-use pruning_core::{AllocationError, Allocator, LayerUnits, Plugin, Scores, share_highest};
+use pruning_core::budget::{AllocationError, Allocator, LayerUnits, Scores, share_highest};
+use pruning_core::plugin::Plugin;
 use serde::{Deserialize, Serialize};
 
 /// The highest scores of the whole model stay, whatever layer they are in.
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 /// - `cap`: greatest density of a layer, in `[floor, 1]`; default 1.
 ///
 /// ```
-/// # use pruning_core::{Allocator, Plugins};
+/// # use pruning_core::budget::Allocator;
+/// # use pruning_core::plugin::Plugins;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_allocation::register(&mut plugins);
 /// let config = serde_json::json!({ "floor": 0.05, "cap": 0.8 });

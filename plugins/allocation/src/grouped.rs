@@ -1,6 +1,6 @@
-use pruning_core::{
-    AllocationError, Allocator, Configured, LayerUnits, Pattern, Plugin, Plugins, Share, in_proportion,
-};
+use pruning_core::budget::{AllocationError, Allocator, LayerUnits, Share, in_proportion};
+use pruning_core::plugin::{Configured, Plugin, Plugins};
+use pruning_core::recipe::Pattern;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 /// - `inner`: the allocator within a group, by name or as a table with `name`; default `"global"`.
 ///
 /// ```
-/// # use pruning_core::{Allocator, Plugins};
+/// # use pruning_core::budget::Allocator;
+/// # use pruning_core::plugin::Plugins;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_allocation::register(&mut plugins);
 /// let config = serde_json::json!({ "by": ["encoder", "decoder"], "inner": { "name": "global", "floor": 0.05 } });

@@ -1,4 +1,6 @@
-use pruning_core::{AllocationError, Allocator, LayerUnits, Order, Plugin, Scores, share_highest};
+use pruning_core::budget::{AllocationError, Allocator, LayerUnits, Scores, share_highest};
+use pruning_core::plugin::Plugin;
+use pruning_core::score::Order;
 use serde::{Deserialize, Serialize};
 
 /// The highest scores stay, each relative to all that are as high in its layer (layer-adaptive magnitude pruning).
@@ -14,7 +16,8 @@ use serde::{Deserialize, Serialize};
 /// None.
 ///
 /// ```
-/// # use pruning_core::{Allocator, Plugins};
+/// # use pruning_core::budget::Allocator;
+/// # use pruning_core::plugin::Plugins;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_allocation::register(&mut plugins);
 /// assert!(plugins.build::<dyn Allocator>("lamp", Default::default()).is_ok());

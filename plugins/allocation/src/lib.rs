@@ -20,7 +20,7 @@ pub use lamp::Lamp;
 pub use uniform::Uniform;
 pub use uniform_plus::UniformPlus;
 
-use pruning_core::Plugins;
+use pruning_core::plugin::Plugins;
 
 /// Adds the plugins of this crate. Calling it also keeps the linker from dropping the crate.
 pub fn register(plugins: &mut Plugins) {

@@ -1,4 +1,5 @@
-use pruning_core::{AllocationError, Allocator, LayerUnits, Plugin, Scope};
+use pruning_core::budget::{AllocationError, Allocator, LayerUnits, Scope};
+use pruning_core::plugin::Plugin;
 use serde::{Deserialize, Serialize};
 
 /// The same sparsity in every layer; also called local pruning.
@@ -13,7 +14,8 @@ use serde::{Deserialize, Serialize};
 /// None.
 ///
 /// ```
-/// # use pruning_core::{Allocator, Plugins};
+/// # use pruning_core::budget::Allocator;
+/// # use pruning_core::plugin::Plugins;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_allocation::register(&mut plugins);
 /// assert!(plugins.build::<dyn Allocator>("uniform", Default::default()).is_ok());

@@ -1,4 +1,5 @@
-use pruning_core::{AllocationError, Allocator, LayerUnits, Plugin, Share, in_proportion};
+use pruning_core::budget::{AllocationError, Allocator, LayerUnits, Share, in_proportion};
+use pruning_core::plugin::Plugin;
 use serde::{Deserialize, Serialize};
 
 /// The same sparsity in every layer, but the first convolution stays dense and the last layer keeps a fifth.
@@ -12,7 +13,8 @@ use serde::{Deserialize, Serialize};
 /// - `last`: greatest sparsity of the last layer, in `[0, 1]`; default 0.8.
 ///
 /// ```
-/// # use pruning_core::{Allocator, Plugins};
+/// # use pruning_core::budget::Allocator;
+/// # use pruning_core::plugin::Plugins;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_allocation::register(&mut plugins);
 /// assert!(plugins.build::<dyn Allocator>("uniform_plus", serde_json::json!({ "last": 0.5 })).is_ok());

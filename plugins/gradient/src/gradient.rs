@@ -1,5 +1,6 @@
 use burn::tensor::Tensor;
-use pruning_burn::{Criterion, CriterionError, LayerView, Needs, Plugin};
+use pruning_burn::plugin::Plugin;
+use pruning_burn::score::{Criterion, CriterionError, LayerView, Needs};
 use serde::{Deserialize, Serialize};
 
 /// Absolute gradient of each weight.
@@ -16,7 +17,8 @@ use serde::{Deserialize, Serialize};
 /// None.
 ///
 /// ```
-/// # use pruning_burn::{Plugins, Pruner};
+/// # use pruning_burn::plugin::Plugins;
+/// # use pruning_burn::Pruner;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_gradient::register(&mut plugins);
 /// # let recipe = r#"
@@ -24,7 +26,7 @@ use serde::{Deserialize, Serialize};
 /// criterion = "gradient"
 /// # "#;
 /// # Pruner::from_toml(recipe, &plugins)?;
-/// # Ok::<(), pruning_burn::RecipeError>(())
+/// # Ok::<(), pruning_burn::recipe::RecipeError>(())
 /// ```
 ///
 /// # Compatible implementations

@@ -1,4 +1,4 @@
-//! Criteria from gradients. Collect what they need into [`Inputs`](pruning_burn::Inputs), and prune with it.
+//! Criteria from gradients. Collect what they need into [`CriterionInputs`](pruning_burn::score::CriterionInputs), and prune with it.
 
 mod fisher;
 mod gradient;
@@ -16,7 +16,7 @@ pub use snip::Snip;
 pub use synflow::Synflow;
 pub use taylor::Taylor;
 
-use pruning_core::Plugins;
+use pruning_core::plugin::Plugins;
 
 /// Adds the plugins of this crate. Calling it also keeps the linker from dropping the crate.
 pub fn register(plugins: &mut Plugins) {

@@ -1,5 +1,6 @@
 use burn::tensor::Tensor;
-use pruning_burn::{Criterion, CriterionError, LayerView, Needs, Plugin};
+use pruning_burn::plugin::Plugin;
+use pruning_burn::score::{Criterion, CriterionError, LayerView, Needs};
 use serde::{Deserialize, Serialize};
 
 /// Whether training moves a weight away from zero.
@@ -13,13 +14,14 @@ use serde::{Deserialize, Serialize};
 /// The shape of the weight matrix.
 ///
 /// # Needs
-/// `movement`, recorded step by step with `Inputs::record_movement`.
+/// `movement`, recorded step by step with `CriterionInputs::record_movement`.
 ///
 /// # Config
 /// None.
 ///
 /// ```
-/// # use pruning_burn::{Plugins, Pruner};
+/// # use pruning_burn::plugin::Plugins;
+/// # use pruning_burn::Pruner;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_gradient::register(&mut plugins);
 /// # let recipe = r#"
@@ -27,7 +29,7 @@ use serde::{Deserialize, Serialize};
 /// criterion = "movement"
 /// # "#;
 /// # Pruner::from_toml(recipe, &plugins)?;
-/// # Ok::<(), pruning_burn::RecipeError>(())
+/// # Ok::<(), pruning_burn::recipe::RecipeError>(())
 /// ```
 ///
 /// # Compatible implementations

@@ -1,5 +1,6 @@
 use burn::tensor::Tensor;
-use pruning_burn::{Criterion, CriterionError, LayerView, Needs, Plugin};
+use pruning_burn::plugin::Plugin;
+use pruning_burn::score::{Criterion, CriterionError, LayerView, Needs};
 use serde::{Deserialize, Serialize};
 
 /// First-order estimate of what the loss gains or loses when a weight goes.
@@ -17,7 +18,8 @@ use serde::{Deserialize, Serialize};
 /// - `squared`: whether the estimate is squared; default false.
 ///
 /// ```
-/// # use pruning_burn::{Plugins, Pruner};
+/// # use pruning_burn::plugin::Plugins;
+/// # use pruning_burn::Pruner;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_gradient::register(&mut plugins);
 /// # let recipe = r#"
@@ -25,7 +27,7 @@ use serde::{Deserialize, Serialize};
 /// criterion = { name = "taylor", squared = true }
 /// # "#;
 /// # Pruner::from_toml(recipe, &plugins)?;
-/// # Ok::<(), pruning_burn::RecipeError>(())
+/// # Ok::<(), pruning_burn::recipe::RecipeError>(())
 /// ```
 ///
 /// # Compatible implementations

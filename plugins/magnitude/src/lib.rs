@@ -6,7 +6,7 @@ mod random;
 pub use magnitude::Magnitude;
 pub use random::Random;
 
-use pruning_core::Plugins;
+use pruning_core::plugin::Plugins;
 
 /// Adds the plugins of this crate. Calling it also keeps the linker from dropping the crate.
 pub fn register(plugins: &mut Plugins) {

@@ -1,5 +1,6 @@
 use burn::tensor::Tensor;
-use pruning_burn::{Criterion, CriterionError, LayerView, NormOrder, Order, Plugin, Reduction};
+use pruning_burn::plugin::Plugin;
+use pruning_burn::score::{Criterion, CriterionError, LayerView, NormOrder, Order, Reduction};
 use serde::{Deserialize, Serialize};
 
 /// Absolute value of each weight; p-norm of each block or channel.
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 /// - `p`: order of the norm, above 0, `inf` included; default 1.
 ///
 /// ```
-/// # use pruning_burn::{Plugins, Pruner};
+/// # use pruning_burn::plugin::Plugins;
+/// # use pruning_burn::Pruner;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_magnitude::register(&mut plugins);
 /// # let recipe = r#"
@@ -22,7 +24,7 @@ use serde::{Deserialize, Serialize};
 /// criterion = { name = "magnitude", p = 2 }
 /// # "#;
 /// # Pruner::from_toml(recipe, &plugins)?;
-/// # Ok::<(), pruning_burn::RecipeError>(())
+/// # Ok::<(), pruning_burn::recipe::RecipeError>(())
 /// ```
 ///
 /// # Compatible implementations

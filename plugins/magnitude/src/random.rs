@@ -1,5 +1,6 @@
 use burn::tensor::{Tensor, TensorData};
-use pruning_burn::{Criterion, CriterionError, LayerView, Plugin};
+use pruning_burn::plugin::Plugin;
+use pruning_burn::score::{Criterion, CriterionError, LayerView};
 use serde::{Deserialize, Serialize};
 
 /// Random scores from a seed: the baseline every other criterion has to beat.
@@ -15,7 +16,8 @@ use serde::{Deserialize, Serialize};
 /// - `seed`: default 0.
 ///
 /// ```
-/// # use pruning_burn::{Plugins, Pruner};
+/// # use pruning_burn::plugin::Plugins;
+/// # use pruning_burn::Pruner;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_magnitude::register(&mut plugins);
 /// # let recipe = r#"
@@ -23,7 +25,7 @@ use serde::{Deserialize, Serialize};
 /// criterion = { name = "random", seed = 7 }
 /// # "#;
 /// # Pruner::from_toml(recipe, &plugins)?;
-/// # Ok::<(), pruning_burn::RecipeError>(())
+/// # Ok::<(), pruning_burn::recipe::RecipeError>(())
 /// ```
 ///
 /// # Compatible implementations

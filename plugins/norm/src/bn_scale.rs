@@ -1,5 +1,6 @@
 use burn::tensor::Tensor;
-use pruning_burn::{Criterion, CriterionError, LayerView, Plugin};
+use pruning_burn::plugin::Plugin;
+use pruning_burn::score::{Criterion, CriterionError, LayerView};
 use serde::{Deserialize, Serialize};
 
 /// Absolute value of the scale of each channel of a normalization layer (network slimming).
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 /// None.
 ///
 /// ```
-/// # use pruning_burn::{Plugins, Pruner};
+/// # use pruning_burn::plugin::Plugins;
+/// # use pruning_burn::Pruner;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_norm::register(&mut plugins);
 /// # pruning_allocation::register(&mut plugins);
@@ -25,7 +27,7 @@ use serde::{Deserialize, Serialize};
 /// target = { include = ["*.gamma"] }
 /// # "#;
 /// # Pruner::from_toml(recipe, &plugins)?;
-/// # Ok::<(), pruning_burn::RecipeError>(())
+/// # Ok::<(), pruning_burn::recipe::RecipeError>(())
 /// ```
 ///
 /// # Compatible implementations

@@ -1,5 +1,6 @@
 use burn::tensor::Tensor;
-use pruning_burn::{Criterion, CriterionError, LayerView, Plugin, Reduction};
+use pruning_burn::plugin::Plugin;
+use pruning_burn::score::{Criterion, CriterionError, LayerView, Reduction};
 use serde::{Deserialize, Serialize};
 
 /// Distance of an output unit to all others of its layer: what lies near the geometric median can be replaced by the rest.
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 /// None.
 ///
 /// ```
-/// # use pruning_burn::{Plugins, Pruner};
+/// # use pruning_burn::plugin::Plugins;
+/// # use pruning_burn::Pruner;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_norm::register(&mut plugins);
 /// # let recipe = r#"
@@ -22,7 +24,7 @@ use serde::{Deserialize, Serialize};
 /// criterion = "fpgm"
 /// # "#;
 /// # Pruner::from_toml(recipe, &plugins)?;
-/// # Ok::<(), pruning_burn::RecipeError>(())
+/// # Ok::<(), pruning_burn::recipe::RecipeError>(())
 /// ```
 ///
 /// # Compatible implementations

@@ -1,5 +1,6 @@
 use burn::tensor::Tensor;
-use pruning_burn::{Criterion, CriterionError, LayerView, Order, Plugin, Reduction};
+use pruning_burn::plugin::Plugin;
+use pruning_burn::score::{Criterion, CriterionError, LayerView, Order, Reduction};
 use serde::{Deserialize, Serialize};
 
 /// Absolute value of each weight, relative to the Euclidean norm of its layer.
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 /// None.
 ///
 /// ```
-/// # use pruning_burn::{Plugins, Pruner};
+/// # use pruning_burn::plugin::Plugins;
+/// # use pruning_burn::Pruner;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_norm::register(&mut plugins);
 /// # let recipe = r#"
@@ -22,7 +24,7 @@ use serde::{Deserialize, Serialize};
 /// criterion = "l2_relative"
 /// # "#;
 /// # Pruner::from_toml(recipe, &plugins)?;
-/// # Ok::<(), pruning_burn::RecipeError>(())
+/// # Ok::<(), pruning_burn::recipe::RecipeError>(())
 /// ```
 ///
 /// # Compatible implementations
@@ -62,7 +64,7 @@ impl Criterion for L2Relative {
     }
 
     fn reduction(&self) -> Reduction {
-        Reduction::Norm(pruning_burn::NormOrder::L2)
+        Reduction::Norm(pruning_burn::score::NormOrder::L2)
     }
 }
 

@@ -8,7 +8,7 @@ pub use bn_scale::BnScale;
 pub use fpgm::Fpgm;
 pub use l2_relative::L2Relative;
 
-use pruning_core::Plugins;
+use pruning_core::plugin::Plugins;
 
 /// Adds the plugins of this crate. Calling it also keeps the linker from dropping the crate.
 pub fn register(plugins: &mut Plugins) {

@@ -1,4 +1,6 @@
-use pruning_core::{Curve, Plugin, Sparsity};
+use pruning_core::budget::Sparsity;
+use pruning_core::plugin::Plugin;
+use pruning_core::schedule::Curve;
 use serde::{Deserialize, Serialize};
 
 /// Fast at first, slow towards the target.
@@ -12,7 +14,9 @@ use serde::{Deserialize, Serialize};
 /// None.
 ///
 /// ```
-/// # use pruning_core::{Curve, Plugins, Sparsity};
+/// # use pruning_core::schedule::Curve;
+/// # use pruning_core::plugin::Plugins;
+/// # use pruning_core::budget::Sparsity;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_schedule::register(&mut plugins);
 /// let curve = plugins.build::<dyn Curve>("cubic", Default::default())?;

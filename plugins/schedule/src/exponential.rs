@@ -1,4 +1,6 @@
-use pruning_core::{Curve, Plugin, Sparsity};
+use pruning_core::budget::Sparsity;
+use pruning_core::plugin::Plugin;
+use pruning_core::schedule::Curve;
 use serde::{Deserialize, Serialize};
 
 /// Each step removes the same fraction of what remains.
@@ -13,7 +15,9 @@ use serde::{Deserialize, Serialize};
 /// None.
 ///
 /// ```
-/// # use pruning_core::{Curve, Plugins, Sparsity};
+/// # use pruning_core::schedule::Curve;
+/// # use pruning_core::plugin::Plugins;
+/// # use pruning_core::budget::Sparsity;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_schedule::register(&mut plugins);
 /// let curve = plugins.build::<dyn Curve>("exponential", Default::default())?;

@@ -8,7 +8,7 @@ pub use cubic::Cubic;
 pub use exponential::Exponential;
 pub use linear::Linear;
 
-use pruning_core::Plugins;
+use pruning_core::plugin::Plugins;
 
 /// Adds the plugins of this crate. Calling it also keeps the linker from dropping the crate.
 pub fn register(plugins: &mut Plugins) {

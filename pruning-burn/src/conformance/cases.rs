@@ -1,6 +1,6 @@
 //! Layers that criteria are tried on.
 
-use crate::Needs;
+use crate::score::Needs;
 use burn::tensor::Device;
 
 /// Layer types and shapes of their parameters: odd ones, a single element, a single row or column, kernels, a norm.

@@ -1,9 +1,10 @@
 //! What every criterion must do.
 
-use super::cases::{self, Case, LAYERS, SEEDS};
-use super::{At, Failure, tensor};
-use crate::criterion::scored;
-use crate::{CriterionError, Inputs, Needs};
+use crate::conformance::cases;
+use crate::conformance::cases::{Case, LAYERS, SEEDS};
+use crate::conformance::{At, Failure, tensor};
+use crate::score::criterion::scored;
+use crate::score::{CriterionError, CriterionInputs, Needs};
 
 type Run = fn(&At<'_>) -> Result<(), Failure>;
 
@@ -37,7 +38,7 @@ fn honest(at: &At<'_>) -> Result<(), Failure> {
     for need in Needs::each().filter(|need| criterion.needs().contains(*need)) {
         for device in &at.kit.devices {
             let case = Case::new("Linear", &[7, 3], 1.0, SEEDS[0]);
-            let mut inputs = Inputs::new();
+            let mut inputs = CriterionInputs::new();
             for other in Needs::each().filter(|other| *other != need) {
                 inputs.put_one(other, case.path(), &case.shape, tensor(case.weights.clone(), device));
             }

@@ -1,7 +1,8 @@
 //! Criteria that are wrong on purpose: each must be caught by the check that is for it.
 
-use super::*;
-use crate::{Plugin, register_criterion};
+use crate::conformance::*;
+use crate::plugin::Plugin;
+use crate::register_criterion;
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,6 +1,6 @@
 //! A transformer encoder whose attention can lose heads.
 
-use super::{AttentionInput, MultiHeadAttention};
+use crate::nn::{AttentionInput, MultiHeadAttention};
 use burn::module::Module;
 use burn::nn::transformer::{self, PositionWiseFeedForward};
 use burn::nn::{Dropout, LayerNorm};

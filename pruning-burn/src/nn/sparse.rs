@@ -2,7 +2,7 @@
 //!
 //! | device | how | [`Execution`] |
 //! |---|---|---|
-//! | Flex (feature `flex`), NdArray (`ndarray`) | on the memory of the tensors, by [`Plan`](pruning_core::sparse::Plan) | `Host` |
+//! | Flex (feature `flex`), NdArray (`ndarray`) | on the memory of the tensors, by [`Plan`](pruning_sparse::Plan) | `Host` |
 //! | wgpu, Vulkan, Metal, CUDA, ROCm (`cube`, or `fusion` where Burn fuses) | a kernel; weights are copied to each device once | `Kernel` |
 //! | any other, and devices with autodiff | Burn's own layer, of weights with their zeros | `Dense` |
 
@@ -21,13 +21,13 @@ pub use linear::SparseLinear;
 
 use burn::backend::{DeviceOps, DispatchDevice, DispatchDeviceId};
 use burn::tensor::{DType, Device};
-use pruning_core::sparse::{Activation, Format, SparseError};
+use pruning_sparse::{Activation, Format, SparseError};
 
 /// How a sparse layer is made.
 ///
 /// ```
 /// use pruning_burn::nn::SparseOptions;
-/// use pruning_core::sparse::{Activation, Format};
+/// use pruning_sparse::{Activation, Format};
 /// let options = SparseOptions::new().with_format(Format::Bitmap).with_activation(Activation::Relu);
 /// assert_eq!(options.format, Some(Format::Bitmap));
 /// ```
@@ -35,7 +35,7 @@ use pruning_core::sparse::{Activation, Format, SparseError};
 #[non_exhaustive]
 pub struct SparseOptions {
     /// The format the weights are kept in; compressed sparse rows if none is given. On the host it decides how single samples
-    /// are multiplied, too, which [`fastest`](pruning_core::sparse::fastest) does if none is given.
+    /// are multiplied, too, which [`fastest`](pruning_sparse::fastest) does if none is given.
     pub format: Option<Format>,
     /// What follows the layer, in the same pass over its output.
     pub activation: Activation,

@@ -1,6 +1,7 @@
 //! Why rounds stopped: [`RoundsError`].
 
-use crate::{PruneError, StoreError};
+use crate::PruneError;
+use crate::store::StoreError;
 use std::error::Error;
 
 /// Why rounds stopped. The model is what it was before the call; a folder holds all that was finished until then.

@@ -1,12 +1,13 @@
 //! The folder of rounds: which files are in it, and which of them count.
 
-use super::{History, RoundsError};
+use crate::Pruner;
 use crate::layers::first_layers;
+use crate::rounds::{History, RoundsError};
 use crate::store::differing;
-use crate::store::seal::{Kind, SEAL};
-use crate::{Integrity, Pruner, StoreError};
+use crate::store::file_header::{Kind, SEAL};
+use crate::store::{Integrity, StoreError};
 use burn::module::Module;
-use pruning_core::Report;
+use pruning_core::report::Report;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs;
@@ -18,14 +19,14 @@ const STATE: &str = "rounds.json";
 const KIND: Kind = Kind { name: "rounds", version: 2 };
 
 /// The file in which [`IterativePruning`](super::IterativePruning) keeps what the training of a round began with: masks, and the weights that
-/// are trained with them. [`load`](crate::load) reads it into a freshly built module.
+/// are trained with them. [`load`](crate::store::load) reads it into a freshly built module.
 #[must_use]
 pub fn ticket_file(folder: impl AsRef<Path>, round: usize) -> PathBuf {
     folder.as_ref().join(format!("ticket-{round:02}.bpk"))
 }
 
 /// The file of the model that the training of a round ended with: of the last finished round, or of each by
-/// [`keep_models`](super::IterativePruning::keep_models). [`load`](crate::load) reads it.
+/// [`keep_models`](super::IterativePruning::keep_models). [`load`](crate::store::load) reads it.
 #[must_use]
 pub fn model_file(folder: impl AsRef<Path>, round: usize) -> PathBuf {
     folder.as_ref().join(format!("trained-{round:02}.bpk"))

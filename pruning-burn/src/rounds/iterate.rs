@@ -1,14 +1,19 @@
 //! Going through the rounds: [`IterativePruning`].
 
-use super::folder::{Folder, State, Trained};
-use super::round::rewound_to;
-use super::{History, Round, RoundReport, RoundsError, model_file, ticket_file};
 use crate::layers::layers;
-use crate::select::Selection;
+use crate::pruner::selection::Selection;
+use crate::rounds::folder::{Folder, State, Trained};
+use crate::rounds::round::rewound_to;
+use crate::rounds::{History, Round, RoundReport, RoundsError, model_file, ticket_file};
+use crate::score::{CriterionInputs, Needs};
 use crate::snapshot::{Kept, apart};
-use crate::{Inputs, Needs, PruneError, Pruner, Session, load, save};
+use crate::store::{load, save};
+use crate::{PruneError, Pruner, Session};
 use burn::module::Module;
-use pruning_core::{Initialization, Report, Sparsity, caught};
+use pruning_core::budget::Sparsity;
+use pruning_core::caught;
+use pruning_core::report::Report;
+use pruning_core::schedule::Initialization;
 use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
@@ -31,7 +36,7 @@ pub struct IterativePruning<'a, M> {
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
-type Collect<'a, M> = Box<dyn FnMut(&M, Needs) -> Result<Inputs, Failure> + 'a>;
+type Collect<'a, M> = Box<dyn FnMut(&M, Needs) -> Result<CriterionInputs, Failure> + 'a>;
 type Draw<'a, M> = Box<dyn FnMut(usize) -> M + 'a>;
 type Observer<'a> = Box<dyn FnMut(&RoundReport) + 'a>;
 
@@ -65,11 +70,11 @@ impl<'a, M: Module> IterativePruning<'a, M> {
     }
 
     /// For a criterion that looks at more than the weights: collects what it needs, before each pruning. Updates of growing need
-    /// gradients of pruned weights too ([`Inputs::with_dense_gradients`]).
+    /// gradients of pruned weights too ([`CriterionInputs::with_dense_gradients`]).
     #[must_use]
     pub fn with_inputs<E: Into<Failure>>(
         mut self,
-        mut collect: impl FnMut(&M, Needs) -> Result<Inputs, E> + 'a,
+        mut collect: impl FnMut(&M, Needs) -> Result<CriterionInputs, E> + 'a,
     ) -> Self {
         self.inputs = Some(Box::new(move |model, needs| collect(model, needs).map_err(Into::into)));
         self
@@ -260,7 +265,7 @@ impl<'a, M: Module> IterativePruning<'a, M> {
             at.session.start_from(&caught(|| draw(number)).map_err(panicked(number, "the fresh weights"))?);
         }
         let inputs = match (at.session.needs(), &mut self.inputs) {
-            (Needs::WEIGHT, _) | (_, None) => Inputs::new(),
+            (Needs::WEIGHT, _) | (_, None) => CriterionInputs::new(),
             (needs, Some(collect)) => {
                 let collected = caught(|| collect(&at.model, needs)).map_err(panicked(number, "the inputs"))?;
                 collected.map_err(|source| RoundsError::Inputs { round: number, source })?

@@ -3,7 +3,8 @@
 use crate::snapshot::Snapshot;
 use crate::{PruneError, Session};
 use burn::module::Module;
-use pruning_core::{Initialization, Report};
+use pruning_core::report::Report;
+use pruning_core::schedule::Initialization;
 
 /// A round, as the training of it sees it.
 #[derive(Debug)]

@@ -1,9 +1,11 @@
 //! The controls of a lottery ticket: [`redraw_masks`] and [`reinitialize`].
 
+use crate::PruneError;
+use crate::mask::{attach_masks, masks, update_masks};
 use crate::snapshot::apart;
-use crate::{PruneError, attach_masks, masks, update_masks};
 use burn::module::Module;
-use pruning_core::{Report, random_masks};
+use pruning_core::mask::random_masks;
+use pruning_core::report::Report;
 
 /// Gives a masked model random masks that keep as many weights of each layer, and leaves its weights alone: whether it matters which
 /// weights a ticket keeps (Frankle & Carbin 2019, arXiv:1803.03635, section 2; Su et al. 2020, arXiv:2009.11094).

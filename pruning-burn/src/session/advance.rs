@@ -1,22 +1,28 @@
 //! One step of a session: what it does to a model.
 
-use super::{Session, targets};
-use crate::attach::{put, sound};
+use crate::PruneError;
 use crate::layers::{Layer, REPARAMETERIZATION, layers};
-use crate::mask::NAME;
-use crate::select::{Amounts, Selection, select};
+use crate::mask::attach::{put, sound};
+use crate::mask::pruning_mask::NAME;
+use crate::pruner::selection::{Amounts, Selection, select};
+use crate::score::CriterionInputs;
+use crate::session::grow;
+use crate::session::{Session, targets};
 use crate::snapshot::{Kept, Snapshot};
-use crate::{Inputs, PruneError, grow};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
-use pruning_core::{Amount, Bits, Budget, Event, Initialization, Report, Sparsity, Update};
+use pruning_core::budget::{Amount, Sparsity};
+use pruning_core::mask::Bits;
+use pruning_core::recipe::Budget;
+use pruning_core::report::Report;
+use pruning_core::schedule::{Event, Initialization, Update};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 impl Session {
     pub(super) fn advance<M: Module>(
         &mut self,
         model: &mut M,
-        inputs: Option<&Inputs>,
+        inputs: Option<&CriterionInputs>,
     ) -> Result<Option<Report>, PruneError> {
         let recipe = self.pruner.recipe();
         let (due, due_update) = (self.due(), self.due_update());
@@ -58,7 +64,7 @@ impl Session {
         model: &mut M,
         targets: (&[Layer], &Selection),
         update: &Update,
-        inputs: Option<&Inputs>,
+        inputs: Option<&CriterionInputs>,
     ) -> Result<(Report, BTreeMap<String, Bits>), PruneError> {
         let recipe = self.pruner.recipe();
         let Some(grow) = &recipe.grow else { return Ok((Report::default(), BTreeMap::new())) };
@@ -109,7 +115,7 @@ impl Session {
         (all, selection): (&[Layer], &Selection),
         event: &Event,
         snapshot: Option<&Kept>,
-        inputs: Option<&Inputs>,
+        inputs: Option<&CriterionInputs>,
     ) -> Result<Report, PruneError> {
         let recipe = self.pruner.recipe();
         // Asked beforehand, since a curve may fail.

@@ -1,14 +1,14 @@
 //! Removing what a plan removes: [`apply`].
 
-use super::confirm::confirm;
-use super::equivalence::{Equivalence, check};
-use super::mask::{kept_elements, place_of};
-use super::parameters::Parameters;
-use super::{Fields, ShrinkError, size_fields};
 use crate::PruneError;
-use crate::attach::foreign;
 use crate::host;
 use crate::layers::{Layer, Position, layers, places};
+use crate::mask::attach::foreign;
+use crate::shrink::confirm::confirm;
+use crate::shrink::equivalence::{Equivalence, check};
+use crate::shrink::mask::{kept_elements, place_of};
+use crate::shrink::parameters::Parameters;
+use crate::shrink::{Fields, ShrinkError, size_fields};
 use crate::trace::Scope;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};

@@ -1,15 +1,19 @@
 //! Channels and heads as masks: what a pruner that has a trace does, in whole groups.
 
-use super::mask::{kept_elements, place_of};
-use super::plan::{Planned, Request, makers, owned};
-use super::{ShrinkError, Shrinker};
-use crate::attach::foreign;
 use crate::layers::{Layer, places};
-use crate::select::{Amounts, Selection, Target, alive, choose_alone, layer_report, needed, report_of};
-use crate::trace::{Rules, Trace};
-use crate::{Inputs, PruneError, Pruner};
+use crate::mask::attach::foreign;
+use crate::pruner::selection::{Amounts, Selection, Target, alive, choose_alone, layer_report, needed, report_of};
+use crate::score::CriterionInputs;
+use crate::shrink::mask::{kept_elements, place_of};
+use crate::shrink::plan::{Planned, Request, makers, owned};
+use crate::shrink::{ShrinkError, Shrinker};
+use crate::trace::{AxisRules, Trace};
+use crate::{PruneError, Pruner};
 use burn::module::Module;
-use pruning_core::{Bits, ChooseError, Granularity, LayerReport, Report, Skipped};
+use pruning_core::budget::ChooseError;
+use pruning_core::mask::Bits;
+use pruning_core::report::{LayerReport, Report, Skipped};
+use pruning_core::score::Granularity;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl From<ShrinkError> for PruneError {
@@ -47,7 +51,7 @@ pub(crate) fn select<M: Module>(
     all: &[Layer],
     selection: &Selection,
     amounts: &Amounts<'_>,
-    inputs: Option<&Inputs>,
+    inputs: Option<&CriterionInputs>,
     only: Option<usize>,
 ) -> Result<(Vec<(usize, Bits)>, Report), PruneError> {
     needed(pruner.recipe(), inputs)?;
@@ -163,7 +167,7 @@ pub(crate) fn counted(
     let mut found: BTreeMap<usize, Counted> = BTreeMap::new();
     for granularity in structural(selection) {
         let targets = part(selection, |g| g == granularity);
-        let (solved, _, owners) = owned(trace, &Rules::new(), all, &targets, granularity)?;
+        let (solved, _, owners) = owned(trace, &AxisRules::new(), all, &targets, granularity)?;
         let makers = makers(&solved, all, &owners);
         for owner in &owners {
             let here = found.entry(owner.layer).or_insert(Counted { units: 0, weights: 0 });

@@ -1,10 +1,12 @@
 //! How many units of each group stay, and which.
 
-use super::groups::Solved;
-use super::{ShrinkError, Shrinker, Target};
 use crate::layers::Layer;
+use crate::shrink::groups::Solved;
+use crate::shrink::{CostTarget, ShrinkError, Shrinker};
+use pruning_core::budget::{AllocationError, Amount, LayerUnits, Scores, Sparsity, allocate};
 use pruning_core::graph::Group;
-use pruning_core::{AllocationError, Amount, Bits, LayerUnits, Order, Scores, Sparsity, allocate};
+use pruning_core::mask::Bits;
+use pruning_core::score::Order;
 use std::collections::HashSet;
 
 /// Groups to choose from, scored.
@@ -32,10 +34,10 @@ pub(crate) struct Chooser<'a> {
 
 impl Chooser<'_> {
     /// Bisects the sparsity until the cost is as close to the target as whole units allow.
-    pub(crate) fn solve(&self, target: Target) -> Result<(HashSet<u32>, Vec<usize>), ShrinkError> {
+    pub(crate) fn solve(&self, target: CostTarget) -> Result<(HashSet<u32>, Vec<usize>), ShrinkError> {
         let (what, asked) = match target {
-            Target::Parameters(f) => ("parameters", f),
-            Target::Macs(f) => ("MACs", f),
+            CostTarget::Parameters(f) => ("parameters", f),
+            CostTarget::Macs(f) => ("MACs", f),
         };
         if !(asked > 0.0 && asked <= 1.0) {
             return Err(ShrinkError::Fraction { value: asked });
@@ -44,8 +46,8 @@ impl Chooser<'_> {
         let fraction = |removed: &HashSet<u32>| {
             let after = self.solved.totals(removed);
             match target {
-                Target::Parameters(_) => after.parameters as f64 / before.parameters.max(1) as f64,
-                Target::Macs(_) => after.macs as f64 / before.macs.max(1) as f64,
+                CostTarget::Parameters(_) => after.parameters as f64 / before.parameters.max(1) as f64,
+                CostTarget::Macs(_) => after.macs as f64 / before.macs.max(1) as f64,
             }
         };
         let (mut low, mut high) = (0.0, 1.0);
@@ -87,7 +89,10 @@ impl Chooser<'_> {
         for (i, c) in self.candidates.iter().enumerate() {
             let scores = Scores::of_alive(&c.scores, Order::Value, c.alive.as_ref()).map_err(|source| {
                 let path = self.all[c.layer].path.clone();
-                crate::select::blamed(&recipe.criterion, pruning_core::ChooseError::NonFinite { path, source })
+                crate::pruner::selection::blamed(
+                    &recipe.criterion,
+                    pruning_core::budget::ChooseError::NonFinite { path, source },
+                )
             })?;
             ranked.push((i, scores));
         }
@@ -124,7 +129,7 @@ impl Chooser<'_> {
         if !shared.is_empty() {
             let allocator = recipe.allocator.as_ref().ok_or_else(|| {
                 let path = shared[0].1.path.to_string();
-                crate::PruneError::Choose(pruning_core::ChooseError::NoAllocator { path })
+                crate::PruneError::Choose(pruning_core::budget::ChooseError::NoAllocator { path })
             })?;
             let layers: Vec<_> = shared.iter().map(|(_, l)| *l).collect();
             let kept = allocate(&**allocator, &layers, amount, recipe.rounding).map_err(|error| match error {

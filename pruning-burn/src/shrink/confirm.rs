@@ -1,7 +1,7 @@
 //! Whether a smaller model does what its plan says: [`confirm`].
 
-use super::ShrinkError;
-use crate::trace::{Analysis, Departure, Prediction, Rules, Scope, Trace, TraceError};
+use crate::shrink::ShrinkError;
+use crate::trace::{Analysis, AxisRules, Departure, Prediction, Scope, Trace, TraceError};
 use burn::module::Module;
 use pruning_core::graph::{Member, Removal, ShrinkPlan};
 
@@ -14,7 +14,7 @@ pub(crate) fn confirm<M: Module>(
     forward: &impl Fn(&M, &mut Scope),
 ) -> Result<Trace, ShrinkError> {
     let dense = Trace::record(dense, forward)?;
-    let analysis = Analysis::new(&dense, &Rules::of(plan))?;
+    let analysis = Analysis::new(&dense, &AxisRules::of(plan))?;
     let removal = removal(plan, &analysis)?;
     let found = Trace::record(smaller, forward).map_err(|error| match error {
         TraceError::Panicked { message } => ShrinkError::broken(message),

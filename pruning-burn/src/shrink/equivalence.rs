@@ -1,12 +1,12 @@
 //! The masked model beside the smaller one, with other biases and on random inputs: [`check`].
 
-use super::apply::cut;
-use super::mask::mask;
-use super::parameters::{ByPath, Parameters};
-use super::verify::{difference, finite, outputs};
-use super::{Difference, ShrinkError};
-use crate::attach::undo;
 use crate::layers::{Position, layers};
+use crate::mask::attach::undo;
+use crate::shrink::apply::cut;
+use crate::shrink::mask::mask;
+use crate::shrink::parameters::{ByPath, Parameters};
+use crate::shrink::verify::{difference, finite, outputs};
+use crate::shrink::{Difference, ShrinkError};
 use crate::trace::{RunOn, Scope, Trace};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Distribution, Tensor, TensorData};

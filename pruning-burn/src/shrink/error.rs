@@ -1,11 +1,12 @@
 //! Why a model was not made smaller: [`ShrinkError`].
 
-use super::{Difference, SizeField};
 use crate::PruneError;
 use crate::layers::SharedId;
+use crate::shrink::{Difference, SizeField};
 use crate::trace::{GroupError, TraceError};
+use pruning_core::budget::AllocationError;
 use pruning_core::graph::{PlanError, RemovalError};
-use pruning_core::{AllocationError, NonFinite};
+use pruning_core::score::NonFinite;
 
 /// Why no plan could be made, or not be applied. Model and files are what they were.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! Sizes that are no parameters, such as the number of groups of a convolution: [`Fields`].
 
-use super::ShrinkError;
+use crate::shrink::ShrinkError;
 use pruning_core::graph::FieldChange;
 
 /// The sizes that a module keeps outside of its parameters, and what they must become.

@@ -1,7 +1,7 @@
 //! What removed units still contributed, moved into the next bias: [`fold`].
 
-use super::ShrinkError;
 use crate::layers::Position;
+use crate::shrink::ShrinkError;
 use crate::trace::{Analysis, ReplayBackend, ReplayError, Trace, Values};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};

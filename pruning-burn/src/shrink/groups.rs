@@ -1,6 +1,6 @@
 //! The channels of a model that belong together, with names: [`ChannelGroups`].
 
-use crate::trace::{Analysis, GroupError, Rules, Trace};
+use crate::trace::{Analysis, AxisRules, GroupError, Trace};
 use pruning_core::graph::{Dim, Factor, FieldChange, Group, Groups, Product, Totals};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -71,7 +71,7 @@ pub(crate) struct Solved<'a> {
 }
 
 impl<'a> Solved<'a> {
-    pub(crate) fn new(trace: &'a Trace, rules: &Rules, prefer: Factor) -> Result<Self, GroupError> {
+    pub(crate) fn new(trace: &'a Trace, rules: &AxisRules, prefer: Factor) -> Result<Self, GroupError> {
         let analysis = Analysis::new(trace, rules)?;
         let mut groups = analysis.solve(prefer);
         // One unit is all there is of its axes.
@@ -247,7 +247,7 @@ impl Trace {
     ///
     /// # Errors
     /// An operation without a rule.
-    pub fn groups(&self, prefer: Factor, rules: &Rules) -> Result<ChannelGroups, GroupError> {
+    pub fn groups(&self, prefer: Factor, rules: &AxisRules) -> Result<ChannelGroups, GroupError> {
         Ok(Solved::new(self, rules, prefer)?.named())
     }
 }

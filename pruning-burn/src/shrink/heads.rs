@@ -1,6 +1,6 @@
 //! Which units are heads of an attention, and why heads stay.
 
-use super::groups::Solved;
+use crate::shrink::groups::Solved;
 use crate::trace::Heads;
 use pruning_core::graph::{Dim, Label};
 use std::collections::HashMap;

@@ -1,12 +1,13 @@
 //! A plan as masks: the model computes what the smaller one will, with everything still there.
 
-use super::ShrinkError;
 use crate::PruneError;
-use crate::attach::{attach_masks, update_masks};
 use crate::layers::{Layer, layers, places};
+use crate::mask::attach::{attach_masks, update_masks};
+use crate::shrink::ShrinkError;
 use burn::module::Module;
 use pruning_core::graph::{Cut, ShrinkPlan};
-use pruning_core::{Bits, Mask, MaskSet, Report};
+use pruning_core::mask::{Bits, Mask, MaskSet};
+use pruning_core::report::Report;
 use std::collections::HashMap;
 
 /// What a cut keeps of the elements, in memory order.
@@ -69,7 +70,7 @@ pub fn mask<M: Module>(plan: &ShrinkPlan, model: &mut M) -> Result<Report, Shrin
     let mut attached = None;
     if !update.is_empty() {
         let mut both = Vec::new();
-        let carried = crate::masks(model);
+        let carried = crate::mask::masks(model);
         for (path, mask) in update {
             let mut bits = mask.bits().clone();
             if let Some(old) = carried.get(&path) {

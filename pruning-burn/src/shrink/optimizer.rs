@@ -1,10 +1,10 @@
 //! The state of an optimizer, cut with its weights: [`cut_optimizer`].
 
-use super::ShrinkError;
-use super::mask::place_of;
 use crate::PruneError;
 use crate::layers::{layers, places};
-use crate::moments::{parameter, rewritten};
+use crate::session::optimizer_state::{parameter, rewritten};
+use crate::shrink::ShrinkError;
+use crate::shrink::mask::place_of;
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Bytes, Shape};

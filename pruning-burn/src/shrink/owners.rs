@@ -1,16 +1,18 @@
 //! Which groups a recipe means: those whose units are the channels of its targets.
 
-use super::ShrinkError;
-use super::groups::Solved;
-use super::heads::layer_path;
-use super::score::Scored;
 use crate::layers::{Layer, names};
-use crate::select::{Selection, Target as Pruned, alive, score};
+use crate::pruner::selection::{Selection, Target as Pruned, alive, score};
+use crate::recipe::Recipe;
+use crate::score::CriterionInputs;
+use crate::shrink::ShrinkError;
+use crate::shrink::groups::Solved;
+use crate::shrink::heads::layer_path;
+use crate::shrink::score::Scored;
 use crate::trace::Trace;
-use crate::{Inputs, Recipe};
 use burn::module::Module;
+use pruning_core::budget::Sparsity;
 use pruning_core::graph::Member;
-use pruning_core::{Axis, ChannelScore, Granularity, NonFinite, Sparsity};
+use pruning_core::score::{Axis, ChannelScore, Granularity, NonFinite};
 use std::collections::HashSet;
 
 /// A group, and the targets whose outputs (or inputs) its units are.
@@ -150,7 +152,7 @@ pub(crate) fn scored<M: Module>(
     all: &[Layer],
     selection: &Selection,
     owners: &[Owner],
-    inputs: Option<&Inputs>,
+    inputs: Option<&CriterionInputs>,
 ) -> Result<Vec<Scored>, ShrinkError> {
     let target = |layer: usize| selection.targets.iter().any(|t| t.layer == layer);
     // A criterion for scales of norms, which were named, has nothing to say of weights.

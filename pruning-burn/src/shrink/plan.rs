@@ -1,24 +1,28 @@
 //! From a recipe and a trace to a plan: [`Shrinker`].
 
-use super::ShrinkError;
-use super::choose::{Candidate, Chooser};
-use super::groups::Solved;
-use super::owners::{HeadSize, Owner, check_named, fits, owners, scored, why_fixed};
-use super::score::{alive_units, unit_scores};
+use crate::Pruner;
 use crate::layers::{Layer, layers};
-use crate::select::{Amounts, Selection, needed};
-use crate::trace::{Rules, Trace};
-use crate::{Inputs, Pruner};
+use crate::pruner::selection::{Amounts, Selection, needed};
+use crate::score::CriterionInputs;
+use crate::shrink::ShrinkError;
+use crate::shrink::choose::{Candidate, Chooser};
+use crate::shrink::groups::Solved;
+use crate::shrink::owners::{HeadSize, Owner, check_named, fits, owners, scored, why_fixed};
+use crate::shrink::score::{alive_units, unit_scores};
+use crate::trace::{AxisRules, Trace};
 use burn::module::Module;
 use burn::tensor::Device;
+use pruning_core::budget::Amount;
 use pruning_core::graph::{Cut, Dim, Factor, GroupCut, Member, ShrinkPlan, Totals};
-use pruning_core::{Amount, Axis, Bits, Budget, ChannelScore, Granularity};
+use pruning_core::mask::Bits;
+use pruning_core::recipe::Budget;
+use pruning_core::score::{Axis, ChannelScore, Granularity};
 use std::collections::{BTreeMap, HashSet};
 
 /// What the plan should bring down, and to which fraction of what it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Target {
+pub enum CostTarget {
     /// Parameters.
     Parameters(f64),
     /// Multiply-accumulates.
@@ -40,10 +44,10 @@ pub enum RoundTo {
 #[must_use]
 pub struct Shrinker {
     pub(crate) pruner: Pruner,
-    target: Option<Target>,
+    target: Option<CostTarget>,
     round_to: Option<RoundTo>,
     pub(crate) min_keep: usize,
-    rules: Rules,
+    rules: AxisRules,
 }
 
 impl Shrinker {
@@ -52,11 +56,11 @@ impl Shrinker {
     /// By default a channel is scored by the weights of all layers that make or read it, targets or not; with
     /// `channel_score = "own"` by those of the targets that make it. See [`ChannelScore`].
     pub fn new(pruner: &Pruner) -> Self {
-        Self { pruner: pruner.clone(), target: None, round_to: None, min_keep: 1, rules: Rules::new() }
+        Self { pruner: pruner.clone(), target: None, round_to: None, min_keep: 1, rules: AxisRules::new() }
     }
 
     /// Removes as much as it takes to reach a fraction of parameters or MACs, instead of the recipe's sparsity.
-    pub fn target(mut self, target: Target) -> Self {
+    pub fn target(mut self, target: CostTarget) -> Self {
         self.target = Some(target);
         self
     }
@@ -73,8 +77,8 @@ impl Shrinker {
         self
     }
 
-    /// Rules for operations that have none.
-    pub fn rules(mut self, rules: Rules) -> Self {
+    /// AxisRules for operations that have none.
+    pub fn rules(mut self, rules: AxisRules) -> Self {
         self.rules = rules;
         self
     }
@@ -91,11 +95,21 @@ impl Shrinker {
     ///
     /// # Errors
     /// As [`plan`](Self::plan); an input that the criterion needs is missing.
-    pub fn plan_with<M: Module>(&self, model: &M, trace: &Trace, inputs: &Inputs) -> Result<ShrinkPlan, ShrinkError> {
+    pub fn plan_with<M: Module>(
+        &self,
+        model: &M,
+        trace: &Trace,
+        inputs: &CriterionInputs,
+    ) -> Result<ShrinkPlan, ShrinkError> {
         self.plan_by(model, trace, Some(inputs))
     }
 
-    fn plan_by<M: Module>(&self, model: &M, trace: &Trace, inputs: Option<&Inputs>) -> Result<ShrinkPlan, ShrinkError> {
+    fn plan_by<M: Module>(
+        &self,
+        model: &M,
+        trace: &Trace,
+        inputs: Option<&CriterionInputs>,
+    ) -> Result<ShrinkPlan, ShrinkError> {
         let recipe = self.pruner.recipe();
         let granularity = recipe.granularity;
         if !granularity.is_structural() {
@@ -186,7 +200,7 @@ impl Shrinker {
         all: &[Layer],
         selection: &Selection,
         owners: Vec<Owner>,
-        inputs: Option<&Inputs>,
+        inputs: Option<&CriterionInputs>,
     ) -> Result<Vec<Candidate<'a>>, ShrinkError> {
         let recipe = self.pruner.recipe();
         let scored = scored(model, recipe, solved, all, selection, &owners, inputs)?;
@@ -226,7 +240,7 @@ pub(crate) struct Request<'a> {
     /// Of all targets of the selection.
     pub(crate) granularity: Granularity,
     pub(crate) amounts: &'a Amounts<'a>,
-    pub(crate) inputs: Option<&'a Inputs>,
+    pub(crate) inputs: Option<&'a CriterionInputs>,
     /// Leaves all groups alone but those that are counted at this layer.
     pub(crate) only: Option<usize>,
 }
@@ -254,7 +268,7 @@ pub(crate) struct PlannedGroup {
 /// The groups of a trace whose units are the channels of the targets.
 pub(crate) fn owned<'a>(
     trace: &'a Trace,
-    rules: &Rules,
+    rules: &AxisRules,
     all: &[Layer],
     selection: &Selection,
     granularity: Granularity,

@@ -1,10 +1,11 @@
 //! Scores of units that lie on several axes of several parameters.
 
-use super::groups::Solved;
 use crate::host::Numbers;
 use crate::layers::Layer;
+use crate::shrink::groups::Solved;
 use pruning_core::graph::{Group, Member};
-use pruning_core::{Bits, Order, Reduction};
+use pruning_core::mask::Bits;
+use pruning_core::score::{Order, Reduction};
 
 /// How element scores gather into unit scores.
 struct Gather {

@@ -33,7 +33,8 @@ impl fmt::Display for SizeField {
 /// use burn::{module::Module, nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
 /// use pruning_burn::shrink::{Shrinker, size_fields};
 /// use pruning_burn::trace::{Scope, Trace};
-/// use pruning_burn::{Plugins, Pruner};
+/// use pruning_burn::plugin::Plugins;
+/// use pruning_burn::Pruner;
 /// # use {pruning_allocation as _, pruning_magnitude as _};
 ///
 /// #[derive(Module, Debug)]

@@ -1,10 +1,10 @@
 //! Smaller models on disk, each with its plan: [`save`] and [`load`].
 
-use super::apply::{cut, set_fields};
-use super::{Fields, ShrinkError};
-use crate::StoreError;
 use crate::layers::first_layers;
+use crate::shrink::apply::{cut, set_fields};
+use crate::shrink::{Fields, ShrinkError};
 use crate::store::MODEL;
+use crate::store::StoreError;
 use crate::store::contents::{Contents, Form, loaded, tensors_of};
 use crate::store::safetensors;
 use burn::module::Module;
@@ -14,7 +14,7 @@ use std::path::Path;
 const METADATA: &str = "pruning.shrink";
 
 /// Saves a smaller model with its plan: as safetensors if the file is named so, else as burnpack. The file has a checksum, and replaces
-/// another one as that of [`save`](crate::save) does.
+/// another one as that of [`save`](crate::store::save) does.
 ///
 /// # Errors
 /// The model carries masks, has not the shapes of the plan, or the file cannot be written.

@@ -1,6 +1,6 @@
 //! Two models on the same inputs: [`verify`].
 
-use super::ShrinkError;
+use crate::shrink::ShrinkError;
 use crate::trace::{RunOn, Scope};
 use burn::module::Module;
 use burn::tensor::{DType, TensorData};

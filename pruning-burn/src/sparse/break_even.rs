@@ -1,16 +1,16 @@
 //! From which sparsity on zeros pay, before anything is pruned: [`break_even`].
 
-use super::SparseModelError;
-use super::layer::{Layer, Prepared};
-use super::product::{Product, products};
-use super::program::Program;
-use super::race::{Duel, race};
-use super::tune::{example, lap};
+use crate::sparse::SparseModelError;
+use crate::sparse::autotune::{example, lap};
+use crate::sparse::layer::{Layer, Prepared};
+use crate::sparse::product::{Product, products};
+use crate::sparse::program::Program;
+use crate::sparse::race::{Duel, race};
 use crate::trace::Trace;
 use burn::module::Module;
 use burn_ir::OperationIr;
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use pruning_core::sparse::{Csr, Dense, Sparse};
+use pruning_sparse::{Csr, Dense, Sparse};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -150,7 +150,7 @@ fn of_product(program: &Program, product: &Product, budget: Duration) -> Result<
 }
 
 /// A matrix of the same shape of which this fraction is zero, at random places.
-fn thinned(weights: &Dense<f32>, sparsity: f64) -> Result<Dense<f32>, pruning_core::sparse::SparseError> {
+fn thinned(weights: &Dense<f32>, sparsity: f64) -> Result<Dense<f32>, pruning_sparse::SparseError> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let value = |&weight: &f32| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -1,7 +1,7 @@
 //! Which products of a pass become sparse, by runs of the whole pass.
 
-use super::race::{Duel, Lap, race};
-use super::report::Verdict;
+use crate::sparse::race::{Duel, Lap, race};
+use crate::sparse::report::Verdict;
 
 /// A sparse product has to be this much faster.
 const GAIN: f64 = 0.97;
@@ -138,5 +138,4 @@ pub(super) fn decide<E>(
 }
 
 #[cfg(test)]
-#[path = "decide_tests.rs"]
 mod tests;

@@ -1,19 +1,19 @@
 //! Compiled models on disk: [`SparseModel::save`] and [`SparseModel::load`].
 
-use super::layer::{Layer, Prepared};
-use super::model::{Pass, SparseModel};
-use super::product::Kind;
-use super::program::{Constant, Key, Program, kind, primitive};
-use super::report::SparseReport;
-use crate::StoreError;
+use crate::sparse::layer::{Layer, Prepared};
+use crate::sparse::model::{Pass, SparseModel};
+use crate::sparse::product::Kind;
+use crate::sparse::program::{Constant, Key, Program, kind, primitive};
+use crate::sparse::report::SparseReport;
+use crate::store::StoreError;
 use crate::store::contents::{Contents, Form};
-use crate::store::parts::{Parts, PartsError, matrix, parts, tensors};
-use crate::store::seal::Kind as FileKind;
+use crate::store::file_header::Kind as FileKind;
+use crate::store::sparse_arrays::{Parts, PartsError, matrix, parts, tensors};
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{Bytes, DType, Shape, TensorData};
 use burn_ir::{OperationIr, TensorId, TensorIr};
 use burn_pack::Tensor;
-use pruning_core::sparse::{Activation, Format};
+use pruning_sparse::{Activation, Format};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -84,7 +84,7 @@ impl<T: ?Sized> Numbered<T> {
 impl SparseModel {
     /// Saves it with its weights, as a safetensors file: weights of sparse products in their formats, all others as they are.
     ///
-    /// The file has a checksum, and replaces another one as that of [`save`](crate::save) does. Choices that were measured are kept, so
+    /// The file has a checksum, and replaces another one as that of [`save`](crate::store::save) does. Choices that were measured are kept, so
     /// nothing is measured again.
     ///
     /// # Errors
@@ -208,7 +208,7 @@ impl SparseModel {
             if dtype != DType::F32 {
                 return Err(damaged(format!("{path} is {dtype:?}")));
             }
-            biases.push(crate::store::parts::values_of::<f32>(&bytes).into());
+            biases.push(crate::store::sparse_arrays::values_of::<f32>(&bytes).into());
         }
         let mut constants: HashMap<usize, FlexTensor> = HashMap::new();
         let mut passes = Vec::new();

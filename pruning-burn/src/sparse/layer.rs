@@ -1,10 +1,10 @@
 //! One product with its sparse weights, ready to run.
 
-use super::product::{Kind, Product, Window};
-use crate::workspaces::Workspaces;
+use crate::sparse::product::{Kind, Product, Window};
 use burn::backend::flex::FlexTensor;
 use burn::tensor::TensorData;
-use pruning_core::sparse::{Activation, ConvPlan, ConvShape, Plan, Sparse, SparseError};
+use pruning_sparse::WorkspacePool;
+use pruning_sparse::{Activation, ConvPlan, ConvShape, Plan, Sparse, SparseError};
 use std::sync::Arc;
 
 /// Weights in the order of use, for all layers that have them.
@@ -17,7 +17,7 @@ pub(super) struct Prepared {
     pub(super) batch: usize,
     form: Form,
     /// Memory of calls that are over.
-    idle: Workspaces,
+    idle: WorkspacePool,
 }
 
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Prepared {
             Kind::Linear => Form::Linear(Box::new(Plan::new(&matrix, batch)?)),
             Kind::Conv(window) => Form::Conv(Box::new(ConvPlan::new(&matrix, &window.shape(), batch)?)),
         };
-        Ok(Self { matrix, kind: kind.clone(), batch, form, idle: Workspaces::default() })
+        Ok(Self { matrix, kind: kind.clone(), batch, form, idle: WorkspacePool::default() })
     }
 
     /// Bytes of the weights in the order of use.

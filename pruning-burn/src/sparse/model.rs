@@ -1,11 +1,11 @@
 //! A recorded model that runs with sparse weights: [`SparseModel`].
 
-use super::SparseModelError;
-use super::layer::Layer;
-use super::options::Options;
-use super::program::Program;
-use super::report::SparseReport;
-use super::tune;
+use crate::sparse::SparseModelError;
+use crate::sparse::autotune;
+use crate::sparse::layer::Layer;
+use crate::sparse::options::Options;
+use crate::sparse::program::Program;
+use crate::sparse::report::SparseReport;
 use crate::trace::{ReplayBackend, Trace, Values};
 use burn::backend::Flex;
 use burn::module::Module;
@@ -50,7 +50,7 @@ impl SparseModel {
         if programs.is_empty() {
             return Err(SparseModelError::NoPass);
         }
-        tune::compile(programs, options)
+        autotune::compile(programs, options)
     }
 
     /// Runs the pass that was recorded for inputs of these shapes.

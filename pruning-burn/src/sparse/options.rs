@@ -1,7 +1,7 @@
 //! How a model is compiled: [`Options`].
 
 #[cfg(doc)]
-use pruning_core::sparse::fastest;
+use pruning_sparse::fastest;
 use std::time::Duration;
 
 /// How it is decided which products become sparse.

@@ -1,12 +1,12 @@
 //! Products with weights in a program: linear layers and convolutions, with the bias and the ReLU that follow.
 
-use super::program::{Constant, Program, uses};
+use crate::sparse::program::{Constant, Program, uses};
 use burn::tensor::DType;
 use burn_ir::{
     ActivationOperationIr, CustomOpIr, FloatOperationIr, ModuleOperationIr, NumericOperationIr, OperationIr, TensorId,
     TensorIr,
 };
-use pruning_core::sparse::{Activation, Dense, SparseError};
+use pruning_sparse::{Activation, Dense, SparseError};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 

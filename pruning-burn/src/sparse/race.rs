@@ -1,6 +1,6 @@
 //! Which way is faster, on a machine that does other things too: runs in turn, and how certain it is what they show.
 
-use super::median;
+use crate::sparse::median;
 
 /// Rounds after which nothing new is learned.
 const MOST: usize = 1000;

@@ -1,7 +1,7 @@
 //! What became of each layer: [`SparseReport`].
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use pruning_core::sparse::Format;
+use pruning_sparse::Format;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub enum Why {
     FewZeros,
     /// Layer by layer it was, but the model as a whole was not.
     WholeModelSlower,
-    /// The rule of [`fastest`](pruning_core::sparse::fastest) said so; nothing was measured.
+    /// The rule of [`fastest`](pruning_sparse::fastest) said so; nothing was measured.
     Rule,
     /// It was asked for; nothing was measured.
     Asked,

@@ -1,11 +1,11 @@
 //! Sessions in the records of a `Learner`, which hold tensors alone.
 
-use super::contents::check_booleans;
-use super::state::{State, pack, resume, unpack};
-use super::{METADATA, SNAPSHOT};
 use crate::Session;
-use crate::attach::sound;
+use crate::mask::attach::sound;
 use crate::snapshot::Snapshot;
+use crate::store::contents::check_booleans;
+use crate::store::state::{State, pack, resume, unpack};
+use crate::store::{METADATA, SNAPSHOT};
 use burn::module::Module;
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Bytes, DType};

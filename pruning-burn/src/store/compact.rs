@@ -1,17 +1,17 @@
 //! Pruned models in small files that other programs read too: [`save_compact`] and [`load_compact`].
 
-use super::StoreError;
-use super::contents::{Contents, Form, loaded, tensors_of};
-use super::parts::{Parts, PartsError, bytes_of, matrix, parts, tensors, values_of};
-use super::seal::Kind;
-use crate::attach::finish;
 use crate::layers::{first_layers, names, places};
+use crate::mask::attach::finish;
+use crate::store::StoreError;
+use crate::store::contents::{Contents, Form, loaded, tensors_of};
+use crate::store::file_header::Kind;
+use crate::store::sparse_arrays::{Parts, PartsError, bytes_of, matrix, parts, tensors, values_of};
 use burn::module::Module;
 use burn::tensor::{Bytes, DType, Shape, bf16, f16};
 use burn_pack::Tensor;
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use pruning_core::MatrixLayout;
-use pruning_core::sparse::{Dense, Element, Format, Sparse, smallest};
+use pruning_core::score::MatrixLayout;
+use pruning_sparse::{Dense, Element, Format, Sparse, smallest};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -96,7 +96,7 @@ impl fmt::Display for CompactReport {
 }
 
 /// Saves a model in a safetensors file in which every float tensor of two or more dimensions has the format that takes the fewest bytes
-/// (see [`smallest`]). Masks are folded in first. The file has a checksum, and replaces another one as that of [`save`](crate::save) does.
+/// (see [`smallest`]). Masks are folded in first. The file has a checksum, and replaces another one as that of [`save`](crate::store::save) does.
 ///
 /// A tensor `p` that stays dense is stored under its name. Else its arrays are: `p.values`, and
 ///

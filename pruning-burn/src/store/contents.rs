@@ -1,9 +1,9 @@
 //! What a file holds, tensors and texts, in one of two formats: burnpack, which Burn reads, and safetensors, which many others do.
 
-use super::StoreError;
+use crate::store::StoreError;
+use crate::store::file_header::{Integrity, Kind, SEAL, seal_in};
 #[cfg(feature = "trace")]
-use super::safetensors;
-use super::seal::{Integrity, Kind, SEAL, seal_in};
+use crate::store::safetensors;
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::Bytes;

@@ -125,7 +125,7 @@ pub enum StoreError {
         /// The parameter.
         path: String,
         /// Why.
-        source: pruning_core::sparse::SparseError,
+        source: pruning_sparse::SparseError,
     },
     /// The masks cannot be attached, or not folded in.
     #[error("{file}: {source}")]

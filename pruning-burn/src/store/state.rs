@@ -1,9 +1,9 @@
 //! The state of a session as data.
 
-use super::{SNAPSHOT, StoreError};
-use crate::attach::paths;
 use crate::layers::{layers, places};
+use crate::mask::attach::paths;
 use crate::snapshot::{Kept, Snapshot, Stored};
+use crate::store::{SNAPSHOT, StoreError};
 use crate::{PruneError, Pruner, Session};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};

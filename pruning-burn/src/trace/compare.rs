@@ -1,8 +1,8 @@
 //! A recorded pass beside what another one should become: [`Prediction`].
 
-use super::name::name;
-use super::normal::{Normal, Recorded, Sizes, Step, groups_of, normal, scalars};
-use super::{Analysis, Trace};
+use crate::trace::name::name;
+use crate::trace::normal::{Normal, Recorded, Sizes, Step, groups_of, normal, scalars};
+use crate::trace::{Analysis, Trace};
 use burn_ir::{BaseOperationIr as Base, OperationIr, TensorIr};
 use pruning_core::graph::Removal;
 

@@ -1,7 +1,7 @@
 //! What a forward pass costs: [`Trace::costs`].
 
-use super::name::name;
-use super::{Analysis, Trace};
+use crate::trace::name::name;
+use crate::trace::{Analysis, Trace};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use pruning_core::graph::{Dim, Totals};
 use serde::Serialize;

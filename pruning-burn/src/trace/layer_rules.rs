@@ -1,6 +1,6 @@
-//! Rules for the operations of whole layers: convolutions, norms, pooling, embedding, attention.
+//! AxisRules for the operations of whole layers: convolutions, norms, pooling, embedding, attention.
 
-use super::rules::{Analysis, Contraction, Grouped};
+use crate::trace::rules::{Analysis, Contraction, Grouped};
 use burn_ir::{ModuleOperationIr as Mod, OperationIr, TensorIr};
 use pruning_core::graph::Dim;
 

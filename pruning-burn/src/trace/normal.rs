@@ -5,7 +5,7 @@
 //! has no change of shape (each use of a tensor states the shape it is used in), no operation that does nothing, and matrix
 //! products and additions with their leading axes folded.
 
-use super::Trace;
+use crate::trace::Trace;
 use burn::tensor::{Shape, Slice};
 use burn_ir::{BaseOperationIr as Base, FloatOperationIr as Flt, ModuleOperationIr as Mod, NumericOperationIr as Num};
 use burn_ir::{IrVisitorMut, OperationIr, ScalarIr, TensorId, TensorIr, TensorStatus};

@@ -1,8 +1,8 @@
 //! Running a recorded forward pass on real inputs: [`Trace::replay`].
 
-use super::Trace;
-use super::record::Identified;
 use crate::layers::Position;
+use crate::trace::Trace;
+use crate::trace::record::Identified;
 use burn::backend::{BackendTensor, DispatchKindConversion, DispatchTensor, TensorMetadata};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::kind::Basic;

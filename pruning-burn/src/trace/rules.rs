@@ -1,9 +1,9 @@
 //! What each operation does to the axes of its operands: from a [`Trace`] to the groups of its channels.
 
-use super::Trace;
-use super::arithmetic_rules::Zero;
-use super::name::name;
-use super::shape_rules;
+use crate::trace::Trace;
+use crate::trace::arithmetic_rules::Zero;
+use crate::trace::name::name;
+use crate::trace::shape_rules;
 use burn_ir::{BaseOperationIr as Base, BoolOperationIr as Bool, FloatOperationIr as Flt, IntOperationIr as Int};
 use burn_ir::{OperationIr, TensorId, TensorIr};
 use pruning_core::graph::{AxisGraph, Dim, Factor, Groups, ParamIndex, Rule, ShrinkPlan};
@@ -16,7 +16,7 @@ pub enum GroupError {
     /// Nothing is known of an operation that works on channels, and the rules are strict.
     #[error(
         "operation {index} ({operation}), after {near}: no rule says which channels of its operands belong together; \
-         give one with `Rules::with`, or leave `Rules::strict` out, and they stay"
+         give one with `AxisRules::with`, or leave `AxisRules::strict` out, and they stay"
     )]
     NoRule {
         /// Its place in the trace.
@@ -28,18 +28,18 @@ pub enum GroupError {
     },
 }
 
-/// Rules by names of operations, such as `cross` or the id of a custom operation.
+/// AxisRules by names of operations, such as `cross` or the id of a custom operation.
 ///
 /// An operation that has no rule keeps all channels of its operands, and [`ChannelGroups::fixed`] names it as the reason.
 ///
 /// [`ChannelGroups::fixed`]: crate::shrink::ChannelGroups::fixed
 #[derive(Clone, Debug, Default)]
-pub struct Rules {
+pub struct AxisRules {
     pub(crate) by_name: BTreeMap<String, Rule>,
     strict: bool,
 }
 
-impl Rules {
+impl AxisRules {
     /// Creates the built-in rules.
     #[must_use]
     pub fn new() -> Self {
@@ -53,7 +53,7 @@ impl Rules {
         self
     }
 
-    /// Rules that a plan was made with.
+    /// AxisRules that a plan was made with.
     pub(crate) fn of(plan: &ShrinkPlan) -> Self {
         Self { by_name: plan.rules.clone(), strict: false }
     }
@@ -119,16 +119,16 @@ pub(crate) struct Analysis<'a> {
 
 impl<'a> Analysis<'a> {
     /// Follows all operations.
-    pub(crate) fn new(trace: &'a Trace, rules: &Rules) -> Result<Self, GroupError> {
+    pub(crate) fn new(trace: &'a Trace, rules: &AxisRules) -> Result<Self, GroupError> {
         Self::run(trace, rules, false)
     }
 
     /// The same with every axis fixed, for what products cost.
     pub(crate) fn costing(trace: &'a Trace) -> Result<Self, GroupError> {
-        Self::run(trace, &Rules::new(), true)
+        Self::run(trace, &AxisRules::new(), true)
     }
 
-    fn run(trace: &'a Trace, rules: &Rules, costs_only: bool) -> Result<Self, GroupError> {
+    fn run(trace: &'a Trace, rules: &AxisRules, costs_only: bool) -> Result<Self, GroupError> {
         let mut this = Self {
             trace,
             graph: AxisGraph::new(),
@@ -203,7 +203,7 @@ impl<'a> Analysis<'a> {
         self.graph.solve(prefer)
     }
 
-    fn follow(&mut self, index: usize, op: &OperationIr, rules: &Rules) -> Result<(), GroupError> {
+    fn follow(&mut self, index: usize, op: &OperationIr, rules: &AxisRules) -> Result<(), GroupError> {
         let near = self.weight_in(op).or_else(|| op.inputs().find_map(|t| self.near.get(&t.id)).copied());
         for out in op.outputs() {
             self.near.extend(near.map(|param| (out.id, param)));

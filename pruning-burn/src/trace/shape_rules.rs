@@ -1,7 +1,7 @@
-//! Rules for operations that move entries.
+//! AxisRules for operations that move entries.
 
-use super::Trace;
-use super::rules::Analysis;
+use crate::trace::Trace;
+use crate::trace::rules::Analysis;
 use burn_ir::{BaseOperationIr as Base, OperationIr, TensorId, TensorIr};
 use pruning_core::graph::Dim;
 use std::collections::{BTreeSet, HashMap, HashSet};

@@ -1,8 +1,10 @@
 //! What every allocator must do.
 
-use super::{Check, Failure, FirstAnswers, Subject, plugin_checks};
-use crate::allocate::{AllocationError, Allocator, LayerUnits, allocate};
-use crate::{Amount, Bits, MatrixLayout, Order, Rounding, Scores, Sparsity};
+use crate::budget::{AllocationError, Allocator, LayerUnits, allocate};
+use crate::budget::{Amount, Rounding, Scores, Sparsity};
+use crate::conformance::{Check, Failure, FirstAnswers, Subject, plugin_checks};
+use crate::mask::Bits;
+use crate::score::{MatrixLayout, Order};
 use std::sync::Arc;
 
 const SPARSITIES: [f64; 8] = [0.0, 0.1, 0.25, 0.5, 0.8, 0.9, 0.95, 0.99];

@@ -1,7 +1,8 @@
 //! What every curve must do.
 
-use super::{Check, Failure, FirstAnswers, Subject, plugin_checks};
-use crate::{Curve, Sparsity};
+use crate::budget::Sparsity;
+use crate::conformance::{Check, Failure, FirstAnswers, Subject, plugin_checks};
+use crate::schedule::Curve;
 use std::sync::Arc;
 
 const STEPS: u32 = 100;

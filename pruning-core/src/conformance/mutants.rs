@@ -1,7 +1,9 @@
 //! Allocators and curves that are wrong on purpose: each must be caught by the check that is for it.
 
-use super::*;
-use crate::{AllocationError, LayerUnits, Plugin, Share, Sparsity, in_proportion, register_allocator, register_curve};
+use crate::budget::{AllocationError, LayerUnits, Share, Sparsity, in_proportion};
+use crate::conformance::*;
+use crate::plugin::Plugin;
+use crate::{register_allocator, register_curve};
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,7 +1,7 @@
 //! What goes along when given positions of parameters go: [`AxisGraph::removal`].
 
-use super::solve::coordinates;
-use super::{AxisGraph, Dim, Label, Member};
+use crate::graph::solve::coordinates;
+use crate::graph::{AxisGraph, Dim, Label, Member};
 
 /// Positions that go, on every axis of a graph, because given positions of its parameters do.
 #[derive(Clone, Debug)]

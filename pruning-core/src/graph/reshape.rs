@@ -1,6 +1,6 @@
 //! Labels through a change of shape: axes that stay, that merge, and that split.
 
-use super::{AxisGraph, Dim, Split};
+use crate::graph::{AxisGraph, Dim, Split};
 use std::sync::Arc;
 
 impl AxisGraph {

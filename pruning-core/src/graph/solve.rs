@@ -1,6 +1,6 @@
 //! From joined labels to groups of units that are removed together.
 
-use super::{AxisGraph, Dim, Label, Labels, ParamIndex, Split};
+use crate::graph::{AxisGraph, Dim, Label, Labels, ParamIndex, Split};
 use std::collections::{HashMap, HashSet};
 
 /// Which factor of a split axis is free where both could be.
@@ -257,5 +257,4 @@ impl AxisGraph {
 }
 
 #[cfg(test)]
-#[path = "solve_tests.rs"]
 mod tests;

@@ -2,13 +2,14 @@
 
 mod dynamic;
 
-use super::{Budget, Override, Recipe};
-use crate::fields::{Fields, Problem};
+use crate::budget::{Allocator, Sparsity};
+use crate::plugin::{Configured, PluginKind, Plugins};
+use crate::recipe::fields::{Fields, Problem};
+use crate::recipe::{Budget, Override, Recipe};
+use crate::recipe::{Pattern, Targets};
+use crate::schedule::{Curve, Initialization, Rounds, Schedule};
+use crate::score::{ChannelScore, Granularity};
 use crate::shown;
-use crate::{
-    Allocator, ChannelScore, Configured, Curve, Granularity, Initialization, Pattern, PluginKind, Plugins, Rounds,
-    Schedule, Sparsity, Targets,
-};
 use serde_json::{Value, json};
 
 pub(super) fn read<K: PluginKind + ?Sized>(

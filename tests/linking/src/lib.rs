@@ -1,7 +1,8 @@
 //! How many allocators a program finds, by linking alone and by calling `register`.
 
 use pruning_allocation as _;
-use pruning_core::{Allocator, Plugins};
+use pruning_core::budget::Allocator;
+use pruning_core::plugin::Plugins;
 
 fn count(plugins: &Plugins) -> u32 {
     u32::try_from(plugins.of_kind::<dyn Allocator>().count()).unwrap_or(u32::MAX)

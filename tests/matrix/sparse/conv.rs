@@ -6,7 +6,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use pruning_burn::nn::{Execution, SparseConv2d, SparseLayerError, SparseOptions};
-use pruning_burn::pruning_core::sparse::{Activation, Format, SparseError};
+use pruning_sparse::{Activation, Format, SparseError};
 use pruning_tests::models::{filled, numbers};
 
 /// A convolution of Burn with so many of its weights.

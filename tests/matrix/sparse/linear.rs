@@ -4,10 +4,10 @@ use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{DType, Device, Distribution, Float, FloatDType, Tensor};
+use pruning_burn::mask::{finish, masks};
 use pruning_burn::nn::{Execution, SparseLayerError, SparseLinear, SparseOptions};
-use pruning_burn::pruning_core::sparse::{Activation, Dense, Format, Sparse, SparseError};
 use pruning_burn::trace::{Scope, Trace, Values};
-use pruning_burn::{finish, masks};
+use pruning_sparse::{Activation, Dense, Format, Sparse, SparseError};
 use pruning_tests::devices::replay;
 use pruning_tests::models::{filled, numbers};
 

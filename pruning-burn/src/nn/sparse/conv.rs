@@ -1,17 +1,18 @@
 //! A two-dimensional convolution with sparse weights.
 
-use super::ops::{self, Layer};
-use super::weights::{Weights, lock};
-use super::{Execution, SparseLayerError, SparseOptions, check_len, check_type};
 use crate::layers::layout;
-use crate::workspaces::Workspaces;
+use crate::nn::sparse::ops;
+use crate::nn::sparse::ops::Layer;
+use crate::nn::sparse::weights::{Weights, lock};
+use crate::nn::sparse::{Execution, SparseLayerError, SparseOptions, check_len, check_type};
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, Shape, Tensor};
-use pruning_core::sparse::{ConvPlan, ConvShape, Sparse, SparseError};
+use pruning_sparse::WorkspacePool;
+use pruning_sparse::{ConvPlan, ConvShape, Sparse, SparseError};
 use std::sync::{Arc, Mutex};
 
 /// A convolution for inference, made of a pruned one, without its zeros.
@@ -25,7 +26,9 @@ use std::sync::{Arc, Mutex};
 /// ```
 /// use burn::nn::{PaddingConfig2d, conv::Conv2dConfig};
 /// use burn::tensor::{Device, Distribution, Tensor};
-/// use pruning_burn::{Plugins, Pruner, nn::SparseConv2d};
+/// use pruning_burn::plugin::Plugins;
+/// use pruning_burn::Pruner;
+/// use pruning_burn::nn::SparseConv2d;
 /// # use {pruning_allocation as _, pruning_magnitude as _};
 ///
 /// let device = Device::flex();
@@ -61,7 +64,7 @@ pub(super) struct Convolution {
 #[derive(Debug)]
 struct Shared {
     plan: ConvPlan,
-    spare: Workspaces,
+    spare: WorkspacePool,
 }
 
 /// What a plan is for.
@@ -252,7 +255,7 @@ impl Convolution {
         }
         // Without the lock, since this takes a while.
         let plan = ConvPlan::new(&self.weights.matrix, &self.shape(key.input), key.batch)?;
-        let made = Arc::new(Shared { plan, spare: Workspaces::default() });
+        let made = Arc::new(Shared { plan, spare: WorkspacePool::default() });
         Ok(kept(&mut lock(&self.plans), key, Some(made.clone())).unwrap_or(made))
     }
 }

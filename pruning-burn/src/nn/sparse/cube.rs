@@ -6,9 +6,9 @@ mod relu;
 
 pub(super) use conv::check;
 
-use super::SparseLayerError;
-use super::ops::{Layer, SparseOps};
-use super::weights::{Weights, lock};
+use crate::nn::sparse::SparseLayerError;
+use crate::nn::sparse::ops::{Layer, SparseOps};
+use crate::nn::sparse::weights::{Weights, lock};
 use burn::backend::DispatchDevice;
 use burn::tensor::{Bytes, DType, Device};
 use burn_cubecl::cubecl::{prelude::*, server::Handle};

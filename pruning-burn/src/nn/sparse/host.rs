@@ -1,9 +1,9 @@
 //! Products on the host: plans for batches of several sizes, made when they are first needed, for any number of threads.
 
-use super::SparseLayerError;
-use super::weights::Weights;
-use crate::workspaces::Workspaces;
-use pruning_core::sparse::{Format, Plan, Sparse, SparseError, fastest};
+use crate::nn::sparse::SparseLayerError;
+use crate::nn::sparse::weights::Weights;
+use pruning_sparse::WorkspacePool;
+use pruning_sparse::{Format, Plan, Sparse, SparseError, fastest};
 use std::sync::OnceLock;
 
 /// The most samples of each plan. Single samples have a form of their own; the others differ in how many samples they take at
@@ -18,7 +18,7 @@ pub(super) struct Plans([OnceLock<Shared>; BATCHES.len()]);
 #[derive(Debug)]
 struct Shared {
     plan: Plan,
-    spare: Workspaces,
+    spare: WorkspacePool,
 }
 
 impl Plans {
@@ -32,7 +32,7 @@ impl Plans {
         if let Some(shared) = self.0[class].get() {
             return Ok(shared);
         }
-        let made = Shared { plan: plan(weights, BATCHES[class])?, spare: Workspaces::default() };
+        let made = Shared { plan: plan(weights, BATCHES[class])?, spare: WorkspacePool::default() };
         // Where another thread was faster, its plan, which is the same.
         Ok(self.0[class].get_or_init(|| made))
     }

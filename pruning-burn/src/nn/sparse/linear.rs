@@ -1,15 +1,16 @@
 //! A linear layer with sparse weights.
 
-use super::host::Plans;
-use super::ops::{self, Layer};
-use super::weights::Weights;
-use super::{Execution, SparseLayerError, SparseOptions, check_len, check_type};
 use crate::layers::layout;
+use crate::nn::sparse::host::Plans;
+use crate::nn::sparse::ops;
+use crate::nn::sparse::ops::Layer;
+use crate::nn::sparse::weights::Weights;
+use crate::nn::sparse::{Execution, SparseLayerError, SparseOptions, check_len, check_type};
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
 use burn::nn::Linear;
 use burn::tensor::module::linear;
 use burn::tensor::{DType, Device, Tensor};
-use pruning_core::sparse::Sparse;
+use pruning_sparse::Sparse;
 use std::sync::Arc;
 
 /// A linear layer for inference, made of a pruned one: `y = x W + b`, without the zeros of `W`.
@@ -18,7 +19,7 @@ use std::sync::Arc;
 /// and `num_params` do not see them. Train and save the [`Linear`] it is made of, and make it after loading.
 ///
 /// Sums are in single precision, and no zero is multiplied: an infinite or NaN input reaches the outputs that have a weight for it, and
-/// no other. That is not so where [`execution`](Self::execution) is [`Dense`](Execution::Dense). Inputs of half precision are
+/// no other. That is not so where [`execution`](Self::execution) is [`Dense`](Execution::Dense). CriterionInputs of half precision are
 /// widened, and the output has their type.
 ///
 /// On the host, a layer keeps plans for batches of up to 3, 8 and 16 samples and for more, each made when it is first needed, with weights
@@ -28,7 +29,9 @@ use std::sync::Arc;
 /// ```
 /// use burn::nn::LinearConfig;
 /// use burn::tensor::{Device, Distribution, Tensor};
-/// use pruning_burn::{Plugins, Pruner, nn::SparseLinear};
+/// use pruning_burn::plugin::Plugins;
+/// use pruning_burn::Pruner;
+/// use pruning_burn::nn::SparseLinear;
 /// # use {pruning_allocation as _, pruning_magnitude as _};
 ///
 /// let device = Device::flex();

@@ -1,8 +1,8 @@
 //! Sparse layers as an operation of backends.
 
-use super::SparseLayerError;
-use super::conv::Convolution;
-use super::linear::Product;
+use crate::nn::sparse::SparseLayerError;
+use crate::nn::sparse::conv::Convolution;
+use crate::nn::sparse::linear::Product;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
 use burn::tensor::{Device, Shape, Tensor};

@@ -1,12 +1,12 @@
 //! What linear layers and convolutions have in common: a matrix, biases, an activation, and copies on devices.
 
-use super::{SparseLayerError, SparseOptions, check_len, check_type, records};
 use crate::host::to_matrix;
+use crate::nn::sparse::{SparseLayerError, SparseOptions, check_len, check_type, records};
 use burn::module::Content;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
-use pruning_core::MatrixLayout;
-use pruning_core::sparse::{Activation, Csr, Dense, Sparse, SparseError};
+use pruning_core::score::MatrixLayout;
+use pruning_sparse::{Activation, Csr, Dense, Sparse, SparseError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Output units as rows, and what follows the product.

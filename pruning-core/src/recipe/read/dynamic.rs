@@ -1,8 +1,9 @@
 //! Reading the table of dynamic sparse training.
 
-use super::plugin;
-use crate::fields::Fields;
-use crate::{Grow, PluginKind, Plugins};
+use crate::plugin::{PluginKind, Plugins};
+use crate::recipe::fields::Fields;
+use crate::recipe::read::plugin;
+use crate::schedule::Grow;
 use serde_json::{Value, json};
 
 /// The table `grow`; the last pruning is at step `pruned`, if the schedule says so.

@@ -2,15 +2,15 @@
 //!
 //! A convolution has a unit for each output; neighbors differ in their place in the image, and read the same weight at the same time.
 
-use super::relu::*;
-use super::{Buffer, Uploaded, address, biases};
 use crate::nn::sparse::conv::Convolution;
+use crate::nn::sparse::cube::relu::*;
+use crate::nn::sparse::cube::{Buffer, Uploaded, address, biases};
 use crate::nn::sparse::{SparseLayerError, check_most};
 use burn::tensor::Shape;
 use burn_cubecl::CubeDevice;
 use burn_cubecl::cubecl::{self, calculate_cube_count_elemwise, prelude::*};
 use burn_cubecl::tensor::CubeTensor;
-use pruning_core::sparse::{Activation, ConvShape};
+use pruning_sparse::{Activation, ConvShape};
 
 /// What a place in a kernel must be below, for two of them to share an integer.
 const PLACES: usize = 1 << 16;

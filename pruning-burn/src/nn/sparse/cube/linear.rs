@@ -5,14 +5,14 @@
 //! neighboring rows, so that they read weights side by side. Each reads as many as its own row has: what fills up a slice is never
 //! multiplied.
 
-use super::relu::*;
-use super::{Buffer, Uploaded, address, biases};
+use crate::nn::sparse::cube::relu::*;
+use crate::nn::sparse::cube::{Buffer, Uploaded, address, biases};
 use crate::nn::sparse::linear::Product;
 use crate::nn::sparse::{SparseLayerError, check_most};
 use burn_cubecl::CubeDevice;
 use burn_cubecl::cubecl::{self, calculate_cube_count_elemwise, prelude::*};
 use burn_cubecl::tensor::CubeTensor;
-use pruning_core::sparse::Activation;
+use pruning_sparse::Activation;
 
 /// Rows of a slice: a warp of most devices, and half of one of the others.
 const SLICE: usize = 32;

@@ -1,0 +1,294 @@
+//! A schedule inside Burn's `Learner`: [`Pruned`].
+
+mod metric;
+
+pub use metric::SparsityMetric;
+
+use crate::layers::{Layer, Position, first_layers};
+use crate::mask::PruningMask;
+use crate::score::{CriterionInputs, Needs};
+use crate::store::checkpoint;
+use crate::{PruneError, Session};
+use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param, Reparameterization};
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams};
+use burn::store::{ModuleRecord, RecordError};
+use burn::tensor::{Device, Tensor};
+use burn_train::{InferenceStep, Interrupter, TrainOutput, TrainStep};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A model that a [`Session`] prunes while Burn's `Learner` trains it.
+///
+/// It has the parameters of the model under their own paths, and trains and validates as the model does. The session takes its first
+/// step at once and one more after each step of the optimizer, so a step is a batch (or as many as gradients are accumulated
+/// over). When the optimizer has stale moments of weights that were pruned or came back, they are cleared.
+///
+/// A checkpoint holds the session too, and a checksum of it all, so a training that goes on from one goes on with its schedule: build the model,
+/// attach, wrap, and let the training load it. A damaged one is an error.
+///
+/// Criteria that look at gradients get those of the batch that was just trained on, of pruned weights too. Other inputs are
+/// not there.
+///
+/// With several workers (`ExecutionStrategy::MultiDevice`, in which one device may stand more than once, such as the only CPU of Flex), gradients
+/// are added up on the first device, where optimizer and session take their steps; `DistributedDataParallel` needs collective operations, which
+/// the CPU backends of Burn 0.22 have not (`all_reduce` panics there).
+#[derive(Clone, Debug)]
+pub struct Pruned<M> {
+    model: M,
+    session: Session,
+    state: Arc<Mutex<State>>,
+}
+
+/// What all clones of a model share.
+#[derive(Clone, Debug, Default)]
+struct State {
+    sparsity: f64,
+    failed: Option<PruneError>,
+    interrupter: Option<Interrupt>,
+}
+
+#[derive(Clone)]
+struct Interrupt(Interrupter);
+
+impl fmt::Debug for Interrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Interrupter")
+    }
+}
+
+impl<M: Module> Pruned<M> {
+    /// Takes the first step of a session that has not begun, and any other as it is.
+    ///
+    /// # Errors
+    /// That step fails.
+    pub fn new(model: M, session: Session) -> Result<Self, PruneError> {
+        Self::with_inputs(model, session, &CriterionInputs::new())
+    }
+
+    /// The same for a first step that looks at more than the weights.
+    ///
+    /// # Errors
+    /// That step fails.
+    pub fn with_inputs(mut model: M, mut session: Session, inputs: &CriterionInputs) -> Result<Self, PruneError> {
+        if session.steps() == 0 {
+            session.step_with(&mut model, inputs)?;
+        }
+        let state = State { sparsity: session.pruner().report(&model)?.sparsity(), ..State::default() };
+        Ok(Self { model, session, state: Arc::new(Mutex::new(state)) })
+    }
+
+    /// Ends the training when a step of the session fails; without this, training goes on with the masks it has.
+    #[must_use]
+    pub fn with_interrupter(self, interrupter: Interrupter) -> Self {
+        self.state(|state| state.interrupter = Some(Interrupt(interrupter)));
+        self
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &M {
+        &self.model
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// A metric of the sparsity of the masks, for `metric_train_numeric` and `metric_valid_numeric`.
+    #[must_use]
+    pub fn metric(&self) -> SparsityMetric {
+        SparsityMetric { state: self.state.clone(), now: None }
+    }
+
+    /// The model and its session.
+    ///
+    /// # Errors
+    /// The first step of the session that failed; the model is as it was trained with the masks of before.
+    pub fn into_parts(self) -> Result<(M, Session), PruneError> {
+        match self.state(|state| state.failed.clone()) {
+            Some(error) => Err(error),
+            None => Ok((self.model, self.session)),
+        }
+    }
+
+    fn state<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
+        with(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn with_model(&self, model: M) -> Self {
+        Self { model, session: self.session.clone(), state: self.state.clone() }
+    }
+
+    /// The step of the session that follows a step of the optimizer.
+    fn advance(mut self, optimizer: &mut ModuleOptimizer, inputs: &CriterionInputs) -> Self {
+        // Later steps would come at other times than the schedule says.
+        if self.state(|state| state.failed.is_some()) {
+            return self;
+        }
+        let done = self.session.step_with(&mut self.model, inputs).and_then(|report| {
+            if report.is_some() {
+                *optimizer = self.session.mask_optimizer(&self.model, optimizer)?;
+            }
+            Ok(report)
+        });
+        match done {
+            Ok(None) => {}
+            Ok(Some(report)) => self.state(|state| state.sparsity = report.sparsity()),
+            Err(error) => self.state(|state| {
+                if let Some(Interrupt(interrupter)) = &state.interrupter {
+                    interrupter.stop(Some(&error.to_string()));
+                }
+                state.failed.get_or_insert(error);
+            }),
+        }
+        self
+    }
+}
+
+impl<M: Module> Module for Pruned<M> {
+    fn collect_devices(&self, devices: Devices) -> Devices {
+        self.model.collect_devices(devices)
+    }
+
+    fn fork(self, device: &Device) -> Self {
+        let model = self.model.clone().fork(device);
+        self.with_model(model)
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        let model = self.model.clone().to_device(device);
+        self.with_model(model)
+    }
+
+    fn train(self) -> Self {
+        let model = self.model.clone().train();
+        self.with_model(model)
+    }
+
+    fn valid(&self) -> Self {
+        self.with_model(self.model.valid())
+    }
+
+    fn materialize(self) -> Self {
+        let model = self.model.clone().materialize();
+        self.with_model(model)
+    }
+
+    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        self.model.visit(visitor);
+    }
+
+    fn map<T: ModuleMapper>(self, mapper: &mut T) -> Self {
+        let Self { model, session, state } = self;
+        Self { model: model.map(mapper), session, state }
+    }
+
+    /// The record of the model, with the session in it.
+    fn into_record(self) -> ModuleRecord {
+        let Self { model, session, .. } = self;
+        // Running statistics have their last update in the record of a validation model alone.
+        checkpoint::with_session(model.valid().into_record(), &session)
+    }
+
+    fn try_load_record(self, record: ModuleRecord) -> Result<Self, RecordError> {
+        let Self { model, session, state } = self;
+        let (model, session) = checkpoint::load(model, record, &session)?;
+        let loaded = Self { model, session, state };
+        // The checkpoint fits the session, so its targets are there.
+        if let Ok(report) = loaded.session.pruner().report(&loaded.model) {
+            loaded.state(|state| state.sparsity = report.sparsity());
+        }
+        Ok(loaded)
+    }
+}
+
+impl<M: fmt::Display> fmt::Display for Pruned<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.model.fmt(f)
+    }
+}
+
+impl<M: TrainStep + Module> TrainStep for Pruned<M> {
+    type Input = M::Input;
+    type Output = M::Output;
+
+    fn step(&self, item: Self::Input) -> TrainOutput<Self::Output> {
+        // Gradients of pruned weights, where the next step of the session looks at them.
+        match self.session.needs() {
+            Needs::WEIGHT => self.model.step(item),
+            _ => crate::mask::attach::opened(&self.model).step(item),
+        }
+    }
+
+    fn optimize(mut self, optim: &mut ModuleOptimizer, lr_module: ModuleLearningRate, grads: GradientsParams) -> Self {
+        let (grads, inputs) = match self.session.needs() {
+            Needs::WEIGHT => (grads, CriterionInputs::new()),
+            _ => {
+                let inputs = CriterionInputs::new().of_step(&self.model, &grads);
+                (masked(&self.model, grads), inputs)
+            }
+        };
+        self.model = self.model.optimize(optim, lr_module, grads);
+        self.advance(optim, &inputs)
+    }
+
+    fn optimize_multi(
+        mut self,
+        optim: &mut ModuleOptimizer,
+        lr_module: ModuleLearningRate,
+        grads: MultiGradientsParams,
+    ) -> Self {
+        self.model = self.model.optimize_multi(optim, lr_module, grads);
+        self.advance(optim, &CriterionInputs::new())
+    }
+}
+
+impl<M: InferenceStep + Module> InferenceStep for Pruned<M> {
+    type Input = M::Input;
+    type Output = M::Output;
+
+    fn step(&self, item: Self::Input) -> Self::Output {
+        self.model.step(item)
+    }
+}
+
+/// The gradients as they come through the masks.
+fn masked<M: Module>(model: &M, gradients: GradientsParams) -> GradientsParams {
+    struct Through {
+        position: Position,
+        gradients: GradientsParams,
+        /// By path.
+        carrying: HashMap<String, Layer>,
+    }
+
+    impl ModuleVisitor for Through {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.position.enter(name, container);
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.position.exit();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let path = self.position.path();
+            if let Some(layer) = self.carrying.get(&path)
+                && let Some(keep) = layer.keep.clone().filter(|keep| keep.dims()[0] == layer.layout.len())
+                && let Some(gradient) = self.gradients.remove::<D>(param.id)
+            {
+                let gradient = PruningMask::new(keep).apply(gradient);
+                self.gradients.register(param.id, gradient);
+            }
+        }
+    }
+
+    let carrying = first_layers(model).into_iter().filter(|layer| layer.keep.is_some());
+    let carrying = carrying.map(|layer| (layer.path.clone(), layer)).collect();
+    let mut through = Through { position: Position::default(), gradients, carrying };
+    model.visit(&mut through);
+    through.gradients
+}

@@ -1,0 +1,368 @@
+//! Masks on a model: attach, update, finish, undo.
+
+use crate::layers::{Layer, Position, first_layers, layers, names, places};
+use crate::mask::PruningMask;
+use crate::mask::pruning_mask::{FIELD, NAME};
+use crate::pruner::selection::layer_report;
+use crate::{PruneError, host};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId, Reparameterizer};
+use burn::tensor::{Bool, Tensor};
+use pruning_core::mask::{Bits, Mask, MaskSet};
+use pruning_core::report::Report;
+use pruning_core::score::Granularity;
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
+
+struct Attach<'a> {
+    keep: &'a BTreeMap<String, Bits>,
+}
+
+impl Reparameterizer for Attach<'_> {
+    type Reparam = PruningMask;
+
+    fn reparameterize<const D: usize>(
+        &mut self,
+        path: &str,
+        param: Param<Tensor<D>>,
+    ) -> (Param<Tensor<D>>, Option<PruningMask>) {
+        let mask = self.keep.get(path).map(|bits| PruningMask::new(host::keep_on(bits, &param.lazy_device())));
+        (param, mask)
+    }
+}
+
+/// Replaces masks that are attached; `None` stands for one that keeps all.
+struct Update<'a> {
+    position: Position,
+    keep: &'a BTreeMap<String, Option<Bits>>,
+}
+
+impl ModuleMapper for Update<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn map_bool<const D: usize>(&mut self, param: Param<Tensor<D, Bool>>) -> Param<Tensor<D, Bool>> {
+        let Some((path, rest)) = self.position.carried() else { return param };
+        match self.keep.get(&path).filter(|_| rest == [NAME, FIELD]) {
+            None => param,
+            Some(keep) => {
+                let bits = keep.clone().unwrap_or_else(|| Bits::ones(1));
+                let (_, old, mapper) = param.consume();
+                // A new id, since the id of a mask names its contents.
+                let new = host::keep_on(&bits, &old.device()).reshape([bits.len(); D]);
+                Param::from_mapped_value(ParamId::new(), new, mapper)
+            }
+        }
+    }
+}
+
+/// Puts masks on parameters, attached ones or not. Paths are those of [`Layer`], and masks fit.
+///
+/// # Errors
+/// A weight that a mask removes is not finite.
+pub(crate) fn put<M: Module>(model: &M, all: &[Layer], masks: Vec<(usize, Bits)>) -> Result<M, PruneError> {
+    finite(model, all, &masks)?;
+    let (mut fresh, mut update) = (BTreeMap::new(), BTreeMap::new());
+    for (index, bits) in masks {
+        let layer = &all[index];
+        for path in names(layer) {
+            if layer.keep.is_some() {
+                update.insert(path.clone(), Some(bits.clone()));
+            } else {
+                fresh.insert(path.clone(), bits.clone());
+            }
+        }
+    }
+    let mut model = model.clone();
+    if !fresh.is_empty() {
+        model = model.apply_reparameterization(Attach { keep: &fresh });
+    }
+    if !update.is_empty() {
+        model = model.map(&mut Update { position: Position::default(), keep: &update });
+    }
+    Ok(model)
+}
+
+/// Checks that the masks that a model carries remove nothing that is not finite, after its weights came from elsewhere.
+pub(crate) fn sound<M: Module>(model: &M) -> Result<(), PruneError> {
+    let all = layers(model)?;
+    let whole = |l: &Layer| l.keep.clone().filter(|keep| keep.dims()[0] == l.layout.len());
+    let (carrying, keep): (Vec<_>, Vec<_>) = all.iter().enumerate().filter_map(|(i, l)| Some((i, whole(l)?))).unzip();
+    finite(model, &all, &carrying.into_iter().zip(host::bits(&keep)).collect::<Vec<_>>())
+}
+
+/// Checks that what masks remove is finite: a mask is a product, and zero times NaN or infinity is NaN.
+fn finite<M: Module>(model: &M, all: &[Layer], masks: &[(usize, Bits)]) -> Result<(), PruneError> {
+    let removing = masks.iter().filter(|(_, keep)| keep.count_ones() < keep.len());
+    let mut bases = Bases {
+        position: Position::default(),
+        wanted: removing.map(|(place, keep)| (all[*place].path.as_str(), keep)).collect(),
+        found: Vec::new(),
+    };
+    model.visit(&mut bases);
+    let (removing, weights): (Vec<_>, Vec<_>) = bases.found.into_iter().unzip();
+    let finite = host::finite(&weights);
+    for (((path, keep), weight), _) in removing.into_iter().zip(weights).zip(finite).filter(|(_, finite)| !finite) {
+        let numbers = weight.into_data();
+        let removed = numbers.iter::<f64>().enumerate().find(|(i, value)| !keep.get(*i) && !value.is_finite());
+        if let Some((index, value)) = removed {
+            return Err(PruneError::NonFinite { path, index, value: value.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// The stored weights of some parameters.
+struct Bases<'a> {
+    position: Position,
+    wanted: HashMap<&'a str, &'a Bits>,
+    found: Vec<((String, &'a Bits), Tensor<1>)>,
+}
+
+impl ModuleVisitor for Bases<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        // What is drawn later is finite.
+        if self.position.carried().is_some() || !param.is_initialized() {
+            return;
+        }
+        let path = self.position.path();
+        if let Some(&keep) = self.wanted.get(path.as_str()) {
+            let weight = host::flat(param.base());
+            self.found.push(((path, keep), weight));
+        }
+    }
+}
+
+/// Whether a parameter carries something that is not our mask.
+pub(crate) fn foreign(layer: &Layer) -> Option<&String> {
+    layer.carries.as_ref().filter(|_| layer.keep.is_none())
+}
+
+pub(crate) fn paths(all: &[Layer]) -> Vec<String> {
+    all.iter().map(|l| l.path.clone()).collect()
+}
+
+fn fit(all: &[Layer], masks: &MaskSet) -> Result<Vec<(usize, Bits)>, PruneError> {
+    let (places, mut taken) = (places(all), vec![false; all.len()]);
+    let mut fitted: Vec<(usize, Bits)> = Vec::new();
+    for (path, mask) in masks.iter() {
+        let unknown = || PruneError::UnknownParameter { path: path.to_string(), paths: paths(all) };
+        let index = *places.get(path).ok_or_else(unknown)?;
+        let layer = &all[index];
+        if layer.shape != mask.shape() {
+            let (expected, found) = (layer.shape.clone(), mask.shape().to_vec());
+            return Err(PruneError::MaskShape { path: path.to_string(), expected, found });
+        }
+        if let Some(name) = foreign(layer) {
+            return Err(PruneError::Reparameterized { path: path.to_string(), name: name.clone() });
+        }
+        if layer.buffer {
+            return Err(PruneError::Buffer { path: path.to_string() });
+        }
+        if layer.quantized {
+            return Err(PruneError::Quantized { path: path.to_string() });
+        }
+        if layer.layout.is_empty() {
+            return Err(PruneError::Empty { path: path.to_string() });
+        }
+        // The same parameter under two of its paths.
+        if std::mem::replace(&mut taken[index], true) {
+            return Err(pruning_core::mask::MaskError::Duplicate { path: path.to_string() }.into());
+        }
+        fitted.push((index, mask.bits().clone()));
+    }
+    Ok(fitted)
+}
+
+/// Attaches masks of your own to parameters that carry none, and reports what they keep.
+///
+/// ```
+/// # use burn::{nn::LinearConfig, tensor::Device};
+/// use pruning_burn::mask::{Bits, Mask, MaskSet, attach_masks};
+/// let mut layer = LinearConfig::new(2, 3).init(&Device::flex());
+/// let keep = Bits::from_bools(&[true, false, true, true, false, true]);
+/// let masks = MaskSet::new([("weight".to_string(), Mask::new([2, 3], keep)?)])?;
+/// let report = attach_masks(&mut layer, &masks)?;
+/// assert_eq!(report.kept(), 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// A path that the model has not, a mask of another shape, a parameter that carries a mask or another
+/// reparameterization, that is quantized or has no elements; a removed weight that is NaN or infinite; an empty set. The model is what it
+/// was.
+pub fn attach_masks<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report, PruneError> {
+    let all = layers(model)?;
+    let fitted = fit(&all, masks)?;
+    if fitted.is_empty() {
+        return Err(PruneError::NoMask);
+    }
+    if let Some((index, _)) = fitted.iter().find(|(i, _)| all[*i].keep.is_some()) {
+        return Err(PruneError::AlreadyAttached { path: all[*index].path.clone() });
+    }
+    let masked = put(model, &all, fitted)?;
+    let report = report(&masked)?;
+    *model = masked;
+    Ok(report)
+}
+
+/// Replaces masks that are attached; a weight that was pruned may come back, with the value it has in the base.
+///
+/// # Errors
+/// As [`attach_masks`], but the parameters must carry masks.
+pub fn update_masks<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report, PruneError> {
+    let all = layers(model)?;
+    let fitted = fit(&all, masks)?;
+    if fitted.is_empty() {
+        return Err(PruneError::NoMask);
+    }
+    if let Some((index, _)) = fitted.iter().find(|(i, _)| all[*i].keep.is_none()) {
+        return Err(PruneError::NotAttached { path: all[*index].path.clone() });
+    }
+    let masked = put(model, &all, fitted)?;
+    let report = report(&masked)?;
+    *model = masked;
+    Ok(report)
+}
+
+/// The masks that are attached, in the order of the model; a tied parameter under its first path.
+#[must_use]
+pub fn masks<M: Module>(model: &M) -> MaskSet {
+    let (carrying, keep): (Vec<_>, Vec<_>) =
+        first_layers(model).into_iter().filter_map(|mut layer| layer.keep.take().map(|keep| (layer, keep))).unzip();
+    let masks = carrying.into_iter().zip(host::bits(&keep)).filter_map(|(layer, bits)| {
+        // A mask of one boolean keeps all.
+        let bits = if bits.len() == layer.layout.len() { bits } else { Bits::ones(layer.layout.len()) };
+        Mask::new(layer.shape, bits).ok().map(|mask| (layer.path, mask))
+    });
+    MaskSet::new(masks).unwrap_or_default()
+}
+
+/// What the attached masks keep of the parameters that carry them. [`Pruner::report`](crate::Pruner::report) counts all targets of a
+/// recipe, and those too that it leaves dense.
+///
+/// # Errors
+/// No mask is attached.
+pub fn report<M: Module>(model: &M) -> Result<Report, PruneError> {
+    let all = layers(model)?;
+    let masks = masks(model);
+    if masks.is_empty() {
+        return Err(PruneError::NotAttached { path: "model".to_string() });
+    }
+    let mut report = Report::default();
+    report.parameters = parameters(&all);
+    for (layer, mask) in all.iter().filter_map(|layer| Some((layer, masks.get(&layer.path)?))) {
+        report.layers.push(layer_report(layer, Granularity::Element, mask.kept()));
+    }
+    Ok(report)
+}
+
+/// Float parameters, each once, without buffers.
+pub(crate) fn parameters(all: &[Layer]) -> usize {
+    all.iter().filter(|l| !l.buffer).map(|l| l.layout.len()).sum()
+}
+
+fn foldable(all: &[Layer]) -> Result<(), PruneError> {
+    if all.iter().all(|l| l.keep.is_none()) {
+        return Err(PruneError::NotAttached { path: "model".to_string() });
+    }
+    match all.iter().find_map(|l| foreign(l).map(|name| (l, name))) {
+        Some((layer, name)) => Err(PruneError::WouldFold { path: layer.path.clone(), name: name.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Folds the masks in: a plain module again, with zeros where it was pruned, whose record any Burn program loads.
+///
+/// # Errors
+/// No mask is attached, or a parameter carries a reparameterization of another kind, which Burn would fold in too.
+pub fn finish<M: Module>(model: &mut M) -> Result<Report, PruneError> {
+    let all = layers(model)?;
+    foldable(&all)?;
+    let report = report(model)?;
+    *model = zeroed(model.clone().materialize(), pruned(&all));
+    Ok(report)
+}
+
+/// What the masks keep, of every path of the parameters that carry one.
+fn pruned(all: &[Layer]) -> BTreeMap<String, Tensor<1, Bool>> {
+    let whole = |l: &&Layer| l.keep.as_ref().is_some_and(|keep| keep.dims()[0] == l.layout.len());
+    let named = |l: &Layer| names(l).filter_map(|path| Some((path.clone(), l.keep.clone()?))).collect::<Vec<_>>();
+    all.iter().filter(whole).flat_map(named).collect()
+}
+
+/// The module with plain zeros in the base of its parameters where `keep` is false. A product with zero leaves the sign; this
+/// does not.
+pub(crate) fn zeroed<M: Module>(model: M, keep: BTreeMap<String, Tensor<1, Bool>>) -> M {
+    model.map(&mut Zero { position: Position::default(), keep, made: BTreeMap::new() })
+}
+
+/// The network as it is, with every weight open to gradients: zeros in the base instead of masks. Ids, flags and running
+/// statistics are those of the model.
+pub(crate) fn opened<M: Module>(model: &M) -> M {
+    let all = first_layers(model);
+    let masked = all.iter().filter(|l| l.keep.is_some());
+    let open = masked.flat_map(names).map(|path| (path.clone(), None)).collect();
+    zeroed(model.clone(), pruned(&all)).map(&mut Update { position: Position::default(), keep: &open })
+}
+
+struct Zero {
+    position: Position,
+    keep: BTreeMap<String, Tensor<1, Bool>>,
+    /// Tensors of any rank by the id of their parameter: a tied parameter stays one leaf.
+    made: BTreeMap<ParamId, Box<dyn Any>>,
+}
+
+impl ModuleMapper for Zero {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(keep) = self.keep.get(&self.position.path()) else { return param };
+        let id = param.id;
+        let made = self.made.get(&id).and_then(|made| made.downcast_ref::<Tensor<D>>()).cloned();
+        let param = param.map(|weight| {
+            made.unwrap_or_else(|| {
+                let pruned = host::settled(keep.clone()).bool_not().reshape(weight.shape());
+                let trained = weight.is_require_grad();
+                weight.detach().mask_fill(pruned, 0.0).detach().set_require_grad(trained)
+            })
+        });
+        self.made.insert(id, Box::new(param.base()));
+        param
+    }
+}
+
+/// Takes the masks off again: the dense weights, bit for bit, with what training has made of them.
+///
+/// Training leaves pruned weights alone where the optimizer moves by gradients only, as theirs are zero. Weight decay shrinks them
+/// all the same, and momentum from before the pruning moves them until [`mask_optimizer`](crate::session::mask_optimizer) clears it.
+///
+/// # Errors
+/// As [`finish`].
+pub fn undo<M: Module>(model: &mut M) -> Result<(), PruneError> {
+    let all = layers(model)?;
+    foldable(&all)?;
+    let masked = all.iter().filter(|l| l.keep.is_some());
+    let keep = masked.flat_map(names).map(|path| (path.clone(), None)).collect();
+    let open = model.clone().map(&mut Update { position: Position::default(), keep: &keep });
+    *model = open.materialize();
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! Masks that are learned with the weights: soft threshold reparameterization (STR; Kusupati et al. 2020, "Soft Threshold Weight
+//! Reparameterization for Learnable Sparsity", arXiv:2002.03231).
+//!
+//! Each layer has a threshold of its own, a parameter that the optimizer trains like any other, and its weights are
+//!
+//! ```text
+//! W' = sign(W) relu(|W| - g(s)),   g(s) = 1 / (1 + exp(-s))                (section 3, equations 4 and 5)
+//! ```
+//!
+//! so there is no budget and no schedule: weight decay pulls `s` towards 0 and the threshold up, the loss holds it where a layer needs
+//! its weights. The more decay, the sparser.
+//!
+//! ```
+//! # use burn::{module::Module, nn::{Linear, LinearConfig}, optim::{GradientsParams, SgdConfig}, tensor::{Device, Tensor}};
+//! # use burn::optim::decay::WeightDecayConfig;
+//! use pruning_burn::recipe::Targets;
+//! use pruning_burn::mask::{finish, soft_threshold};
+//! # let device = Device::flex().autodiff();
+//! # let mut model = LinearConfig::new(20, 10).init(&device);
+//! # let x = Tensor::<2>::ones([4, 20], &device);
+//! learned::attach(&mut model, &Targets::default(), -5.0)?;      // almost no threshold at the start
+//! let decay = WeightDecayConfig::new(1e-2);
+//! let mut optimizer = SgdConfig::new().with_weight_decay(Some(decay)).init();
+//! # for _ in 0..3 {
+//! // train
+//! let loss = model.forward(x.clone()).square().mean();
+//! let gradients = GradientsParams::from_grads(loss.backward(), &model);
+//! model = optimizer.step(0.1, model, gradients);
+//! # }
+//! println!("{}", learned::report(&model)?);
+//! learned::settle(&mut model)?;                                 // the same function, with masks like any other
+//! finish(&mut model)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use crate::layers::{Layer, Position, layers, names, places};
+use crate::mask::attach::{paths, put, zeroed};
+use crate::{PruneError, host};
+use burn::module::{Module, ModuleVisitor, Param, ParamId, Reparameterization, Reparameterizer};
+use burn::tensor::activation::{relu, sigmoid};
+use burn::tensor::{Bool, DType, Tensor};
+use pruning_core::recipe::Targets;
+use pruning_core::report::Report;
+use std::collections::{BTreeMap, HashSet};
+
+const NAME: &str = "soft_threshold";
+
+/// A threshold on a parameter, which takes it from the absolute value of each weight and is trained with them.
+///
+/// The gradient of a weight is that of its result where it is above the threshold, and zero elsewhere; that of `s` is
+/// `-g'(s)` times the sum of the gradients that are above, each with the sign of its weight (section 3, equation 7).
+#[derive(Module, Debug)]
+pub struct SoftThreshold {
+    s: Param<Tensor<1>>,
+}
+
+impl Reparameterization for SoftThreshold {
+    const NAME: &'static str = NAME;
+
+    fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
+        let base = if matches!(base.dtype(), DType::QFloat(_)) { base.dequantize() } else { base };
+        let s = self.s.val();
+        let s = if s.dtype() == base.dtype() { s } else { s.cast(base.dtype()) };
+        base.clone().sign() * relu(base.abs() - sigmoid(s).reshape([1; D]))
+    }
+}
+
+/// Puts a threshold `g(s)` on every parameter that is a target, by default on the weights of linear and convolution layers.
+///
+/// A threshold is saved with its model, and loaded into one on which thresholds were put before.
+///
+/// # Errors
+/// An `s` that is not finite, a pattern that matches nothing, no target, a target that is a running statistic, is quantized, has no elements, or
+/// carries a mask or another reparameterization. The model is what it was.
+pub fn attach<M: Module>(model: &mut M, targets: &Targets, s: f64) -> Result<(), PruneError> {
+    if !(s as f32).is_finite() {
+        return Err(PruneError::Threshold { value: s.to_string() });
+    }
+    let all = layers(model)?;
+    for (role, patterns) in [("target.include", &targets.include), ("target.exclude", &targets.exclude)] {
+        let idle = patterns.iter().find(|p| !all.iter().flat_map(names).any(|name| p.matches(name).is_some()));
+        if let Some(pattern) = idle.filter(|_| !all.is_empty()) {
+            return Err(PruneError::Unmatched { role, pattern: pattern.to_string(), paths: paths(&all) });
+        }
+    }
+    let excluded = |layer: &Layer| names(layer).any(|name| targets.excluded(name).is_some());
+    let wanted = |layer: &&Layer| !excluded(layer) && names(layer).any(|name| targets.contains(name, layer.by_default));
+    let chosen: Vec<&Layer> = all.iter().filter(wanted).collect();
+    if chosen.is_empty() {
+        return Err(PruneError::NoTarget);
+    }
+    for layer in &chosen {
+        let path = layer.path.clone();
+        if layer.buffer {
+            return Err(PruneError::Buffer { path });
+        }
+        if let Some(name) = &layer.carries {
+            return Err(PruneError::Reparameterized { path, name: name.clone() });
+        }
+        if layer.quantized {
+            return Err(PruneError::Quantized { path });
+        }
+        if layer.layout.is_empty() {
+            return Err(PruneError::Empty { path });
+        }
+    }
+    let paths = chosen.into_iter().flat_map(names).cloned().collect();
+    *model = model.clone().apply_reparameterization(Attach { paths, s, made: BTreeMap::new() });
+    Ok(())
+}
+
+/// What the thresholds leave now: those weights are kept that are not zero.
+///
+/// # Errors
+/// No threshold is attached.
+pub fn report<M: Module>(model: &M) -> Result<Report, PruneError> {
+    let mut copy = model.clone();
+    settle(&mut copy)
+}
+
+/// Makes the thresholds final: the weights are what they come to, under a mask that keeps those that are not zero. From here on the model
+/// is like any that was pruned: it is trained on, finished or saved, with these zeros.
+///
+/// # Errors
+/// No threshold is attached, or a parameter carries a mask or another reparameterization, which Burn would fold in too. The model is
+/// what it was.
+pub fn settle<M: Module>(model: &mut M) -> Result<Report, PruneError> {
+    let all = layers(model)?;
+    let carries = |layer: &&Layer| layer.carries.as_deref() == Some(NAME);
+    if !all.iter().any(|layer| carries(&layer)) {
+        return Err(PruneError::NotAttached { path: "model".to_string() });
+    }
+    if let Some((layer, name)) = all.iter().filter(|l| !carries(l)).find_map(|l| Some((l, l.carries.as_ref()?))) {
+        return Err(PruneError::WouldFold { path: layer.path.clone(), name: name.clone() });
+    }
+    let bare = model.clone().materialize();
+    let mut kept = Kept { position: Position::default(), keep: BTreeMap::new() };
+    bare.visit(&mut kept);
+    let chosen: Vec<&Layer> = all.iter().filter(carries).collect();
+    let keep: Vec<_> = chosen.iter().filter_map(|layer| kept.keep.get(&layer.path).cloned()).collect();
+    let named =
+        chosen.iter().zip(&keep).flat_map(|(layer, keep)| names(layer).map(move |path| (path.clone(), keep.clone())));
+    // Also makes a tied parameter one tensor again, which folding in does not.
+    let bare = zeroed(bare, named.collect());
+    let now = layers(&bare)?;
+    let places = places(&now);
+    let place = |layer: &Layer| places.get(layer.path.as_str()).copied();
+    let masks = chosen.iter().zip(host::bits(&keep)).filter_map(|(layer, bits)| Some((place(layer)?, bits)));
+    let settled = put(&bare, &now, masks.collect())?;
+    let report = crate::mask::report(&settled)?;
+    *model = settled;
+    Ok(report)
+}
+
+struct Attach {
+    paths: HashSet<String>,
+    s: f64,
+    /// By the id of the parameter: a tied one has one threshold.
+    made: BTreeMap<ParamId, SoftThreshold>,
+}
+
+impl Reparameterizer for Attach {
+    type Reparam = SoftThreshold;
+
+    fn reparameterize<const D: usize>(
+        &mut self,
+        path: &str,
+        param: Param<Tensor<D>>,
+    ) -> (Param<Tensor<D>>, Option<SoftThreshold>) {
+        if !self.paths.contains(path) {
+            return (param, None);
+        }
+        let new = || SoftThreshold { s: Param::from_tensor(Tensor::full([1], self.s, &param.lazy_device())) };
+        let threshold = self.made.entry(param.id).or_insert_with(new).clone();
+        (param, Some(threshold))
+    }
+}
+
+/// Where the parameters of a module are not zero.
+struct Kept {
+    position: Position,
+    keep: BTreeMap<String, Tensor<1, Bool>>,
+}
+
+impl ModuleVisitor for Kept {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let weight = param.val().without_autodiff();
+        let len = weight.shape().num_elements();
+        self.keep.insert(self.position.path(), weight.reshape([len]).not_equal_elem(0.0));
+    }
+}

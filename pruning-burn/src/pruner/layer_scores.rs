@@ -1,0 +1,84 @@
+//! Scores of a model as data: [`LayerScores`].
+
+use crate::layers::layers;
+use crate::pruner::selection::{Selection, alive, blamed, needed, score};
+use crate::score::CriterionInputs;
+use crate::{PruneError, Pruner};
+use burn::module::Module;
+use pruning_core::budget::{ChooseError, Scores};
+use pruning_core::score::Order;
+use serde::{Deserialize, Serialize};
+
+/// The scores by which a pruning ranks the weights of a layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LayerScores {
+    /// Path of the parameter.
+    pub path: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// A score for each of its elements, in the order of memory. The highest stay.
+    pub scores: Vec<f64>,
+}
+
+impl Pruner {
+    /// Scores every parameter that the recipe prunes, in the order of the model. Nothing is pruned.
+    ///
+    /// The scores are those that are ranked, so the highest stay whatever the criterion's [`order`](crate::score::Criterion::order), and its
+    /// [`factor`](crate::score::Criterion::factor) is in them. There is one for each weight, before any reduction to blocks or channels. What
+    /// is pruned already counts as a weight of zero, and ranks nowhere.
+    ///
+    /// ```
+    /// # use burn::{module::Param, nn::LinearConfig, tensor::{Device, Tensor}};
+    /// # use pruning_burn::plugin::Plugins;
+    /// # use pruning_burn::Pruner;
+    /// # use {pruning_allocation as _, pruning_magnitude as _};
+    /// let pruner = Pruner::from_toml("sparsity = 0.5\ncriterion = \"magnitude\"", &Plugins::linked())?;
+    /// # let device = Device::flex();
+    /// let mut model = LinearConfig::new(2, 2).with_bias(false).init(&device);
+    /// model.weight = Param::from_tensor(Tensor::from_data([[3.0, -0.5], [-2.0, 0.25]], &device));
+    /// let scores = pruner.scores(&model)?;
+    /// assert_eq!((scores[0].path.as_str(), &scores[0].shape[..]), ("weight", &[2, 2][..]));
+    /// assert_eq!(scores[0].scores, [3.0, 0.5, 2.0, 0.25]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`prune`](Self::prune).
+    pub fn scores<M: Module>(&self, model: &M) -> Result<Vec<LayerScores>, PruneError> {
+        self.all_scores(model, None)
+    }
+
+    /// The same for a criterion that looks at more than the weights.
+    ///
+    /// # Errors
+    /// As [`prune_with`](Self::prune_with).
+    pub fn scores_with<M: Module>(&self, model: &M, inputs: &CriterionInputs) -> Result<Vec<LayerScores>, PruneError> {
+        self.all_scores(model, Some(inputs))
+    }
+
+    fn all_scores<M: Module>(
+        &self,
+        model: &M,
+        inputs: Option<&CriterionInputs>,
+    ) -> Result<Vec<LayerScores>, PruneError> {
+        let recipe = self.recipe();
+        let all = layers(model)?;
+        let selection = Selection::new(recipe, &all)?;
+        needed(recipe, inputs)?;
+        let alive = alive(&all, &selection);
+        let scored = score(model, &recipe.criterion, &all, &selection, &alive, inputs, 0)?;
+        let order = recipe.criterion.order();
+        let layer = |(target, (numbers, factor)): (&crate::pruner::selection::Target, &(crate::host::Numbers, f32))| {
+            let (layer, exact, numbers) = (&all[target.layer], numbers.exact(), numbers.as_slice());
+            Scores::new(numbers, order).map_err(|source| {
+                blamed(&recipe.criterion, ChooseError::NonFinite { path: layer.path.clone(), source })
+            })?;
+            let rank = |score: &f32| f64::from(factor * if order == Order::Absolute { score.abs() } else { *score });
+            let double = |score: &f64| if order == Order::Absolute { score.abs() } else { *score };
+            let scores = exact.map_or_else(|| numbers.iter().map(rank).collect(), |e| e.iter().map(double).collect());
+            Ok(LayerScores { path: layer.path.clone(), shape: layer.shape.clone(), scores })
+        };
+        selection.targets.iter().zip(&scored).map(layer).collect()
+    }
+}

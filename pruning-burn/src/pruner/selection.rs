@@ -1,0 +1,492 @@
+//! Which layers a recipe prunes, and the masks it chooses for them.
+
+use crate::host;
+use crate::host::{Numbers, to_matrix};
+use crate::layers::{Layer, Position, names};
+use crate::mask::attach::{foreign, parameters, paths};
+use crate::recipe::Recipe;
+use crate::score::criterion::scored;
+use crate::score::{Criterion, CriterionInputs, LayerView, Needs};
+use crate::{PruneError, Pruner};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{DType, Tensor};
+use pruning_core::budget::{Amount, Candidate, ChooseError, ChooseRules, Sparsity, choose_masks_exact};
+use pruning_core::mask::Bits;
+use pruning_core::plugin::Configured;
+use pruning_core::recipe::{Match, PatternIndex};
+use pruning_core::report::{LayerReport, NOT_DEFAULT, Report, Skipped, Warning};
+use pruning_core::score::{Axis, Granularity, GranularityError};
+use std::collections::BTreeMap;
+
+/// A layer that a recipe prunes.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// Index into the layers of the model.
+    pub(crate) layer: usize,
+    pub(crate) granularity: Granularity,
+    /// A sparsity apart from the shared budget.
+    pub(crate) own: Option<Sparsity>,
+}
+
+/// The layers of a model that a recipe prunes, in the order of the model, and those it does not.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    pub(crate) targets: Vec<Target>,
+    /// Targets that an override leaves dense: they carry no mask, and count in what is asked and achieved.
+    pub(crate) dense: Vec<Target>,
+    pub(crate) skipped: Vec<Skipped>,
+}
+
+/// What a recipe says of a parameter.
+enum Judged {
+    Target(Granularity, Option<Sparsity>),
+    Dense(Granularity),
+    Skipped(String),
+}
+
+impl Selection {
+    /// Applies the patterns of the recipe; nothing is computed.
+    pub(crate) fn new(recipe: &Recipe, all: &[Layer]) -> Result<Self, PruneError> {
+        let indices = Indices::new(recipe);
+        let names = || all.iter().flat_map(names);
+        let overridden = recipe.overrides.iter().map(|o| &o.target);
+        for (role, patterns, index) in [
+            ("target.include", recipe.targets.include.iter().collect::<Vec<_>>(), &indices.include),
+            ("target.exclude", recipe.targets.exclude.iter().collect(), &indices.exclude),
+            ("override", overridden.collect(), &indices.overrides),
+        ] {
+            let mut idle = vec![true; patterns.len()];
+            names().flat_map(|name| index.matches(name)).for_each(|(place, _)| idle[place] = false);
+            // The default pattern on a model without parameters is told better below.
+            if let Some((pattern, _)) = patterns.iter().zip(idle).find(|(_, idle)| !all.is_empty() && *idle) {
+                return Err(PruneError::Unmatched { role, pattern: pattern.to_string(), paths: paths(all) });
+            }
+        }
+        let mut selection = Self { targets: Vec::new(), dense: Vec::new(), skipped: Vec::new() };
+        let mut used = vec![false; recipe.overrides.len()];
+        let mut misfits = None;
+        for (index, layer) in all.iter().enumerate() {
+            match selection.judge(recipe, &indices, layer, &mut used)? {
+                Judged::Target(granularity, own) => match granularity.check(&layer.layout) {
+                    // Heads without a size are those of a trace.
+                    Ok(()) | Err(GranularityError::HeadSize) => {
+                        selection.targets.push(Target { layer: index, granularity, own });
+                    }
+                    Err(source) if recipe.skip_unfit => {
+                        let why = format!("left dense: {source}");
+                        selection.skipped.push(Skipped { path: layer.path.clone(), why });
+                        misfits.get_or_insert((layer, source));
+                    }
+                    Err(source) => return Err(misfit(layer, source)),
+                },
+                Judged::Dense(granularity) => {
+                    selection.dense.push(Target { layer: index, granularity, own: Some(Sparsity::ZERO) });
+                }
+                Judged::Skipped(why) => selection.skipped.push(Skipped { path: layer.path.clone(), why }),
+            }
+        }
+        if let Some((_, o)) = used.iter().zip(&recipe.overrides).find(|(used, _)| !**used) {
+            return Err(PruneError::IdleOverride { pattern: o.target.to_string() });
+        }
+        match (selection.targets.first(), misfits, selection.dense.first()) {
+            (Some(_), ..) => {}
+            (None, Some((layer, source)), _) => return Err(misfit(layer, source)),
+            (None, None, Some(dense)) => return Err(PruneError::AllDense { path: all[dense.layer].path.clone() }),
+            (None, None, None) => return Err(PruneError::NoTarget),
+        }
+        Ok(selection)
+    }
+
+    /// The layer's granularity and own sparsity, or why it is none of the targets.
+    fn judge(
+        &self,
+        recipe: &Recipe,
+        indices: &Indices<'_>,
+        layer: &Layer,
+        used: &mut [bool],
+    ) -> Result<Judged, PruneError> {
+        if let Some((place, _)) = names(layer).find_map(|name| indices.exclude.matches(name).into_iter().next()) {
+            let pattern = recipe.targets.exclude[place].as_str();
+            return Ok(Judged::Skipped(format!("excluded by {pattern:?}")));
+        }
+        let included: Vec<_> = names(layer).flat_map(|name| indices.include.matches(name)).collect();
+        if !included.iter().any(|(_, how)| layer.by_default || *how == Match::Named) {
+            return Ok(Judged::Skipped(match (layer.buffer, included.is_empty()) {
+                (true, _) => "a running statistic".to_string(),
+                (_, false) => NOT_DEFAULT.to_string(),
+                (_, true) => "not in target.include".to_string(),
+            }));
+        }
+        if let Some(why) = unfit(layer) {
+            return Ok(Judged::Skipped(why.to_string()));
+        }
+        if layer.buffer {
+            // `*.running_mean` names a thing that no mask stays on.
+            return Err(PruneError::Buffer { path: layer.path.clone() });
+        }
+        let mut own: Vec<_> = names(layer).flat_map(|name| indices.overrides.matches(name)).map(|(i, _)| i).collect();
+        own.sort_unstable();
+        own.dedup();
+        if let [first, second, ..] = own[..] {
+            let [first, second] = [first, second].map(|i| recipe.overrides[i].target.to_string());
+            return Err(PruneError::TwoOverrides { path: layer.path.clone(), first, second });
+        }
+        let first = own.first().map(|&i| (i, &recipe.overrides[i]));
+        if let Some((i, _)) = first {
+            used[i] = true;
+        }
+        let granularity = first.and_then(|(_, o)| o.granularity).unwrap_or(recipe.granularity);
+        if first.is_some_and(|(_, o)| o.sparsity == Sparsity::ZERO) {
+            // Units need not fit a layer of which none goes.
+            let fits = granularity.check(&layer.layout).is_ok();
+            return Ok(Judged::Dense(if fits { granularity } else { Granularity::Element }));
+        }
+        if let Some(name) = foreign(layer) {
+            return Err(PruneError::Reparameterized { path: layer.path.clone(), name: name.clone() });
+        }
+        Ok(Judged::Target(granularity, first.map(|(_, o)| o.sparsity)))
+    }
+}
+
+/// The patterns of a recipe.
+struct Indices<'a> {
+    include: PatternIndex<'a>,
+    exclude: PatternIndex<'a>,
+    overrides: PatternIndex<'a>,
+}
+
+impl<'a> Indices<'a> {
+    fn new(recipe: &'a Recipe) -> Self {
+        Self {
+            include: PatternIndex::new(&recipe.targets.include),
+            exclude: PatternIndex::new(&recipe.targets.exclude),
+            overrides: PatternIndex::new(recipe.overrides.iter().map(|o| &o.target)),
+        }
+    }
+}
+
+/// Why a parameter can carry no mask, whatever the recipe says.
+fn unfit(layer: &Layer) -> Option<&'static str> {
+    match layer {
+        Layer { quantized: true, .. } => Some("its values are quantized: prune first, then quantize"),
+        layer if layer.layout.is_empty() => Some("has no elements"),
+        _ => None,
+    }
+}
+
+fn misfit(layer: &Layer, source: GranularityError) -> PruneError {
+    ChooseError::Granularity { path: layer.path.clone(), source }.into()
+}
+
+/// How much is pruned now: of the shared budget, and of a layer with a sparsity of its own.
+pub(crate) struct Amounts<'a> {
+    pub(crate) shared: Amount,
+    pub(crate) own: &'a dyn Fn(Sparsity) -> Amount,
+}
+
+/// Scores the targets and chooses their masks. The module is only read.
+pub(crate) fn select<M: Module>(
+    module: &M,
+    pruner: &Pruner,
+    all: &[Layer],
+    selection: &Selection,
+    amounts: &Amounts<'_>,
+    inputs: Option<&CriterionInputs>,
+) -> Result<(Vec<(usize, Bits)>, Report), PruneError> {
+    #[cfg(feature = "trace")]
+    if let Some(trace) = pruner.trace() {
+        return crate::shrink::channels::select(module, (pruner, trace), all, selection, amounts, inputs, None);
+    }
+    needed(pruner.recipe(), inputs)?;
+    let (masks, pruned) = choose_alone(module, pruner, all, selection, alive(all, selection), amounts, inputs)?;
+    let mut report = report_of(all, selection, pruned);
+    report.warnings.extend(untraced(all, selection));
+    Ok((masks, report))
+}
+
+/// The same for one target, by its place among all, at a sparsity of its own.
+pub(crate) fn select_one<M: Module>(
+    module: &M,
+    pruner: &Pruner,
+    all: &[Layer],
+    mut selection: Selection,
+    target: usize,
+    sparsity: Sparsity,
+    inputs: Option<&CriterionInputs>,
+) -> Result<Vec<(usize, Bits)>, PruneError> {
+    let amounts = Amounts { shared: Amount::OfTotal(sparsity), own: &|_| Amount::OfTotal(sparsity) };
+    #[cfg(feature = "trace")]
+    if let Some(trace) = pruner.trace().filter(|_| selection.targets[target].granularity.is_structural()) {
+        let only = Some(selection.targets[target].layer);
+        let of = (pruner, trace);
+        return Ok(crate::shrink::channels::select(module, of, all, &selection, &amounts, inputs, only)?.0);
+    }
+    selection.targets = vec![Target { own: Some(sparsity), ..selection.targets[target].clone() }];
+    let alive = alive(all, &selection);
+    Ok(choose_alone(module, pruner, all, &selection, alive, &amounts, inputs)?.0)
+}
+
+/// Output channels are masked in the weights that make them; biases and norms would have to follow.
+fn untraced(all: &[Layer], selection: &Selection) -> Option<Warning> {
+    let output =
+        |g| matches!(g, Granularity::Channel { axis: Axis::Output } | Granularity::Head { axis: Axis::Output, .. });
+    let paths: Vec<_> =
+        (selection.targets.iter().filter(|t| output(t.granularity))).map(|t| all[t.layer].path.clone()).collect();
+    let target = |index: usize| selection.targets.iter().any(|t| t.layer == index);
+    let others = all.iter().enumerate().any(|(i, l)| l.shape.len() == 1 && !l.buffer && !target(i));
+    (others && !paths.is_empty()).then_some(Warning::Untraced { paths })
+}
+
+/// What each of some layers keeps by its place in the model, and what is to be reported of it.
+type Choice = (Vec<(usize, Bits)>, Vec<(usize, LayerReport)>);
+
+/// Chooses masks in each target by itself, from what is alive.
+pub(crate) fn choose_alone<M: Module>(
+    module: &M,
+    pruner: &Pruner,
+    all: &[Layer],
+    selection: &Selection,
+    alive: Vec<Option<Bits>>,
+    amounts: &Amounts<'_>,
+    inputs: Option<&CriterionInputs>,
+) -> Result<Choice, PruneError> {
+    let recipe = pruner.recipe();
+    let scores = score(module, &recipe.criterion, all, selection, &alive, inputs, 0)?;
+    let reduction = recipe.reduction.unwrap_or_else(|| recipe.criterion.reduction());
+    let order = recipe.criterion.order();
+    let uses = pruner.uses();
+    let candidates: Vec<_> = (selection.targets.iter().zip(&scores).zip(&alive).enumerate())
+        .map(|(place, ((target, (scores, factor)), alive))| Candidate {
+            place,
+            path: &all[target.layer].path,
+            kind: &all[target.layer].kind,
+            shape: &all[target.layer].shape,
+            layout: all[target.layer].layout,
+            scores: scores.as_slice(),
+            order,
+            factor: *factor,
+            alive: alive.as_ref(),
+            granularity: target.granularity,
+            reduction,
+            own: target.own.map(amounts.own),
+            uses: uses.get(&all[target.layer].path).copied(),
+        })
+        .collect();
+    let rules = ChooseRules {
+        amount: amounts.shared,
+        rounding: recipe.rounding,
+        allow_empty: recipe.allow_empty,
+        allocator: recipe.allocator.as_deref(),
+    };
+    let exact: Vec<_> = scores.iter().map(|(scores, _)| scores.exact()).collect();
+    let chosen = choose_masks_exact(&candidates, &exact, &rules).map_err(|error| blamed(&recipe.criterion, error))?;
+    drop(candidates);
+    let mut reports = Vec::with_capacity(chosen.len());
+    let mut masks = Vec::with_capacity(chosen.len());
+    for (target, chosen) in selection.targets.iter().zip(chosen) {
+        let layer = &all[target.layer];
+        reports.push((
+            target.layer,
+            LayerReport {
+                units: chosen.units,
+                kept_units: chosen.kept_units,
+                asked: chosen.asked,
+                ..layer_report(layer, target.granularity, chosen.keep.count_ones())
+            },
+        ));
+        masks.push((target.layer, chosen.keep));
+    }
+    Ok((masks, reports))
+}
+
+/// An error of ranking, with the criterion whose scores cannot be ranked.
+pub(crate) fn blamed(criterion: &Configured<dyn Criterion>, error: ChooseError) -> PruneError {
+    match error {
+        ChooseError::NonFinite { path, source } => {
+            PruneError::Criterion { path, criterion: criterion.name().to_string(), source: source.into() }
+        }
+        error => error.into(),
+    }
+}
+
+/// A report of these layers, by their places in the model, and of those that are left dense.
+pub(crate) fn report_of(all: &[Layer], selection: &Selection, mut pruned: Vec<(usize, LayerReport)>) -> Report {
+    let mut report = Report::default();
+    report.parameters = parameters(all);
+    report.skipped = selection.skipped.clone();
+    pruned.extend(selection.dense.iter().map(|target| {
+        let layer = &all[target.layer];
+        let units = target.granularity.units(&layer.layout);
+        let whole = layer_report(layer, target.granularity, layer.layout.len());
+        (target.layer, LayerReport { units, kept_units: units, ..whole })
+    }));
+    pruned.sort_by_key(|(index, _)| *index);
+    report.layers = pruned.into_iter().map(|(_, layer)| layer).collect();
+    report
+}
+
+/// What the masks on a model keep of the recipe's targets.
+pub(crate) fn report_on(all: &[Layer], selection: &Selection) -> Report {
+    let pruned = selection.targets.iter().zip(alive(all, selection)).map(|(target, alive)| {
+        let (layer, granularity) = (&all[target.layer], target.granularity);
+        let units = granularity.units(&layer.layout);
+        let kept = alive.as_ref().map_or(layer.layout.len(), Bits::count_ones);
+        let kept_units = alive.map_or(units, |alive| granularity.alive(&layer.layout, &alive).count_ones());
+        let asked = 1.0 - kept_units as f64 / units.max(1) as f64;
+        (target.layer, LayerReport { units, kept_units, asked, ..layer_report(layer, granularity, kept) })
+    });
+    report_of(all, selection, pruned.collect())
+}
+
+/// Of a layer whose elements are its units.
+pub(crate) fn layer_report(layer: &Layer, granularity: Granularity, kept: usize) -> LayerReport {
+    let weights = layer.layout.len();
+    LayerReport {
+        path: layer.path.clone(),
+        aliases: layer.aliases.clone(),
+        kind: layer.kind.clone(),
+        shape: layer.shape.clone(),
+        granularity: granularity.to_string(),
+        weights,
+        kept,
+        units: weights,
+        kept_units: kept,
+        asked: 1.0 - kept as f64 / weights.max(1) as f64,
+    }
+}
+
+/// Checks that all is there that the criterion looks at.
+pub(crate) fn needed(recipe: &Recipe, inputs: Option<&CriterionInputs>) -> Result<(), PruneError> {
+    let needs = recipe.criterion.needs();
+    if needs == Needs::WEIGHT || inputs.is_some_and(|inputs| inputs.holds(needs)) {
+        return Ok(());
+    }
+    Err(PruneError::MissingInputs { criterion: recipe.criterion.name().to_string(), needs })
+}
+
+/// What the targets keep so far; nothing for one that carries no mask yet.
+pub(crate) fn alive(all: &[Layer], selection: &Selection) -> Vec<Option<Bits>> {
+    let mut carrying = Vec::new();
+    let mut masks = Vec::new();
+    for (place, target) in selection.targets.iter().enumerate() {
+        let layer = &all[target.layer];
+        if let Some(keep) = layer.keep.as_ref().filter(|keep| keep.dims()[0] == layer.layout.len()) {
+            carrying.push(place);
+            masks.push(keep.clone());
+        }
+    }
+    let mut alive = vec![None; selection.targets.len()];
+    for (place, bits) in carrying.into_iter().zip(host::bits(&masks)) {
+        alive[place] = Some(bits);
+    }
+    alive
+}
+
+struct Scoring<'a> {
+    criterion: &'a Configured<dyn Criterion>,
+    all: &'a [Layer],
+    /// Path to layer and place in the result.
+    wanted: BTreeMap<&'a str, (usize, usize)>,
+    alive: &'a [Option<Bits>],
+    inputs: Option<&'a CriterionInputs>,
+    update: usize,
+    position: Position,
+    scores: Vec<Option<(Tensor<2>, f64)>>,
+    error: Option<PruneError>,
+}
+
+impl Scoring<'_> {
+    fn score<const D: usize>(
+        &self,
+        base: Tensor<D>,
+        layer: &Layer,
+        alive: Option<&Bits>,
+    ) -> Result<(Tensor<2>, f64), PruneError> {
+        let base = base.without_autodiff();
+        let base = match alive {
+            None => base,
+            Some(bits) => {
+                let keep = host::keep_on(bits, &base.device()).reshape(base.shape()).float();
+                let dtype = base.dtype();
+                base * keep.cast(dtype)
+            }
+        };
+        let weight = to_matrix(base, &layer.layout);
+        let failed = |source| PruneError::Criterion {
+            path: layer.path.clone(),
+            criterion: self.criterion.name().to_string(),
+            source,
+        };
+        let view = LayerView {
+            path: &layer.path,
+            kind: &layer.kind,
+            shape: &layer.shape,
+            layout: layer.layout,
+            weight,
+            inputs: self.inputs,
+            needs: self.criterion.needs(),
+            update: self.update,
+        };
+        let (scores, factor) = scored(&**self.criterion, &view).map_err(failed)?;
+        let scores = if matches!(scores.dtype(), DType::F32 | DType::F64) { scores } else { scores.cast(DType::F32) };
+        Ok((scores, f64::from(factor)))
+    }
+}
+
+impl ModuleVisitor for Scoring<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.position.carried().is_some() || self.error.is_some() {
+            return;
+        }
+        if let Some(&(layer, place)) = self.wanted.get(self.position.path().as_str()) {
+            match self.score(param.base(), &self.all[layer], self.alive[place].as_ref()) {
+                Ok(scores) => self.scores[place] = Some(scores),
+                Err(error) => self.error = Some(error),
+            }
+        }
+    }
+}
+
+/// Element scores of the targets, in the memory order of their parameters; `update` is 0 in a pruning.
+pub(crate) fn score<M: Module>(
+    module: &M,
+    criterion: &Configured<dyn Criterion>,
+    all: &[Layer],
+    selection: &Selection,
+    alive: &[Option<Bits>],
+    inputs: Option<&CriterionInputs>,
+    update: usize,
+) -> Result<Vec<(Numbers, f32)>, PruneError> {
+    let targets = selection.targets.iter().enumerate();
+    let mut scoring = Scoring {
+        criterion,
+        all,
+        wanted: targets.map(|(place, t)| (all[t.layer].path.as_str(), (t.layer, place))).collect(),
+        alive,
+        inputs,
+        update,
+        position: Position::default(),
+        scores: selection.targets.iter().map(|_| None).collect(),
+        error: None,
+    };
+    module.visit(&mut scoring);
+    match scoring.error {
+        Some(error) => Err(error),
+        None => {
+            let layouts = selection.targets.iter().map(|t| all[t.layer].layout);
+            let (scores, factors): (Vec<_>, Vec<_>) = scoring.scores.into_iter().flatten().unzip();
+            // Within the range of 32-bit floats: a layer beyond it keeps its own ranking at least.
+            let single = |factor: f64| factor.clamp(f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX)) as f32;
+            let numbers = host::read(scores.into_iter().zip(layouts).collect()).into_iter().zip(factors);
+            Ok(numbers.map(|(numbers, factor)| (numbers.scaled(factor), single(factor))).collect())
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! CriterionInputs of criteria, collected on copies of the model: [`CriterionInputs`].
+
+mod error;
+mod hessian;
+mod shift;
+
+pub use error::InputError;
+
+use crate::layers::{Position, layers};
+use crate::mask::attach::opened;
+use crate::score::Needs;
+use crate::snapshot::{Snapshot, shapes};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use pruning_core::caught;
+use shift::{By, Shift};
+use std::collections::BTreeMap;
+
+/// What criteria look at besides the weights, for every parameter of a model.
+///
+/// Collecting works on copies: parameters, ids, running statistics and training flags of the model stay as they are (statistics of a
+/// training step that Burn has not merged yet are merged, as `valid` does at the next validation). Masks that are attached count, so the gradient of a pruned weight is zero.
+///
+/// ```
+/// # use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
+/// use pruning_burn::score::{CriterionInputs, Needs};
+/// let device = Device::flex().autodiff();
+/// let model = LinearConfig::new(3, 2).init(&device);
+/// let batches = [Tensor::<2>::ones([4, 3], &device), Tensor::<2>::ones([4, 3], &device) * 2];
+/// let loss = |model: &Linear, batch: &Tensor<2>| model.forward(batch.clone()).square().mean();
+/// let inputs = CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &batches, loss)?;
+/// assert!(inputs.holds(Needs::GRADIENT));
+/// # Ok::<(), pruning_burn::score::InputError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct CriterionInputs {
+    held: BTreeMap<&'static str, Held>,
+    needs: Needs,
+    /// Those that pruned weights have too.
+    pub(crate) dense: Needs,
+}
+
+/// Values in memory order by the path of their parameter.
+type Values = BTreeMap<String, Tensor<1>>;
+
+/// One input, with the shapes of the parameters that it was collected from.
+#[derive(Clone, Debug, Default)]
+struct Held {
+    values: Values,
+    shapes: BTreeMap<String, Vec<usize>>,
+}
+
+/// What a pass of gradients collects.
+const GRADIENTS: Needs = Needs::GRADIENT.or(Needs::SQUARED_GRADIENT).or(Needs::HESSIAN_GRADIENT);
+
+fn key(need: Needs) -> &'static str {
+    Needs::each()
+        .zip(["gradient", "squared", "hessian", "initial", "movement", "flow"])
+        .find(|(n, _)| *n == need)
+        .map_or("", |(_, k)| k)
+}
+
+impl CriterionInputs {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether all of `needs` has been collected.
+    #[must_use]
+    pub fn holds(&self, needs: Needs) -> bool {
+        self.needs.contains(needs)
+    }
+
+    /// One input of one parameter with the shape of that, if it is a parameter of the model that the input was collected from.
+    pub(crate) fn get(&self, need: Needs, path: &str) -> Option<(&Tensor<1>, &[usize])> {
+        let held = self.held.get(key(need))?;
+        Some((held.values.get(path)?, held.shapes.get(path)?))
+    }
+
+    /// Adds an input that was collected from a model.
+    pub(crate) fn put<M: Module>(&mut self, need: Needs, model: &M, values: Values) {
+        self.held.insert(key(need), Held { values, shapes: shapes(model) });
+        self.needs = self.needs | need;
+    }
+
+    /// Adds an input of a single parameter.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn put_one(&mut self, need: Needs, path: &str, shape: &[usize], values: Tensor<1>) {
+        let (values, shapes) = ([(path.to_string(), values)].into(), [(path.to_string(), shape.to_vec())].into());
+        self.held.insert(key(need), Held { values, shapes });
+        self.needs = self.needs | need;
+    }
+
+    /// Gradients of `loss` over `batches`: those of [`Needs::GRADIENT`], [`Needs::SQUARED_GRADIENT`] and [`Needs::HESSIAN_GRADIENT`] that
+    /// are among `needs`.
+    ///
+    /// The loss of a batch is a single number. For the empirical Fisher information give batches of one example.
+    ///
+    /// Burn has no second derivatives, so the Hessian product comes from differences of gradients along the gradient itself, with steps so
+    /// short that they cross no kink of a ReLU or a maximum: about four passes over the batches, in double precision. For that the closure is
+    /// given a model whose parameters are `f64`, and must follow: it casts what the model is given to the type of a weight. The result is checked
+    /// on both sides of the weights; what is not certain to a thousandth of its norm is an error.
+    ///
+    /// ```
+    /// # use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
+    /// # use pruning_burn::score::{CriterionInputs, Needs};
+    /// # let device = Device::flex().autodiff();
+    /// # let model = LinearConfig::new(3, 2).init(&device);
+    /// # let batches = [Tensor::<2>::ones([4, 3], &device)];
+    /// let loss = |model: &Linear, batch: &Tensor<2>| {
+    ///     let x = batch.clone().cast(model.weight.dtype());
+    ///     model.forward(x).square().mean()
+    /// };
+    /// let inputs = CriterionInputs::new().with_gradients(&model, Needs::HESSIAN_GRADIENT, &batches, loss)?;
+    /// # Ok::<(), pruning_burn::score::InputError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// No batch, a model that is not on an autodiff device, or a loss without gradients. For the Hessian product: a device without double
+    /// precision, a loss that does not follow the type of the model, or a product that is not certain. A closure that panics.
+    pub fn with_gradients<M: Module, B>(
+        mut self,
+        model: &M,
+        needs: Needs,
+        batches: &[B],
+        loss: impl Fn(&M, &B) -> Tensor<1>,
+    ) -> Result<Self, InputError> {
+        self.dense = self.dense.without(needs);
+        self.collect(&copy(model)?, needs, batches, loss)?;
+        Ok(self)
+    }
+
+    /// The same with gradients of pruned weights: those of the loss of the pruned network, as if the weights were there and
+    /// zero. Growing by a gradient (RigL) ranks by them.
+    ///
+    /// # Errors
+    /// As [`with_gradients`](Self::with_gradients).
+    pub fn with_dense_gradients<M: Module, B>(
+        mut self,
+        model: &M,
+        needs: Needs,
+        batches: &[B],
+        loss: impl Fn(&M, &B) -> Tensor<1>,
+    ) -> Result<Self, InputError> {
+        self.collect(&opened(&copy(model)?), needs, batches, loss)?;
+        self.dense = self.dense | needs.both(GRADIENTS);
+        Ok(self)
+    }
+
+    fn collect<M: Module, B>(
+        &mut self,
+        copy: &M,
+        needs: Needs,
+        batches: &[B],
+        loss: impl Fn(&M, &B) -> Tensor<1>,
+    ) -> Result<(), InputError> {
+        if needs.contains(Needs::HESSIAN_GRADIENT) {
+            self.put(Needs::HESSIAN_GRADIENT, copy, hessian::product(copy, batches, &loss)?);
+        }
+        // The Hessian product alone needs no pass in single precision.
+        if needs == Needs::HESSIAN_GRADIENT {
+            return Ok(());
+        }
+        let (gradient, squared) = averages(copy, batches, &loss, needs.contains(Needs::SQUARED_GRADIENT))?;
+        if needs.contains(Needs::SQUARED_GRADIENT) {
+            self.put(Needs::SQUARED_GRADIENT, copy, squared);
+        }
+        if needs.contains(Needs::GRADIENT) {
+            self.put(Needs::GRADIENT, copy, gradient);
+        }
+        Ok(())
+    }
+
+    /// The gradient of one step of training, as if it had come through no mask.
+    #[cfg(feature = "train")]
+    pub(crate) fn of_step<M: Module>(mut self, model: &M, gradients: &GradientsParams) -> Self {
+        let zeros: Values = weights(model).into_iter().map(|(p, v)| (p, v.zeros_like())).collect();
+        let mut read = Read { position: Position::default(), gradients, values: zeros };
+        model.visit(&mut read);
+        self.put(Needs::GRADIENT, model, read.values);
+        self.dense = Needs::GRADIENT;
+        self
+    }
+
+    /// The flow of the network: the gradient of the summed `output` of a copy whose every parameter is replaced by its absolute value.
+    ///
+    /// The closure feeds an input of ones, and needs no data (Tanaka et al. 2020, arXiv:2006.05467, section 6). Layers behave as
+    /// at inference: a batch norm takes its running statistics, since an input of ones has none of its own, and nothing drops out.
+    ///
+    /// # Errors
+    /// A model that is not on an autodiff device, or an output without gradients.
+    pub fn with_flow<M: Module, const D: usize>(
+        mut self,
+        model: &M,
+        output: impl Fn(&M) -> Tensor<D>,
+    ) -> Result<Self, InputError> {
+        let copy = copy(model)?.map(&mut Shift::new(By::Absolute));
+        let (flow, _) = averages(&copy, &[()], &|model: &M, (): &()| output(model).sum(), false)?;
+        self.put(Needs::FLOW, model, flow);
+        Ok(self)
+    }
+
+    /// The weights of `model` as they are now, for criteria that compare with them later.
+    #[must_use]
+    pub fn with_initial_weights<M: Module>(mut self, model: &M) -> Self {
+        self.put(Needs::INITIAL_WEIGHT, model, weights(model));
+        self
+    }
+
+    /// Adds `-w g` of one step of training: call it with the gradients, before the optimizer takes them.
+    pub fn record_movement<M: Module>(&mut self, model: &M, gradients: &GradientsParams) {
+        let mut values = self.held.remove(key(Needs::MOVEMENT)).unwrap_or_default().values;
+        let mut read = Read { position: Position::default(), gradients, values: BTreeMap::new() };
+        model.visit(&mut read);
+        for (path, weight) in weights(model) {
+            // A parameter that the loss does not depend on does not move; its entry tells this model from another.
+            let step = match read.values.remove(&path) {
+                Some(gradient) => (weight * gradient).neg(),
+                None => weight.zeros_like(),
+            };
+            let sum = match values.remove(&path) {
+                Some(sum) => sum + step,
+                None => step,
+            };
+            values.insert(path, sum);
+        }
+        self.put(Needs::MOVEMENT, model, values);
+    }
+}
+
+/// Every parameter as it is now.
+fn weights<M: Module>(model: &M) -> Values {
+    Snapshot::of(model).values.into_iter().map(|(path, stored)| (path, stored.value)).collect()
+}
+
+/// A copy to compute with: running statistics of its own, gradients for every parameter.
+fn copy<M: Module>(model: &M) -> Result<M, InputError> {
+    let all = layers(model)?;
+    let off = all.iter().find(|l| !l.buffer && !l.quantized && !l.autodiff);
+    if let Some(layer) = off {
+        return Err(InputError::NoAutodiff { path: layer.path.clone() });
+    }
+    // Running statistics of a plain clone are shared with the original.
+    Ok(model.valid().train().map(&mut Shift::new(By::Nothing)))
+}
+
+/// Mean gradient over batches, and mean squared gradient where it is wanted.
+fn averages<M: Module, B>(
+    model: &M,
+    batches: &[B],
+    loss: &impl Fn(&M, &B) -> Tensor<1>,
+    squares: bool,
+) -> Result<(Values, Values), InputError> {
+    if batches.is_empty() {
+        return Err(InputError::NoBatch);
+    }
+    let (mut sum, mut square) = (Values::new(), Values::new());
+    let add = |values: &mut Values, path: &str, value: Tensor<1>| {
+        let value = match values.remove(path) {
+            Some(sum) => sum + value,
+            None => value,
+        };
+        values.insert(path.to_string(), value);
+    };
+    for (number, batch) in batches.iter().enumerate() {
+        let loss = caught(|| loss(model, batch)).map_err(|message| InputError::Panicked { batch: number, message })?;
+        if loss.dims() != [1] {
+            return Err(InputError::NotScalar { batch: number, found: loss.dims()[0] });
+        }
+        if !loss.clone().into_data().iter::<f64>().all(f64::is_finite) {
+            return Err(InputError::NotFinite { batch: number });
+        }
+        // The loss of another model, or a constant: Burn would have nothing to go back through.
+        if !loss.is_tracked() {
+            return Err(InputError::NoGradient);
+        }
+        let gradients = GradientsParams::from_grads(loss.backward(), model);
+        let mut read = Read { position: Position::default(), gradients: &gradients, values: Values::new() };
+        model.visit(&mut read);
+        for (path, gradient) in read.values {
+            if squares {
+                add(&mut square, &path, gradient.clone().square());
+            }
+            add(&mut sum, &path, gradient);
+        }
+    }
+    if sum.is_empty() {
+        return Err(InputError::NoGradient);
+    }
+    // A parameter that the loss does not depend on has a gradient of zero; its entry tells this model from another.
+    let zeros: Values = weights(model).into_iter().map(|(p, v)| (p, v.zeros_like())).collect();
+    let mean = |values: Values| {
+        let mut mean = zeros.clone();
+        mean.extend(values.into_iter().map(|(p, v)| (p, v / batches.len() as f64)));
+        mean
+    };
+    Ok((mean(sum), mean(square)))
+}
+
+/// Gradients by path.
+struct Read<'a> {
+    position: Position,
+    gradients: &'a GradientsParams,
+    values: Values,
+}
+
+impl ModuleVisitor for Read<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.position.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.position.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.position.carried().is_none()
+            && let Some(gradient) = self.gradients.get::<D>(param.id)
+        {
+            let len = gradient.shape().num_elements();
+            self.values.insert(self.position.path(), gradient.without_autodiff().reshape([len]));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Why inputs could not be collected: [`InputError`].
+
+use crate::layers::SharedId;
+
+/// CriterionInputs that could not be collected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// There is nothing to average over.
+    #[error("no batch was given: gradients need one at least")]
+    NoBatch,
+    /// The model takes no gradients.
+    #[error("{path}: is not on an autodiff device; build the model with `device.autodiff()`, or call `train()` on it")]
+    NoAutodiff {
+        /// A parameter.
+        path: String,
+    },
+    /// The loss is more than one number.
+    #[error("the loss of batch {batch} has {found} elements, expected 1: reduce it, as by `mean`")]
+    NotScalar {
+        /// Number of the batch, from 0.
+        batch: usize,
+        /// Elements of the loss.
+        found: usize,
+    },
+    /// The loss is NaN or infinite.
+    #[error("the loss of batch {batch} is not finite: its gradients would rank nothing")]
+    NotFinite {
+        /// Number of the batch, from 0.
+        batch: usize,
+    },
+    /// The device has no double precision.
+    #[error(
+        "{path}: {device} has no double precision, which the Hessian-gradient product needs; collect it from a copy on a device that has it, as \
+         `model.clone().to_device(&Device::flex().autodiff())`, and prune the model by that"
+    )]
+    NoDouble {
+        /// A parameter.
+        path: String,
+        /// Where it is.
+        device: String,
+    },
+    /// The loss has another type than the parameters.
+    #[error(
+        "batch {batch}: the loss does not follow the model into double precision, which the Hessian-gradient product needs ({found}); \
+         cast what the model is given to the type of its weights, as by `x.cast(model.fc1.weight.dtype())`"
+    )]
+    NotDouble {
+        /// Number of the batch, from 0.
+        batch: usize,
+        /// What came of it.
+        found: String,
+    },
+    /// Differences of gradients do not agree.
+    #[error(
+        "the Hessian-gradient product is uncertain by {apart} of its norm: the loss has kinks at the weights themselves (a ReLU of exactly zero, as \
+         with zero biases on a constant background), more kinks nearby than a batch can have (give smaller ones), or differs from call to \
+         call (dropout)"
+    )]
+    Uncertain {
+        /// The norm of what is uncertain, relative to that of the product.
+        apart: String,
+    },
+    /// The closure panicked.
+    #[error("the closure panicked at batch {batch}: {message}")]
+    Panicked {
+        /// Number of the batch, from 0.
+        batch: usize,
+        /// What it said.
+        message: String,
+    },
+    /// Two parameters share an id and are not the same.
+    #[error(transparent)]
+    SharedId(#[from] SharedId),
+    /// The loss does not depend on any parameter.
+    #[error("no parameter has a gradient: does the closure use the model that it is given?")]
+    NoGradient,
+}

@@ -1,0 +1,69 @@
+//! The formats, and what each one takes.
+
+use crate::formats::packed::{one, row_words};
+use serde::{Deserialize, Serialize};
+
+/// A format of sparse matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Format {
+    /// Every element.
+    Dense,
+    /// Coordinates of each entry.
+    Coo,
+    /// Compressed sparse rows, indices of 16 bits.
+    Csr16,
+    /// Compressed sparse rows, indices of 32 bits.
+    Csr32,
+    /// A bit for each element.
+    Bitmap,
+    /// N:M with packed positions.
+    Packed {
+        /// Kept of each group.
+        n: usize,
+        /// Length of a group.
+        m: usize,
+        /// Columns from a member of a group to the next one: the size of the kernel for groups along the input channels of a convolution, else 1.
+        #[serde(default = "one")]
+        kernel: usize,
+    },
+    /// Block-sparse rows.
+    Blocks {
+        /// Rows of a block.
+        height: usize,
+        /// Columns of a block.
+        width: usize,
+    },
+}
+
+impl Format {
+    /// Bytes that the arrays of a matrix `[rows, cols]` take in this format.
+    ///
+    /// `stored` is what is stored of it: for [`Blocks`](Self::Blocks) the blocks that are not all zero, else the elements that are
+    /// not zero; dense and N:M take the same whatever it is. `element` is the bytes of a value ([`Element::BYTES`](crate::Element)).
+    /// What is too much for 64 bits, or no pattern, is `u64::MAX`.
+    #[must_use]
+    pub fn bytes(self, rows: usize, cols: usize, stored: usize, element: usize) -> u64 {
+        let [n_rows, n_cols, stored, element] = [rows, cols, stored, element].map(|v| v as u128);
+        // Sums and products of two sizes fit; what is larger than that is too much in any case.
+        let times = |a: u128, b: u128| a.saturating_mul(b);
+        let bytes = match self {
+            Self::Dense => times(n_rows * n_cols, element),
+            Self::Coo => times(stored, 8 + element),
+            Self::Csr16 => times(stored, 2 + element).saturating_add(4 * (n_rows + 1)),
+            Self::Csr32 => times(stored, 4 + element).saturating_add(4 * (n_rows + 1)),
+            Self::Bitmap => times(stored, element).saturating_add(times(2 * n_rows, n_cols.div_ceil(16))),
+            Self::Packed { n, m, kernel } if (2..=64).contains(&m) && n <= m && kernel > 0 => {
+                let slots = (cols / m * n) as u128;
+                times(n_rows, times(slots, element) + 4 * row_words(cols, n, m) as u128)
+            }
+            Self::Blocks { height, width } if height > 0 => {
+                let block = times(height as u128 * width as u128, element).saturating_add(4);
+                times(stored, block).saturating_add(4 * ((rows / height) as u128 + 1))
+            }
+            Self::Packed { .. } | Self::Blocks { .. } => u128::MAX,
+        };
+        bytes.try_into().unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,333 @@
+//! How a budget is shared out over layers: the [`Allocator`] plugin, and its contract.
+
+use crate::budget::{Amount, Rounding, Scores};
+use crate::plugin::PluginKind;
+use crate::score::MatrixLayout;
+use crate::{caught, shown};
+use std::fmt::Debug;
+
+/// Shares the units that stay out over the layers. A plugin: see [`register_allocator`](crate::register_allocator).
+///
+/// Within a layer the highest scores are kept in any case, so an allocator decides nothing but how many. The contract,
+/// which [`allocate`] checks: one count for each layer, within the layer's bounds, that add up to the asked total.
+/// Counts depend on what a layer says of itself, not on the order of the slice, which is sorted by path.
+pub trait Allocator: Debug + Send + Sync {
+    /// Where the asked fraction is rounded.
+    fn scope(&self) -> Scope {
+        Scope::Model
+    }
+
+    /// What the budget is counted in.
+    fn measure(&self) -> Measure {
+        Measure::Units
+    }
+
+    /// Units that each layer keeps; what they measure is `keep` in all, or less by less than the next unit would add.
+    ///
+    /// # Errors
+    /// [`AllocationError::Unreachable`] when limits of the allocator's own leave no way to that total.
+    fn allocate(&self, layers: &[LayerUnits<'_>], keep: usize) -> Result<Vec<usize>, AllocationError>;
+}
+
+impl PluginKind for dyn Allocator {
+    const KIND: &'static str = "allocator";
+
+    fn declare(&self) {
+        let _ = (self.scope(), self.measure());
+    }
+}
+
+/// Where a fraction of units becomes a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Once, over the units of all layers.
+    Model,
+    /// In each layer by itself; the total is the sum of [`LayerUnits::even`].
+    Layer,
+}
+
+/// What a budget is counted in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Measure {
+    /// Units, whatever their size. The total is met exactly.
+    #[default]
+    Units,
+    /// Weights of the units.
+    Weights,
+    /// Multiply-accumulates of the units, where they are known.
+    Macs,
+}
+
+/// A layer as an allocator sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerUnits<'a> {
+    /// Path of the parameter.
+    pub path: &'a str,
+    /// Type of its layer: `Linear`, `Conv2d`, ...
+    pub kind: &'a str,
+    /// The parameter's own shape.
+    pub shape: &'a [usize],
+    /// Its matrix view.
+    pub layout: MatrixLayout,
+    /// Its place among the pruned layers in the order of the model, from 0. For rules about the first and last layer only.
+    pub place: usize,
+    /// Scores of its units.
+    pub scores: &'a Scores<'a>,
+    /// Least that must stay: 1, or 0 where the recipe allows an emptied layer.
+    pub least: usize,
+    /// What the layer keeps if it is pruned by the asked amount alone.
+    pub even: usize,
+    /// Weights of one unit.
+    pub weights: usize,
+    /// Multiply-accumulates of one unit, if a trace says so.
+    pub macs: Option<usize>,
+}
+
+impl LayerUnits<'_> {
+    /// Units in all.
+    #[must_use]
+    pub fn units(&self) -> usize {
+        self.scores.len()
+    }
+
+    /// Units that are not pruned yet: the most that can stay.
+    #[must_use]
+    pub fn alive(&self) -> usize {
+        self.scores.alive()
+    }
+
+    /// What one unit measures; `None` where that is not known.
+    #[must_use]
+    pub fn cost(&self, measure: Measure) -> Option<usize> {
+        match measure {
+            Measure::Units => Some(1),
+            Measure::Weights => Some(self.weights),
+            Measure::Macs => self.macs,
+        }
+    }
+}
+
+/// A budget that cannot be shared out.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AllocationError {
+    /// More units were to be removed than there are.
+    #[error("{path}: asked to remove {count} units, and {alive} remain: lower the count")]
+    CountTooLarge {
+        /// The layer, or the list of layers.
+        path: String,
+        /// Asked.
+        count: usize,
+        /// Units that remain.
+        alive: usize,
+    },
+    /// The limits of the layers exclude the total.
+    #[error(
+        "asked to keep {keep}, but the limits of the layers allow {least} to {most}: change the sparsity, \
+         the floor or the cap{}", if *.allow_empty_helps { ", or set allow_empty" } else { "" }
+    )]
+    Unreachable {
+        /// Asked.
+        keep: usize,
+        /// The sum of the lower limits.
+        least: usize,
+        /// The sum of the upper limits.
+        most: usize,
+        /// Whether the lower limits are those of the recipe, not of the allocator.
+        allow_empty_helps: bool,
+    },
+    /// The budget is of multiply-accumulates, and nothing says how many a layer takes.
+    #[error(
+        "{path}: nothing says how many multiply-accumulates it takes: trace the model, and give the trace to \
+         `Pruner::with_trace`; exclude a layer that no product of the trace uses"
+    )]
+    NoCost {
+        /// The layer.
+        path: String,
+    },
+    /// A pattern of the allocator's configuration matches none of the layers that share the budget.
+    #[error(
+        "allocator: pattern {} matches no layer that shares the budget; there are: {}",
+        shown::name(pattern),
+        shown::list(paths)
+    )]
+    Unmatched {
+        /// The pattern.
+        pattern: String,
+        /// The layers.
+        paths: Vec<String>,
+    },
+    /// Two patterns of the allocator's configuration are for one layer.
+    #[error(
+        "{path}: the patterns {} and {} of the allocator both match; keep one of them",
+        shown::name(first),
+        shown::name(second)
+    )]
+    TwoPatterns {
+        /// The layer.
+        path: String,
+        /// One pattern.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A share of the total is no number.
+    #[error(
+        "the weight {weight} of share {share} must be a finite number of at least 0: divide by no sum or maximum that can be 0"
+    )]
+    Weight {
+        /// Its place in the list, from 0.
+        share: usize,
+        /// The weight, as text.
+        weight: String,
+    },
+    /// An allocator panicked.
+    #[error("allocator {allocator} panicked: {message}")]
+    Panicked {
+        /// The allocator, as it prints itself.
+        allocator: String,
+        /// What it said.
+        message: String,
+    },
+    /// An allocator broke its contract.
+    #[error("allocator {allocator} broke its contract: {problem}")]
+    Contract {
+        /// The allocator, as it prints itself.
+        allocator: String,
+        /// What is wrong with its counts.
+        problem: String,
+    },
+}
+
+/// The total to keep for `amount` over `layers`, whose `even` shares are computed by the same rule; `costs` of a unit each.
+fn total(
+    scope: Scope,
+    layers: &[LayerUnits<'_>],
+    costs: &[usize],
+    amount: Amount,
+    rounding: Rounding,
+) -> Result<usize, AllocationError> {
+    // A count has no even shares: it is of the whole list.
+    if scope == Scope::Layer && !matches!(amount, Amount::Count(_)) {
+        return Ok(sum(layers, costs, |l| l.even));
+    }
+    let units = sum(layers, costs, |l| l.units());
+    let alive = sum(layers, costs, |l| l.alive());
+    amount.keep(units, alive, rounding).ok_or_else(|| AllocationError::CountTooLarge {
+        path: shown::list(layers.iter().map(|l| l.path)),
+        count: if let Amount::Count(count) = amount { count } else { 0 },
+        alive,
+    })
+}
+
+fn sum(layers: &[LayerUnits<'_>], costs: &[usize], units: fn(&LayerUnits<'_>) -> usize) -> usize {
+    layers.iter().zip(costs).map(|(l, cost)| units(l) * cost).sum()
+}
+
+/// Runs an allocator and checks its contract. `layers` must be sorted by path.
+///
+/// # Errors
+/// The amount is out of reach, or the allocator broke its contract.
+pub fn allocate(
+    allocator: &dyn Allocator,
+    layers: &[LayerUnits<'_>],
+    amount: Amount,
+    rounding: Rounding,
+) -> Result<Vec<usize>, AllocationError> {
+    // A plugin of somebody else's: its panic is an error like any other.
+    let panicked = |message| AllocationError::Panicked { allocator: printed(allocator), message };
+    let (scope, measure) = caught(|| (allocator.scope(), allocator.measure())).map_err(panicked)?;
+    let cost = |l: &LayerUnits<'_>| l.cost(measure).ok_or_else(|| AllocationError::NoCost { path: l.path.to_string() });
+    let costs = layers.iter().map(cost).collect::<Result<Vec<_>, _>>()?;
+    let keep = total(scope, layers, &costs, amount, rounding)?;
+    let least = sum(layers, &costs, |l| l.least);
+    let most = sum(layers, &costs, |l| l.alive());
+    if keep < least || keep > most {
+        return Err(AllocationError::Unreachable { keep, least, most, allow_empty_helps: keep < least });
+    }
+    let counts = caught(|| allocator.allocate(layers, keep)).map_err(panicked)??;
+    let broken = |problem: String| AllocationError::Contract { allocator: printed(allocator), problem };
+    if counts.len() != layers.len() {
+        return Err(broken(format!("{} counts for {} layers", counts.len(), layers.len())));
+    }
+    if let Some((l, &count)) = layers.iter().zip(&counts).find(|(l, c)| !(l.least..=l.alive()).contains(c)) {
+        return Err(broken(format!("{} keeps {count} units, outside {} to {}", l.path, l.least, l.alive())));
+    }
+    let kept: usize = counts.iter().zip(&costs).map(|(count, cost)| count * cost).sum();
+    // Units are whole: what is left over is less than one that could still come back.
+    let room = layers.iter().zip(&counts).zip(&costs).filter(|((l, count), _)| **count < l.alive());
+    let spare = room.map(|(_, &cost)| cost).max().unwrap_or(1).max(1) - 1;
+    if kept <= keep && kept + spare >= keep {
+        return Ok(counts);
+    }
+    let what = match measure {
+        Measure::Units => "units",
+        Measure::Weights => "weights",
+        Measure::Macs => "multiply-accumulates",
+    };
+    Err(broken(format!("it keeps {kept} {what} instead of {keep}")))
+}
+
+fn printed(allocator: &dyn Allocator) -> String {
+    caught(|| shown::debug(allocator)).unwrap_or_else(|_| "that cannot be printed".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Sparsity;
+    use crate::score::Order;
+
+    #[derive(Debug)]
+    struct Panics;
+
+    impl Allocator for Panics {
+        fn allocate(&self, layers: &[LayerUnits<'_>], _: usize) -> Result<Vec<usize>, AllocationError> {
+            panic!("no idea what {} is", layers[0].path)
+        }
+    }
+
+    #[derive(Debug)]
+    struct Says(Vec<usize>);
+
+    impl Allocator for Says {
+        fn allocate(&self, _: &[LayerUnits<'_>], _: usize) -> Result<Vec<usize>, AllocationError> {
+            Ok(self.0.clone())
+        }
+    }
+
+    #[test]
+    fn a_broken_contract_is_an_error_that_says_how() {
+        let scores = Scores::new(&[1.0, 2.0, 3.0, 4.0], Order::Value).unwrap();
+        let layer = |path| LayerUnits {
+            path,
+            kind: "Linear",
+            shape: &[2, 2],
+            layout: MatrixLayout::row_major(2, 2),
+            place: 0,
+            scores: &scores,
+            least: 1,
+            even: 2,
+            weights: 1,
+            macs: None,
+        };
+        let layers = [layer("a"), layer("b")];
+        let half = Amount::OfTotal(Sparsity::new(0.5).unwrap());
+        let run = |counts: &[usize]| allocate(&Says(counts.to_vec()), &layers, half, Rounding::HalfEven);
+        assert_eq!(run(&[1, 3]).unwrap(), [1, 3]);
+        for (counts, problem) in [
+            (&[4][..], "1 counts for 2 layers"),
+            (&[0, 4], "a keeps 0 units, outside 1 to 4"),
+            (&[1, 5], "b keeps 5 units, outside 1 to 4"),
+            (&[1, 2], "it keeps 3 units instead of 4"),
+        ] {
+            assert!(run(counts).unwrap_err().to_string().ends_with(problem), "{counts:?}");
+        }
+        let error = allocate(&Panics, &layers, half, Rounding::HalfEven).unwrap_err();
+        assert_eq!(error.to_string(), "allocator Panics panicked: no idea what a is");
+        let error = allocate(&Says(vec![]), &layers, Amount::Count(9), Rounding::HalfEven).unwrap_err();
+        assert_eq!(error.to_string(), "a, b: asked to remove 9 units, and 8 remain: lower the count");
+        let error = allocate(&Says(vec![]), &layers, Amount::Count(7), Rounding::HalfEven).unwrap_err();
+        assert!(matches!(error, AllocationError::Unreachable { keep: 1, least: 2, most: 8, .. }));
+    }
+}

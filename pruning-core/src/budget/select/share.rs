@@ -1,0 +1,43 @@
+//! Sharing a budget over layers: [`share_highest`].
+
+use crate::budget::select::Scores;
+use crate::budget::select::threshold::Shares;
+
+/// Shares `keep` units over layers so that the highest scores of the whole model stay, within bounds for each layer.
+///
+/// Returns how many each layer keeps: layer `l` keeps its scores above one threshold common to all, but at least
+/// `bounds[l].0` and at most `bounds[l].1` units. Equal scores at the threshold go to earlier layers. The counts add up to `keep`
+/// exactly; `None` if the bounds do not allow that total.
+///
+/// # Panics
+/// There are not as many bounds as layers.
+#[must_use]
+pub fn share_highest(layers: &[&Scores<'_>], bounds: &[(usize, usize)], keep: usize) -> Option<Vec<usize>> {
+    assert_eq!(layers.len(), bounds.len(), "bounds for each layer");
+    let bounds: Vec<_> = layers.iter().zip(bounds).map(|(l, &(lo, hi))| (lo, hi.min(l.alive()))).collect();
+    if bounds.iter().any(|(lo, hi)| lo > hi) {
+        return None;
+    }
+    let (least, most) = bounds.iter().fold((0, 0), |(least, most), (lo, hi)| (least + lo, most + hi));
+    if keep <= least || keep > most {
+        return (keep == least).then(|| bounds.iter().map(|b| b.0).collect());
+    }
+    let shares = Shares { layers, bounds: &bounds, keep };
+    let splits = shares.split(shares.room());
+    let window = splits.first()?.window;
+    let at_least = |key: u32| splits.iter().map(move |split| split.at_least(key));
+    let threshold = window.highest_where(|key| shares.total(at_least(key)) >= keep);
+    let clamped = |key: u32| at_least(key).zip(&bounds).map(|(count, &(lo, hi))| count.clamp(lo, hi));
+    let mut counts: Vec<usize> = clamped(threshold.saturating_add(1)).collect();
+    let mut missing = keep - counts.iter().sum::<usize>();
+    for (count, reach) in counts.iter_mut().zip(clamped(threshold)) {
+        let extra = missing.min(reach - *count);
+        *count += extra;
+        missing -= extra;
+    }
+    debug_assert_eq!(missing, 0);
+    for (layer, split) in layers.iter().zip(splits) {
+        *layer.shared() = Some(split);
+    }
+    Some(counts)
+}

@@ -1,0 +1,196 @@
+//! How much is removed: [`Sparsity`], [`Amount`] and the [`Rounding`] that turns them into a count.
+
+use serde::{Deserialize, Serialize};
+
+/// Fraction removed, in `[0, 1)`.
+///
+/// ```
+/// use pruning_core::budget::Sparsity;
+/// assert_eq!(Sparsity::new(0.9)?.density(), 1.0 - 0.9);
+/// assert!(Sparsity::new(1.0).is_err() && Sparsity::new(f64::NAN).is_err());
+/// # Ok::<(), pruning_core::budget::SparsityError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "SparsityForm", into = "f64")]
+pub struct Sparsity(f64);
+
+/// A number that is no sparsity.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error("sparsity {value} is outside [0, 1): it is the fraction removed, so 0.9 keeps one weight in ten")]
+pub struct SparsityError {
+    /// The number that was given.
+    pub value: f64,
+}
+
+impl Sparsity {
+    /// Nothing removed.
+    pub const ZERO: Self = Self(0.0);
+
+    /// Checks the range.
+    ///
+    /// # Errors
+    /// The value is NaN or outside `[0, 1)`.
+    pub fn new(value: f64) -> Result<Self, SparsityError> {
+        if (0.0..1.0).contains(&value) { Ok(Self(value)) } else { Err(SparsityError { value }) }
+    }
+
+    /// The fraction removed.
+    #[must_use]
+    pub fn value(self) -> f64 {
+        self.0
+    }
+
+    /// The fraction kept.
+    #[must_use]
+    pub fn density(self) -> f64 {
+        1.0 - self.0
+    }
+}
+
+// TOML has NaN and infinities, which reach us as text since JSON has not: they get the same error as other numbers.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a sparsity: a number in [0, 1)")]
+enum SparsityForm {
+    Number(f64),
+    Text(NotFinite),
+}
+
+#[derive(Deserialize)]
+enum NotFinite {
+    #[serde(rename = "nan")]
+    Nan,
+    #[serde(rename = "inf")]
+    Infinite,
+    #[serde(rename = "-inf")]
+    NegativeInfinite,
+}
+
+impl TryFrom<SparsityForm> for Sparsity {
+    type Error = SparsityError;
+
+    fn try_from(form: SparsityForm) -> Result<Self, SparsityError> {
+        Self::new(match form {
+            SparsityForm::Number(value) => value,
+            SparsityForm::Text(NotFinite::Nan) => f64::NAN,
+            SparsityForm::Text(NotFinite::Infinite) => f64::INFINITY,
+            SparsityForm::Text(NotFinite::NegativeInfinite) => f64::NEG_INFINITY,
+        })
+    }
+}
+
+impl From<Sparsity> for f64 {
+    fn from(sparsity: Sparsity) -> f64 {
+        sparsity.0
+    }
+}
+
+impl std::fmt::Display for Sparsity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// How a fraction of units becomes a count of units to remove.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rounding {
+    /// To the nearest, halves to the even count: the rule of Python's `round`, hence of `torch.nn.utils.prune`.
+    #[default]
+    HalfEven,
+    /// Never more than asked.
+    Floor,
+    /// Never less than asked.
+    Ceil,
+}
+
+impl Rounding {
+    /// The number of `units` that `fraction` of them stands for; at most `units`.
+    #[must_use]
+    pub fn count(self, fraction: f64, units: usize) -> usize {
+        // The product is rounded to f64 first, as Python does: 0.35 * 10 is 3.5, and rounds to 4.
+        let exact = fraction * units as f64;
+        let rounded = match self {
+            Self::HalfEven => exact.round_ties_even(),
+            Self::Floor => exact.floor(),
+            Self::Ceil => exact.ceil(),
+        };
+        (rounded as usize).min(units)
+    }
+}
+
+/// How much to remove at one pruning event, in units of the granularity.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Amount {
+    /// A fraction of all units of the target layers; what is already pruned counts towards it.
+    OfTotal(Sparsity),
+    /// A fraction of the units that remain, as repeated pruning in `torch.nn.utils.prune` and "20 % per round" mean it.
+    OfRemaining(Sparsity),
+    /// This many of the units that remain.
+    Count(usize),
+}
+
+impl Amount {
+    /// Units that stay, of `units` in all, `alive` of them not pruned yet. `None` if a count exceeds what remains.
+    #[must_use]
+    pub fn keep(self, units: usize, alive: usize, rounding: Rounding) -> Option<usize> {
+        match self {
+            Self::OfTotal(s) => Some((units - rounding.count(s.value(), units)).min(alive)),
+            Self::OfRemaining(s) => Some(alive - rounding.count(s.value(), alive)),
+            Self::Count(count) => alive.checked_sub(count),
+        }
+    }
+
+    /// The fraction of `units` in all that is to be gone afterwards, `alive` of them not pruned yet.
+    #[must_use]
+    pub fn asked(self, units: usize, alive: usize) -> f64 {
+        let of = |kept: f64| 1.0 - kept / units.max(1) as f64;
+        match self {
+            Self::OfTotal(s) => s.value(),
+            Self::OfRemaining(s) => of(s.density() * alive as f64),
+            Self::Count(count) => of(alive.saturating_sub(count) as f64),
+        }
+    }
+}
+
+impl std::fmt::Display for Amount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::OfTotal(s) => write!(f, "{:.2} %", 100.0 * s.value()),
+            Self::OfRemaining(s) => write!(f, "{:.2} % of what remains", 100.0 * s.value()),
+            Self::Count(count) => write!(f, "{count} units"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_round_to_the_even_count() {
+        for (units, count) in [(1, 0), (3, 2), (5, 2), (7, 4), (9, 4)] {
+            assert_eq!(Rounding::HalfEven.count(0.5, units), count, "0.5 of {units}");
+        }
+        assert_eq!(Rounding::Floor.count(0.5, 3), 1);
+        assert_eq!(Rounding::Ceil.count(0.5, 3), 2);
+    }
+
+    #[test]
+    fn amounts_of_what_remains_follow_torch() {
+        let half = Amount::OfRemaining(Sparsity::new(0.5).unwrap());
+        assert_eq!(half.keep(10, 10, Rounding::HalfEven), Some(5));
+        assert_eq!(half.keep(10, 5, Rounding::HalfEven), Some(3));
+        assert_eq!(Amount::Count(3).keep(10, 3, Rounding::HalfEven), Some(0));
+        assert_eq!(Amount::Count(4).keep(10, 3, Rounding::HalfEven), None);
+        assert_eq!(Amount::OfTotal(Sparsity::new(0.5).unwrap()).keep(10, 3, Rounding::HalfEven), Some(3));
+    }
+
+    #[test]
+    fn numbers_outside_the_range_are_refused() {
+        for value in [-0.1, 1.0, 2.0, f64::NAN, f64::INFINITY] {
+            assert!(Sparsity::new(value).is_err(), "{value}");
+        }
+        assert!(serde_json::from_str::<Sparsity>("1.5").is_err());
+    }
+}

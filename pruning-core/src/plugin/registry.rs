@@ -1,0 +1,352 @@
+//! Which plugins there are: [`Plugins`], a value.
+
+mod error;
+mod fields;
+
+pub use error::RegistryError;
+pub(crate) use error::{did_you_mean, nearest};
+
+use crate::caught;
+use crate::plugin::{Plugin, PluginKind, Register};
+use serde_json::{Map, Value, json};
+use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Where a plugin was registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Origin {
+    /// Cargo package.
+    pub package: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// Source file of the registration.
+    #[serde(skip)]
+    pub file: &'static str,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({})", self.package, self.version, self.file)
+    }
+}
+
+/// What the registry knows of a plugin.
+#[derive(Clone)]
+pub struct Entry {
+    kind: &'static str,
+    name: &'static str,
+    summary: &'static str,
+    references: &'static [&'static str],
+    origin: Origin,
+    plugin: TypeId,
+    // Where it reads a configuration from.
+    fields: fn() -> &'static [&'static str],
+    // A `Build<K>` for the kind `K` of the entry.
+    build: Arc<dyn Any + Send + Sync>,
+}
+
+type Build<K> = Box<dyn Fn(Value, &Plugins) -> Result<(Arc<K>, Value), String> + Send + Sync>;
+
+impl Entry {
+    /// The entry of `P` as a plugin of kind `K`; made by [`register_plugin`](crate::register_plugin).
+    #[must_use]
+    pub fn new<P: Plugin, K: PluginKind + ?Sized>(wrap: fn(P) -> Arc<K>, origin: Origin) -> Self {
+        let build: Build<K> = Box::new(move |config, plugins| {
+            let mut plugin: P = serde_json::from_value(config).map_err(|error| error.to_string())?;
+            plugin.resolve(plugins)?;
+            plugin.validate()?;
+            let config = serde_json::to_value(&plugin).map_err(|error| error.to_string())?;
+            let plugin = wrap(plugin);
+            plugin.declare();
+            Ok((plugin, config))
+        });
+        Self {
+            kind: K::KIND,
+            name: P::NAME,
+            summary: P::SUMMARY,
+            references: P::REFERENCES,
+            origin,
+            plugin: TypeId::of::<P>(),
+            fields: fields::of::<P>,
+            build: Arc::new(build),
+        }
+    }
+
+    /// The word for its kind.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// Its name in recipes.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// One sentence.
+    #[must_use]
+    pub fn summary(&self) -> &'static str {
+        self.summary
+    }
+
+    /// Papers.
+    #[must_use]
+    pub fn references(&self) -> &'static [&'static str] {
+        self.references
+    }
+
+    /// Where it was registered.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} of {}", self.kind, self.name, self.origin)
+    }
+}
+
+/// What the registration macros collect over the whole program.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Linked(fn() -> Entry);
+
+impl Linked {
+    /// An entry, made when it is asked for.
+    #[must_use]
+    pub const fn new(entry: fn() -> Entry) -> Self {
+        Self(entry)
+    }
+}
+
+inventory::collect!(Linked);
+
+/// A plugin with its configuration.
+pub struct Configured<K: ?Sized> {
+    name: String,
+    config: Value,
+    plugin: Arc<K>,
+}
+
+#[cfg(test)]
+impl<K: ?Sized> Configured<K> {
+    /// A plugin that no registry knows.
+    pub(crate) fn of(name: &str, plugin: Arc<K>) -> Self {
+        Self { name: name.to_string(), config: Value::Null, plugin }
+    }
+}
+
+impl<K: ?Sized> Configured<K> {
+    /// Name of the plugin.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Every field of its configuration.
+    #[must_use]
+    pub fn config(&self) -> &Value {
+        &self.config
+    }
+
+    /// As a recipe gives it, with every default filled in; [`Plugins::read`] makes the same plugin of it.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        named(&self.name, &self.config)
+    }
+}
+
+impl<K: ?Sized> Clone for Configured<K> {
+    fn clone(&self) -> Self {
+        Self { name: self.name.clone(), config: self.config.clone(), plugin: self.plugin.clone() }
+    }
+}
+
+impl<K: ?Sized> std::ops::Deref for Configured<K> {
+    type Target = K;
+
+    fn deref(&self) -> &K {
+        &self.plugin
+    }
+}
+
+impl<K: ?Sized> fmt::Debug for Configured<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.config)
+    }
+}
+
+/// A plugin as a recipe gives it: the fields of its configuration and its name, which no field can take the place of.
+#[must_use]
+pub fn named(name: &str, config: &Value) -> Value {
+    let mut map = Map::from_iter([(NAME.to_string(), json!(name))]);
+    let fields = config.as_object().into_iter().flatten().filter(|(field, _)| *field != NAME);
+    map.extend(fields.map(|(field, value)| (field.clone(), value.clone())));
+    Value::Object(map)
+}
+
+/// The key of a recipe that says which plugin it is. No configuration has a field of this name.
+pub(crate) const NAME: &str = "name";
+
+/// A set of plugins of all kinds.
+///
+/// [`linked`](Self::linked) has those that the crates of the program registered; a set can also be built by hand, with no
+/// global state:
+///
+/// ```
+/// use pruning_core::budget::Allocator;
+/// use pruning_core::plugin::Plugins;
+/// let plugins = Plugins::empty();
+/// let error = plugins.build::<dyn Allocator>("uniform", Default::default()).unwrap_err();
+/// assert!(error.to_string().starts_with("unknown allocator \"uniform\""));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Plugins {
+    entries: BTreeMap<(&'static str, &'static str), Vec<Entry>>,
+}
+
+impl Plugins {
+    /// No plugin.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// Every plugin that a crate linked into this program has registered.
+    #[must_use]
+    pub fn linked() -> Self {
+        let mut plugins = Self::empty();
+        inventory::iter::<Linked>.into_iter().for_each(|linked| plugins.insert((linked.0)()));
+        plugins
+    }
+
+    /// This set and `P`.
+    #[must_use]
+    pub fn with<P: Register>(mut self) -> Self {
+        self.add::<P>();
+        self
+    }
+
+    /// Adds `P`. The same type twice is harmless; another one under a name that is taken makes that name fail.
+    pub fn add<P: Register>(&mut self) {
+        self.insert(P::entry());
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        let claims = self.entries.entry((entry.kind, entry.name)).or_default();
+        if claims.iter().all(|claim| claim.plugin != entry.plugin) {
+            claims.push(entry);
+            // The linker's order is no one's choice: messages should not depend on it.
+            claims.sort_by_key(|e| (e.origin.package, e.origin.version, e.origin.file));
+        }
+    }
+
+    /// The entries, by kind and name.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values().flatten()
+    }
+
+    /// The entries of one kind, by name.
+    pub fn of_kind<K: PluginKind + ?Sized>(&self) -> impl Iterator<Item = &Entry> {
+        self.iter().filter(|entry| entry.kind == K::KIND)
+    }
+
+    /// Every name that two plugins claim, and every plugin with a field that no recipe can give.
+    ///
+    /// # Errors
+    /// All of them.
+    pub fn check(&self) -> Result<(), Vec<RegistryError>> {
+        let problems: Vec<_> =
+            self.entries.values().filter_map(|claims| conflict(claims).or_else(|| reserved(&claims[0]))).collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// Makes the plugin that a recipe gives: a name, or a table of a `name` and fields. A plugin that is configured with others reads
+    /// them by it.
+    ///
+    /// ```
+    /// # use pruning_core::budget::Allocator;
+    /// # use pruning_core::plugin::Plugins;
+    /// # use serde_json::json;
+    /// let error = Plugins::linked().read::<dyn Allocator>(json!({ "floor": 0.1 })).unwrap_err();
+    /// assert_eq!(error.to_string(), "a table here needs a `name`");
+    /// ```
+    ///
+    /// # Errors
+    /// As [`build`](Self::build); the value is neither.
+    pub fn read<K: PluginKind + ?Sized>(&self, value: Value) -> Result<Configured<K>, RegistryError> {
+        let (name, config) = match value {
+            Value::String(name) => (name, Value::Null),
+            Value::Object(mut map) => match map.remove(NAME) {
+                Some(Value::String(name)) => (name, Value::Object(map)),
+                _ => return Err(RegistryError::NotNamed { kind: K::KIND, found: Value::Object(map) }),
+            },
+            found => return Err(RegistryError::NotNamed { kind: K::KIND, found }),
+        };
+        self.build(&name, config)
+    }
+
+    /// Makes the plugin `name` from the fields of a recipe, an object or null; fields left out have their defaults.
+    ///
+    /// # Errors
+    /// The name is unknown or claimed twice, or a field is unknown or has a value it must not have.
+    pub fn build<K: PluginKind + ?Sized>(&self, name: &str, config: Value) -> Result<Configured<K>, RegistryError> {
+        let entry = match self.entries.iter().find(|((kind, n), _)| *kind == K::KIND && *n == name) {
+            Some((_, claims)) => match conflict(claims) {
+                Some(error) => return Err(error),
+                None => &claims[0],
+            },
+            None => {
+                let known: Vec<_> = self.of_kind::<K>().map(|entry| entry.name).collect();
+                let suggestion = nearest(name, known.iter().copied());
+                let known = known.into_iter().map(String::from).collect();
+                let (kind, name) = (K::KIND, name.to_string());
+                return Err(match self.iter().find(|entry| entry.name == name) {
+                    Some(other) => RegistryError::OtherKind { kind, name, found: other.kind, known },
+                    None => RegistryError::Unknown { kind, name, suggestion, known },
+                });
+            }
+        };
+        let bad = |problem| RegistryError::Config { kind: K::KIND, name: name.to_string(), problem };
+        let config = if config.is_null() { Value::Object(Default::default()) } else { config };
+        let build = entry.build.downcast_ref::<Build<K>>();
+        let build = build.ok_or_else(|| bad(format!("it is registered as another kind than {}", K::KIND)))?;
+        if let Some(error) = reserved(entry) {
+            return Err(error);
+        }
+        // The code of someone else: a panic of it is a problem like any other.
+        let built = caught(|| build(config, self)).unwrap_or_else(|message| Err(format!("it panicked: {message}")));
+        let (plugin, config) = built.map_err(bad)?;
+        // One whose `Deserialize` does not say its fields.
+        if config.get(NAME).is_some() {
+            return Err(reserved_field(entry));
+        }
+        Ok(Configured { name: name.to_string(), config, plugin })
+    }
+}
+
+fn reserved(entry: &Entry) -> Option<RegistryError> {
+    (entry.fields)().contains(&NAME).then(|| reserved_field(entry))
+}
+
+fn reserved_field(entry: &Entry) -> RegistryError {
+    RegistryError::ReservedField { kind: entry.kind, name: entry.name.to_string(), origin: Box::new(entry.origin) }
+}
+
+fn conflict(claims: &[Entry]) -> Option<RegistryError> {
+    let [first, second, ..] = claims else { return None };
+    Some(RegistryError::Conflict {
+        kind: first.kind,
+        name: first.name.to_string(),
+        first: Box::new(first.origin),
+        second: Box::new(second.origin),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+use crate::budget::{AllocationError, LayerUnits};
+use crate::plugin::Plugin;
+use crate::recipe::*;
+use crate::schedule::Curve;
+use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+
+trait Named: Debug + Send + Sync {}
+
+impl PluginKind for dyn Named {
+    const KIND: &'static str = "criterion";
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Magnitude {
+    p: f64,
+}
+
+impl Default for Magnitude {
+    fn default() -> Self {
+        Self { p: 1.0 }
+    }
+}
+
+impl Named for Magnitude {}
+
+impl Plugin for Magnitude {
+    const NAME: &'static str = "magnitude";
+    const SUMMARY: &'static str = "A stand-in.";
+}
+
+crate::register_plugin!(Magnitude, dyn Named);
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Uniform {}
+
+impl Plugin for Uniform {
+    const NAME: &'static str = "uniform";
+    const SUMMARY: &'static str = "A stand-in.";
+}
+
+impl Allocator for Uniform {
+    fn allocate(&self, _: &[LayerUnits<'_>], _: usize) -> Result<Vec<usize>, AllocationError> {
+        Ok(Vec::new())
+    }
+}
+
+crate::register_allocator!(Uniform);
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Cubic {}
+
+impl Plugin for Cubic {
+    const NAME: &'static str = "cubic";
+    const SUMMARY: &'static str = "A stand-in.";
+}
+
+impl Curve for Cubic {
+    fn sparsity(&self, _: Sparsity, target: Sparsity, _: f64) -> f64 {
+        target.value()
+    }
+}
+
+crate::register_curve!(Cubic);
+
+fn parse(text: &str) -> Result<Recipe<dyn Named>, RecipeError> {
+    let plugins = Plugins::empty().with::<Magnitude>().with::<Uniform>().with::<Cubic>();
+    Recipe::from_toml(text, &plugins)
+}
+
+fn problems(text: &str) -> Vec<String> {
+    parse(text).unwrap_err().problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_shortest_recipe_is_filled_in_and_reads_back_the_same() {
+    let recipe = parse("sparsity = 0.9\ncriterion = \"magnitude\"").unwrap();
+    assert_eq!(recipe.sparsity(), Sparsity::new(0.9).ok());
+    assert_eq!(recipe.allocator.as_ref().unwrap().name(), "uniform");
+    assert_eq!(recipe.criterion.config(), &json!({ "p": 1.0 }));
+    let text = recipe.to_toml();
+    assert_eq!(parse(&text).unwrap().to_toml(), text);
+}
+
+#[test]
+fn every_form_reads_back_the_same() {
+    for text in [
+        "count = 7\ncriterion = { name = \"magnitude\", p = 2.0 }",
+        "criterion = \"magnitude\"\ngranularity = \"2:4\"",
+        "criterion = \"magnitude\"\ngranularity = \"2:4 taps\"\nskip_unfit = true",
+        "criterion = \"magnitude\"\nschedule = { kind = \"iterative\", rounds = 3, fraction = 0.2 }",
+        "sparsity = 0.5\ncriterion = \"magnitude\"\ninitialization = { rewind = { step = 2 } }\n\
+         schedule = { kind = \"gradual\", begin = 4, end = 9, every = 2 }",
+        "sparsity = 0.5\ncriterion = \"magnitude\"\nallow_empty = true\nrounding = \"ceil\"\nreduction = \"l2\"\n\
+         granularity = { kind = \"block\", rows = 1, cols = 4 }\n[target]\ninclude = [\"a\"]\nexclude = [\"b\"]\n\
+         [[override]]\ntarget = \"c\"\nsparsity = 0.25\n[[override]]\ntarget = \"d\"\ngranularity = \"1:4\"",
+    ] {
+        let printed = parse(text).unwrap().to_toml();
+        assert_eq!(parse(&printed).unwrap_or_else(|e| panic!("{e}\n{printed}")).to_toml(), printed);
+    }
+}
+
+#[test]
+fn a_written_pattern_says_along_what_it_runs() {
+    // A file from before there were two orders says nothing, and is told apart from both.
+    for (pattern, along) in [("2:4", "inputs"), ("2:4 taps", "taps")] {
+        let recipe = parse(&format!("criterion = \"magnitude\"\ngranularity = \"{pattern}\"")).unwrap();
+        assert_eq!(recipe.to_value()["granularity"], json!({ "kind": "nm", "n": 2, "m": 4, "along": along }));
+        assert_eq!(recipe.to_value().get("skip_unfit"), None);
+    }
+}
+
+#[test]
+fn all_problems_are_reported_at_once_each_with_its_path() {
+    let text = r#"
+        sparsity = 1.5
+        criterion = { name = "magnitude", q = 2 }
+        alocator = "global"
+        granularity = "5:4"
+        rounding = "up"
+        [schedule]
+        kind = "gradual"
+        begin = 10
+        end = 5
+        curve = "cubc"
+        [target]
+        include = []
+        [[override]]
+        target = "fc1"
+    "#;
+    let found = problems(text);
+    for (path, part) in [
+        ("sparsity: ", "1.5 is outside [0, 1)"),
+        ("criterion: ", "unknown field `q`"),
+        ("alocator: ", "did you mean \"allocator\"?"),
+        ("granularity: ", "5:4 is no N:M pattern"),
+        ("rounding: ", "unknown variant `up`"),
+        ("schedule.end: ", "5: must be above begin, 10"),
+        ("schedule.curve: ", "unknown curve \"cubc\", did you mean \"cubic\"?"),
+        ("target.include: ", "an empty list selects nothing"),
+        ("override.0: ", "needs a sparsity of its own"),
+    ] {
+        assert!(found.iter().any(|p| p.starts_with(path) && p.contains(part)), "{path}{part} in {found:#?}");
+    }
+    assert_eq!(found.len(), 9, "{found:#?}");
+}
+
+#[test]
+fn the_score_of_channels_is_for_recipes_that_have_some() {
+    let channels = "sparsity = 0.5\ncriterion = \"magnitude\"\ngranularity = \"channel\"\n";
+    assert_eq!(parse(channels).unwrap().channel_score, ChannelScore::Group);
+    let own = parse(&format!("{channels}channel_score = \"own\"")).unwrap();
+    assert_eq!(own.channel_score, ChannelScore::Own);
+    assert_eq!(parse(&own.to_toml()).unwrap().channel_score, ChannelScore::Own);
+    let heads = "[[override]]\ntarget = \"q\"\nsparsity = 0.5\ngranularity = { kind = \"head\", size = 4 }";
+    let plain = "sparsity = 0.5\ncriterion = \"magnitude\"\nchannel_score = \"own\"\n";
+    assert_eq!(parse(&format!("{plain}{heads}")).unwrap().channel_score, ChannelScore::Own);
+    assert!(problems(plain)[0].starts_with("channel_score: there are no channels or heads to score"));
+    let wrong = problems(&format!("{channels}channel_score = \"filter\""));
+    assert!(wrong[0].contains("expected `group` or `own`"), "{wrong:?}");
+    assert!(!parse("sparsity = 0.5\ncriterion = \"magnitude\"").unwrap().to_toml().contains("channel_score"));
+}
+
+#[test]
+fn numbers_that_are_none_and_keys_that_exclude_each_other_are_refused() {
+    for (text, part) in [
+        ("sparsity = nan\ncriterion = \"magnitude\"", "sparsity: sparsity NaN is outside [0, 1)"),
+        ("sparsity = -0.1\ncriterion = \"magnitude\"", "-0.1 is outside"),
+        ("sparsity = \"half\"\ncriterion = \"magnitude\"", "sparsity: \"half\": expected a sparsity"),
+        ("criterion = \"magnitude\"", "sparsity is missing"),
+        ("sparsity = 0.5", "criterion is missing; there are: magnitude"),
+        ("sparsity = 0.5\ncount = 3\ncriterion = \"magnitude\"", "count: 3: sparsity is given too"),
+        ("sparsity = 0.6\ngranularity = \"2:4\"\ncriterion = \"magnitude\"", "the N:M pattern has sparsity 0.5"),
+        ("allocator = \"uniform\"\ngranularity = \"2:4\"\ncriterion = \"magnitude\"", "leaves nothing to share out"),
+        ("sparsity = 0.5\ncriterion = \"magnitude\"\nschedule = { kind = \"iterative\" }", "exactly two of"),
+        (
+            "sparsity = 0.5\ncriterion = \"magnitude\"\ninitialization = { rewind = { step = 3 } }",
+            "rewinds to step 3, after the first pruning at step 0",
+        ),
+        ("sparsity = 0.5\ncriterion = 3", "expected a name or a table"),
+        ("sparsity 0.5", "expected"),
+    ] {
+        let found = problems(text);
+        assert!(found.iter().any(|p| p.contains(part)), "{part} in {found:#?}");
+    }
+}
+
+#[test]
+fn schedules_that_never_prune_or_end_before_they_begin_are_refused() {
+    for (schedule, part) in [
+        ("sparsity = 0.5\nschedule = { kind = \"iterative\", rounds = 0 }", "rounds: 0: at least 1 round is needed"),
+        ("schedule = { kind = \"iterative\", rounds = 0, fraction = 0.2 }", "rounds: 0: at least 1 round is needed"),
+        (
+            "sparsity = 0.5\nschedule = { kind = \"iterative\", fraction = 0 }",
+            "fraction: 0: a round must remove something",
+        ),
+        ("schedule = { kind = \"iterative\", rounds = 3, fraction = 0 }", "fraction: 0: a round must remove something"),
+        (
+            "sparsity = 0.5\nschedule = { kind = \"iterative\", fraction = 1e-17 }",
+            "fraction: 0.00000000000000001: so little that a round removes nothing",
+        ),
+        ("sparsity = 0.5\nschedule = { kind = \"iterative\", rounds = 3, every = 0 }", "every: 0: at least 1 step"),
+        ("sparsity = 0.5\nschedule = { kind = \"gradual\", end = 9, every = 0 }", "every: 0: at least 1 step"),
+        ("sparsity = 0.5\nschedule = { kind = \"gradual\", begin = 9, end = 9 }", "end: 9: must be above begin, 9"),
+        ("sparsity = 0.5\nschedule = { kind = \"gradual\", begin = 9, end = 3 }", "end: 3: must be above begin, 9"),
+        ("sparsity = 0.5\nschedule = { kind = \"gradual\" }", "a gradual schedule needs `end`"),
+        ("sparsity = 0.5\nschedule = { kind = \"one_shot\", at = -1 }", "at: "),
+    ] {
+        let found = problems(&format!("criterion = \"magnitude\"\n{schedule}"));
+        assert!(found.iter().any(|p| p.contains(part)), "{part} in {found:#?}");
+    }
+}
+
+#[test]
+fn problems_show_no_empty_name_and_no_megabytes() {
+    let long = "x".repeat(5_000_000);
+    for (recipe, part) in [
+        ("criterion = \"\"", "criterion: the name of the criterion is empty; there are: magnitude"),
+        ("criterion = { name = \"\" }", "criterion: the name of the criterion is empty"),
+        ("target.include = [\"fc1\", \"\"]", "target.include: an empty pattern selects nothing"),
+        ("target.exclude = [\"\"]", "target.exclude: an empty pattern"),
+        ("override = [{ target = \"\", sparsity = 0.1 }]", "override.0.target: an empty pattern"),
+        ("\"\" = 1", "(empty): unknown key"),
+        ("criterion = \"LONG\"", "unknown criterion \"xxx"),
+        ("criterion = { name = \"magnitude\", LONG = 1 }", "unknown field `xxx"),
+        ("criterion = { name = \"magnitude\", p = \"LONG\" }", "criterion \"magnitude\": invalid type"),
+        ("LONG = 1", "xxx"),
+        ("granularity = \"LONG\"", "granularity"),
+        ("schedule = \"LONG\"", "schedule.kind"),
+        ("rounding = \"LONG\"", "rounding"),
+        ("sparsity = LONG", "expected"),
+    ] {
+        let text = parse(&recipe.replace("LONG", &long)).unwrap_err().to_string();
+        assert!(text.contains(part), "{part} in {}", crate::shown::text(&text));
+        assert!(text.len() < 10_000, "{recipe}: {} bytes", text.len());
+    }
+    let many: String = (0..10_000).map(|i| format!("key{i} = 1\n")).collect();
+    let text = parse(&many).unwrap_err().to_string();
+    assert!(text.len() < 20_000 && text.ends_with("more"), "{}", crate::shown::text(&text));
+}

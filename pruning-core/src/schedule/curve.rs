@@ -1,0 +1,66 @@
+//! The shape of a gradual schedule over time: the [`Curve`] plugin.
+
+use crate::budget::Sparsity;
+use crate::caught;
+use crate::plugin::{Configured, PluginKind};
+use std::fmt::Debug;
+
+/// How sparsity grows from an initial value to a target. A plugin: see [`register_curve`](crate::register_curve).
+///
+/// The contract, which the conformance kit checks: `initial` at progress 0 and `target` at progress 1, both exactly; never
+/// outside the two in between, and never decreasing where the target is the larger.
+pub trait Curve: Debug + Send + Sync {
+    /// Sparsity at `progress`, from 0 to 1.
+    fn sparsity(&self, initial: Sparsity, target: Sparsity, progress: f64) -> f64;
+}
+
+impl PluginKind for dyn Curve {
+    const KIND: &'static str = "curve";
+}
+
+/// Why a curve gave no sparsity.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CurveError {
+    /// The curve panicked.
+    #[error("curve {curve} panicked: {message}")]
+    Panicked {
+        /// Name of the curve.
+        curve: String,
+        /// What it said.
+        message: String,
+    },
+    /// The curve broke its contract.
+    #[error("curve {curve} gave {value} at progress {progress}, outside of {initial} to {target}")]
+    Outside {
+        /// Name of the curve.
+        curve: String,
+        /// What it gave, as text.
+        value: String,
+        /// How far the schedule is, from 0 to 1.
+        progress: f64,
+        /// Where the curve begins.
+        initial: Sparsity,
+        /// Where it ends.
+        target: Sparsity,
+    },
+}
+
+/// Asks a curve for a sparsity and checks its contract.
+pub(crate) fn sparsity_at(
+    curve: &Configured<dyn Curve>,
+    initial: Sparsity,
+    target: Sparsity,
+    progress: f64,
+) -> Result<Sparsity, CurveError> {
+    let name = || curve.name().to_string();
+    let value = caught(|| curve.sparsity(initial, target, progress))
+        .map_err(|message| CurveError::Panicked { curve: name(), message })?;
+    let (low, high) = (initial.value().min(target.value()), initial.value().max(target.value()));
+    // The last bit is rounding.
+    if !(value >= low - 1e-12 && value <= high + 1e-12) {
+        return Err(CurveError::Outside { curve: name(), value: value.to_string(), progress, initial, target });
+    }
+    // A layer that ends below the beginning of the schedule is not pruned past its end.
+    Ok(Sparsity::new(value.clamp(0.0, target.value())).unwrap_or(target))
+}
