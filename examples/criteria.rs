@@ -249,11 +249,11 @@ fn prune<M: Module>(
     model: &mut M,
     inputs: impl Fn(&M, Needs) -> Result<CriterionInputs, InputError>,
 ) -> Result<Report, Box<dyn Error>> {
-    let mut session = pruner.attach(model)?;
+    let mut session = pruner.start(model)?;
     let mut last = None;
     while !session.is_done() {
         let inputs = inputs(model, pruner.needs())?;
-        last = session.step_with(model, &inputs)?.or(last);
+        last = session.step(model, &inputs)?.or(last);
     }
     last.ok_or_else(|| "the schedule pruned nothing".into())
 }

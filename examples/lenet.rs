@@ -73,7 +73,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 
     let mut model = Lenet300::new(&job.device);
     // A dry run on a clone: a recipe that does not fit the model fails here and not after the training.
-    pruner.attach(&mut model.clone())?;
+    pruner.start(&mut model.clone())?;
     model = job.train(model, &DENSE, options.epochs, "dense");
     let dense = job.measure(&model, 0.0);
     job.say(&format!("dense: test error {:.2} %, {} parameters\n", dense.test, model.num_params()));
@@ -82,18 +82,18 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     job.files.push(write_file(&options.out, "dense.bpk", |path| save(&model, path))?);
 
     let mut points = vec![dense];
-    let mut session = pruner.attach(&mut model)?;
+    let mut session = pruner.start(&mut model)?;
     let mut last = None;
     while !session.is_done() {
         let length = phase(&session);
-        if let Some(report) = session.step(&mut model)? {
+        if let Some(report) = session.step(&mut model, None)? {
             model = job.train(model, &RETRAIN, length, &format!("round {}", points.len()));
             let point = job.measure(&model, report.sparsity());
             job.tell_round(&report, &point);
             points.push(point);
             // The epochs of this round are trained; the schedule catches up.
             for _ in 1..length {
-                session.step(&mut model)?;
+                session.step(&mut model, None)?;
             }
             last = Some(report);
         } else {

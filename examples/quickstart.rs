@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     {
         let recipe = format!("criterion = \"{criterion}\"\nallocator = \"{allocator}\"\nsparsity = 0.5");
         let mut pruned = model.clone();
-        let report = Pruner::from_toml(&recipe, &plugins)?.prune(&mut pruned)?;
+        let report = Pruner::from_toml(&recipe, &plugins)?.prune(&mut pruned, None)?;
         println!("{criterion}, {}:\n{report}", if allocator == "global" { "global" } else { "local (uniform)" });
         if (criterion, allocator) == ("magnitude", "global") {
             show(&pruned)?;

@@ -263,7 +263,7 @@ impl Job<'_> {
         };
         let bar = self.bar(0, "scan");
         let pruner = pruner("uniform", 0.5)?;
-        let mut scan = Scan::new(&pruner).with_threads(self.options.threads).on_progress(|progress| {
+        let mut scan = Scan::new(&pruner).with_threads(self.options.threads).with_observer(|progress| {
             bar.set_length(progress.total as u64);
             bar.inc(1);
         });
@@ -299,7 +299,7 @@ impl Job<'_> {
         seed: u64,
     ) -> Result<(f64, Option<f64>, f64), Box<dyn Error>> {
         let mut model = dense.clone();
-        let report = pruner.prune(&mut model)?;
+        let report = pruner.prune(&mut model, None)?;
         let pruned = model.error(&self.test, &self.device);
         if self.plan.retrain == 0 {
             return Ok((pruned, None, report.sparsity()));

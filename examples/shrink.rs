@@ -78,7 +78,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let one = job.images(1);
     let trace = Trace::record(&model, forward(&one))?;
     // Before the first epoch: a recipe that does not fit the model fails here.
-    shrinker.plan(&model, &trace)?;
+    shrinker.plan(&model, &trace, None)?;
 
     let mut optimizer = DENSE.optimizer();
     let dense = job.train(model, &mut optimizer, &DENSE, options.epochs, "dense");
@@ -86,7 +86,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     job.tell("dense", dense_error, &trace);
 
     // The weights are trained: now the plan is made by them.
-    let plan = shrinker.plan(&dense, &trace)?;
+    let plan = shrinker.plan(&dense, &trace, None)?;
     job.tell_plan(&plan);
     let mut masked = dense.clone();
     shrink::mask(&plan, &mut masked)?;
@@ -129,7 +129,7 @@ fn shrinker(options: &Options) -> Result<Shrinker, Box<dyn Error>> {
     };
     let pruner = Pruner::from_toml(&text, &pruning_plugins::all())?;
     match pruner.needs() {
-        Needs::WEIGHT => Ok(Shrinker::new(&pruner).round_to(RoundTo::Device)),
+        Needs::WEIGHT => Ok(Shrinker::new(&pruner).with_round_to(RoundTo::Device)),
         needs => Err(format!("the criterion of the recipe needs: {needs}; this example scores weights alone").into()),
     }
 }

@@ -96,7 +96,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         if wanted(name) {
             job.device.seed(options.seed);
             let mut model = bert(&job.device);
-            Pruner::from_toml(recipe, &pruning_plugins::all())?.prune(&mut model)?;
+            Pruner::from_toml(recipe, &pruning_plugins::all())?.prune(&mut model, None)?;
             job.measure(name, &model, bert(&job.device), text, forward)?;
         }
     }
@@ -142,10 +142,10 @@ impl Job<'_> {
         let recipe = format!(
             "criterion = \"magnitude\"\nallocator = \"global\"\nsparsity = 0.92\nschedule = {{ kind = \"iterative\", rounds = {rounds} }}"
         );
-        let mut session = Pruner::from_toml(&recipe, &pruning_plugins::all())?.attach(&mut model)?;
+        let mut session = Pruner::from_toml(&recipe, &pruning_plugins::all())?.start(&mut model)?;
         let mut optimizer = RETRAIN.optimizer();
         for round in 1..=rounds {
-            session.step(&mut model)?;
+            session.step(&mut model, None)?;
             let epochs = if round == rounds { 2 * each } else { each };
             for epoch in 0..epochs {
                 model =
@@ -185,7 +185,7 @@ impl Job<'_> {
         };
         let traces: Vec<Trace> = inputs.iter().map(record).collect::<Result<_, _>>()?;
         let budget = Duration::from_millis(if self.options.quick { 50 } else { 3000 });
-        let compiled = SparseModel::compile(&traces, model, &Compile::new().budget(budget))?;
+        let compiled = SparseModel::compile(&traces, model, &Compile::new().with_budget(budget))?;
         self.say(&format!("{}", compiled.report()));
         // From here on without the module: what a server would load.
         let file = self.folder.join(format!("{name}.sparse.safetensors"));

@@ -106,9 +106,9 @@ fn weights(options: &Options, case: &str, model: &Layers) -> Result<(), String> 
         let weights: Vec<&[f32]> = tensors.iter().map(|t| t.as_slice::<f32>().expect("contiguous")).collect();
         let time = |pruner: &Pruner| {
             // Once untimed: what the call before has left of the heap counts for neither.
-            pruner.prune(&mut model.clone()).map_err(|error| error.to_string())?;
+            pruner.prune(&mut model.clone(), None).map_err(|error| error.to_string())?;
             let mut model = model.clone();
-            let (round, report) = Round::time(&weights, || pruner.prune(&mut model));
+            let (round, report) = Round::time(&weights, || pruner.prune(&mut model, None));
             report.map(|_| round.reads()).map_err(|error| error.to_string())
         };
         for (pruner, added) in criteria.iter().zip(&mut added) {

@@ -116,7 +116,7 @@ impl Loaded<'_> {
         let tensors: Vec<_> = linear.chain(self.model.conv.iter().map(|c| flat(c.weight.val()))).collect();
         let weights: Vec<&[f32]> = tensors.iter().map(|t| t.as_slice::<f32>().expect("contiguous")).collect();
         let mut model = self.model.clone();
-        let (round, report) = Round::time(&weights, || self.pruner.prune(&mut model));
+        let (round, report) = Round::time(&weights, || self.pruner.prune(&mut model, None));
         let report = report.expect("the weights are finite and the budget is within reach");
         assert_eq!(report.kept(), (self.case.kept * report.weights() as f64).round_ties_even() as usize);
         self.rounds.push(round);

@@ -228,9 +228,9 @@ fn time<M: Module, const D: usize, const E: usize>(
         let forward = seconds(|| forward(model, x.clone()).into_data()).0;
         let (trace, recording) = seconds(|| Trace::record(model, recorded));
         let recording = recording.map_err(text)?;
-        let (light, plan) = seconds(|| by_scales.plan(model, &recording));
+        let (light, plan) = seconds(|| by_scales.plan(model, &recording, None));
         plan.map_err(text)?;
-        let (heavy, plan) = seconds(|| by_weights.plan(model, &recording));
+        let (heavy, plan) = seconds(|| by_weights.plan(model, &recording, None));
         let plan = plan.map_err(text)?;
         let (apply, applied) = seconds(|| shrink::apply(&plan, &mut smaller, |_: &mut M, _: &mut Fields| {}, recorded));
         let check = applied.map_err(text)?.check_time.as_secs_f64();

@@ -99,8 +99,8 @@ fn rounds(batch: usize, rounds: usize) -> Result<Vec<[f64; 4]>, String> {
     let recipe = "sparsity = 0.9\ncriterion = \"magnitude\"\n\
                   grow = { criterion = \"random\", every = 1000000000, end = 2000000000 }";
     let pruner = Pruner::from_toml(recipe, &Plugins::linked()).map_err(|error| error.to_string())?;
-    let mut session = pruner.attach(&mut pruned).map_err(|error| error.to_string())?;
-    session.step(&mut pruned).map_err(|error| error.to_string())?;
+    let mut session = pruner.start(&mut pruned).map_err(|error| error.to_string())?;
+    session.step(&mut pruned, None).map_err(|error| error.to_string())?;
     let mut masks = MaskWork::new(&pruned.valid());
     masks.step();
     let (mut dense, mut sparse) = (Run::new(model), Run::new(pruned.clone()));
@@ -116,7 +116,7 @@ fn rounds(batch: usize, rounds: usize) -> Result<Vec<[f64; 4]>, String> {
         }
         for _ in 0..STEPS {
             time[1] += seconds(|| sparse.step(&images)).0;
-            let (idle, report) = seconds(|| session.step(&mut pruned));
+            let (idle, report) = seconds(|| session.step(&mut pruned, None));
             time[3] += idle;
             if report.map_err(|error| error.to_string())?.is_some() {
                 return Err("nothing should be due".to_string());

@@ -73,7 +73,7 @@ impl<M: Module> Pruned<M> {
     /// That step fails.
     pub fn with_inputs(mut model: M, mut session: Session, inputs: &CriterionInputs) -> Result<Self, PruneError> {
         if session.steps() == 0 {
-            session.step_with(&mut model, inputs)?;
+            session.step(&mut model, inputs)?;
         }
         let state = State { sparsity: session.pruner().report(&model)?.sparsity(), ..State::default() };
         Ok(Self { model, session, state: Arc::new(Mutex::new(state)) })
@@ -129,7 +129,7 @@ impl<M: Module> Pruned<M> {
         if self.state(|state| state.failed.is_some()) {
             return self;
         }
-        let done = self.session.step_with(&mut self.model, inputs).and_then(|report| {
+        let done = self.session.step(&mut self.model, inputs).and_then(|report| {
             if report.is_some() {
                 *optimizer = self.session.mask_optimizer(&self.model, optimizer)?;
             }

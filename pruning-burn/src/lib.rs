@@ -32,7 +32,7 @@
 //! let pruner = Pruner::from_toml(recipe, &Plugins::linked())?;
 //!
 //! let mut layer = LinearConfig::new(784, 10).init(&Device::flex());
-//! let report = pruner.prune(&mut layer)?;        // train on from here, in your own loop
+//! let report = pruner.prune(&mut layer, None)?;        // train on from here, in your own loop
 //! assert_eq!(report.kept(), 784);
 //! assert_eq!(masks(&layer).get("weight").unwrap().kept(), 784);
 //!

@@ -4,6 +4,6 @@ pub(crate) mod attach;
 pub(crate) mod pruning_mask;
 pub mod soft_threshold;
 
-pub use attach::{attach_masks, finish, masks, report, undo, update_masks};
+pub use attach::{attach, finish, masks, report, undo, update};
 pub use pruning_core::mask::{Bits, Mask, MaskError, MaskSet, random_masks};
 pub use pruning_mask::PruningMask;

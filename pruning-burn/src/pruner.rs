@@ -39,7 +39,7 @@ pub type Recipe = pruning_core::recipe::Recipe<dyn Criterion>;
 /// use pruning_burn::mask::finish;
 /// let pruner = Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?;
 /// let mut model = LinearConfig::new(20, 10).init(&Device::flex());
-/// let report = pruner.prune(&mut model)?;
+/// let report = pruner.prune(&mut model, None)?;
 /// assert_eq!(report.kept(), 20);
 /// finish(&mut model)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -47,6 +47,8 @@ pub type Recipe = pruning_core::recipe::Recipe<dyn Criterion>;
 #[derive(Clone, Debug)]
 pub struct Pruner {
     recipe: Recipe,
+    /// What is pruned at once, instead of the recipe's budget.
+    amount: Option<Amount>,
     #[cfg(feature = "trace")]
     trace: Option<Arc<Trace>>,
 }
@@ -55,6 +57,7 @@ impl From<Recipe> for Pruner {
     fn from(recipe: Recipe) -> Self {
         Self {
             recipe,
+            amount: None,
             #[cfg(feature = "trace")]
             trace: None,
         }
@@ -99,7 +102,7 @@ impl Pruner {
     ///     scope.output(model.fc2.forward(relu(model.fc1.forward(x))));
     /// })?;
     /// let recipe = "criterion = \"magnitude\"\ngranularity = \"channel\"\nsparsity = 0.5";
-    /// let report = Pruner::from_toml(recipe, &Plugins::linked())?.with_trace(&trace).prune(&mut model)?;
+    /// let report = Pruner::from_toml(recipe, &Plugins::linked())?.with_trace(&trace).prune(&mut model, None)?;
     /// assert!(report.warnings.is_empty());
     /// assert_eq!(masks(&model).get("fc1.bias").unwrap().kept(), 8);
     /// assert_eq!(masks(&model).get("fc2.weight").unwrap().kept(), 8 * 4);
@@ -109,6 +112,28 @@ impl Pruner {
     #[must_use]
     pub fn with_trace(mut self, trace: &Trace) -> Self {
         self.trace = Some(Arc::new(trace.clone()));
+        self
+    }
+
+    /// The same pruner, which [prunes](Self::prune) by another amount than the recipe asks for in the end; layers with an override keep to
+    /// their sparsity, and schedules to the recipe.
+    ///
+    /// With [`Amount::OfRemaining`] and [`Amount::Count`] this is what calling `torch.nn.utils.prune` again does.
+    ///
+    /// ```
+    /// # use burn::{nn::LinearConfig, tensor::Device};
+    /// # use {pruning_allocation as _, pruning_magnitude as _};
+    /// use pruning_burn::{budget::Amount, prelude::*};
+    /// let pruner = Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?;
+    /// let half = pruner.with_amount(Amount::OfRemaining(Sparsity::new(0.5)?));
+    /// let mut model = LinearConfig::new(20, 10).init(&Device::flex());
+    /// assert_eq!(half.prune(&mut model, None)?.kept(), 100);
+    /// assert_eq!(half.prune(&mut model, None)?.kept(), 50);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_amount(mut self, amount: Amount) -> Self {
+        self.amount = Some(amount);
         self
     }
 
@@ -139,39 +164,42 @@ impl Pruner {
         &self.recipe
     }
 
-    /// Prunes now, to the full target, whatever the schedule: attaches masks, or tightens those that are attached.
+    /// Prunes now, to the full target (or [another amount](Self::with_amount)), whatever the schedule says: attaches masks, or tightens
+    /// those that are attached.
     ///
-    /// What is pruned already stays pruned. Training can go on from here; [`finish`](crate::mask::finish) folds the masks in.
-    ///
-    /// # Errors
-    /// The recipe does not fit the model, a weight is not finite, a plugin fails or panics, or two parameters share an id and are not the
-    /// same. The model is what it was.
-    pub fn prune<M: Module>(&self, model: &mut M) -> Result<Report, PruneError> {
-        self.prune_at(model, self.target(), None)
-    }
-
-    /// The same for a criterion that looks at more than the weights.
+    /// What is pruned already stays pruned. Training can go on from here; [`finish`](crate::mask::finish) folds the masks in. A criterion
+    /// that looks at the weights alone takes `None` as inputs, another one what [`needs`](Self::needs) says:
     ///
     /// ```
     /// # use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
-    /// # use pruning_burn::score::CriterionInputs;
-    /// # use pruning_burn::plugin::Plugins;
-    /// # use pruning_burn::Pruner;
     /// # use {pruning_allocation as _, pruning_magnitude as _};
+    /// use pruning_burn::prelude::*;
     /// let pruner = Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?;
     /// # let device = Device::flex().autodiff();
     /// # let mut model = LinearConfig::new(20, 10).init(&device);
     /// # let batches = [Tensor::<2>::ones([4, 20], &device)];
     /// # let loss = |model: &Linear, batch: &Tensor<2>| model.forward(batch.clone()).square().mean();
     /// let inputs = CriterionInputs::new().with_gradients(&model, pruner.needs(), &batches, loss)?;
-    /// pruner.prune_with(&mut model, &inputs)?;
+    /// let report = pruner.prune(&mut model, &inputs)?;
+    /// assert_eq!(report.kept(), 20);
+    /// assert_eq!(pruner.prune(&mut model, None)?.kept(), 20);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
-    /// As [`prune`](Self::prune); an input that the criterion needs is missing.
-    pub fn prune_with<M: Module>(&self, model: &mut M, inputs: &CriterionInputs) -> Result<Report, PruneError> {
-        self.prune_at(model, self.target(), Some(inputs))
+    /// The recipe does not fit the model, an input that the criterion needs is missing, a weight is not finite, a plugin fails or panics, or
+    /// two parameters share an id and are not the same. The model is what it was.
+    pub fn prune<'a, M: Module>(
+        &self,
+        model: &mut M,
+        inputs: impl Into<Option<&'a CriterionInputs>>,
+    ) -> Result<Report, PruneError> {
+        let all = layers(model)?;
+        let selection = Selection::new(&self.recipe, &all)?;
+        let amounts = Amounts { shared: self.amount(), own: &Amount::OfTotal };
+        let (masks, report) = select(model, self, &all, &selection, &amounts, inputs.into())?;
+        *model = put(model, &all, masks)?;
+        Ok(report)
     }
 
     /// What the criterion looks at besides the weights.
@@ -180,35 +208,11 @@ impl Pruner {
         self.recipe.criterion.needs()
     }
 
-    fn target(&self) -> Amount {
-        match self.recipe.budget {
+    fn amount(&self) -> Amount {
+        self.amount.unwrap_or(match self.recipe.budget {
             Budget::Sparsity(sparsity) => Amount::OfTotal(sparsity),
             Budget::Count(count) => Amount::Count(count),
-        }
-    }
-
-    /// Prunes now by `amount`, whatever the recipe asks for in the end; layers with an override keep to its sparsity.
-    ///
-    /// With [`Amount::OfRemaining`] and [`Amount::Count`] this is what calling `torch.nn.utils.prune` again does.
-    ///
-    /// ```
-    /// # use burn::{nn::LinearConfig, tensor::Device};
-    /// # use pruning_burn::budget::{Amount, Sparsity};
-    /// # use pruning_burn::plugin::Plugins;
-    /// # use pruning_burn::Pruner;
-    /// # use {pruning_allocation as _, pruning_magnitude as _};
-    /// let pruner = Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?;
-    /// let mut model = LinearConfig::new(20, 10).init(&Device::flex());
-    /// let half = Amount::OfRemaining(Sparsity::new(0.5)?);
-    /// assert_eq!(pruner.prune_by(&mut model, half)?.kept(), 100);
-    /// assert_eq!(pruner.prune_by(&mut model, half)?.kept(), 50);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`prune`](Self::prune).
-    pub fn prune_by<M: Module>(&self, model: &mut M, amount: Amount) -> Result<Report, PruneError> {
-        self.prune_at(model, amount, None)
+        })
     }
 
     /// What the masks on a model keep of the recipe's targets, those among them that an override leaves dense.
@@ -222,25 +226,11 @@ impl Pruner {
         Ok(report_on(&all, &Selection::new(&self.recipe, &all)?))
     }
 
-    fn prune_at<M: Module>(
-        &self,
-        model: &mut M,
-        amount: Amount,
-        inputs: Option<&CriterionInputs>,
-    ) -> Result<Report, PruneError> {
-        let all = layers(model)?;
-        let selection = Selection::new(&self.recipe, &all)?;
-        let amounts = Amounts { shared: amount, own: &Amount::OfTotal };
-        let (masks, report) = select(model, self, &all, &selection, &amounts, inputs)?;
-        *model = put(model, &all, masks)?;
-        Ok(report)
-    }
-
     /// Attaches masks that keep everything, and starts a [`Session`] that tightens them by the schedule.
     ///
     /// # Errors
     /// The recipe does not fit the model, or a target carries a mask or another reparameterization.
-    pub fn attach<M: Module>(&self, model: &mut M) -> Result<Session, PruneError> {
+    pub fn start<M: Module>(&self, model: &mut M) -> Result<Session, PruneError> {
         Session::start(self, model)
     }
 }
@@ -251,7 +241,7 @@ impl Pruner {
 /// # use pruning_magnitude::Magnitude;
 /// # use pruning_allocation::Global;
 /// use pruning_burn::Pruner;
-/// let pruner = Pruner::builder().criterion(Magnitude::l1()).allocator(Global::default()).sparsity(0.9).build()?;
+/// let pruner = Pruner::builder().with_criterion(Magnitude::l1()).with_allocator(Global::default()).with_sparsity(0.9).build()?;
 /// assert_eq!(pruner.recipe().criterion.name(), "magnitude");
 /// # Ok::<(), pruning_burn::recipe::RecipeError>(())
 /// ```
@@ -275,17 +265,17 @@ impl PrunerBuilder {
     }
 
     /// Which weights matter least.
-    pub fn criterion<P: Register + Criterion>(self, criterion: P) -> Self {
+    pub fn with_criterion<P: Register + Criterion>(self, criterion: P) -> Self {
         self.plugin("criterion", &criterion)
     }
 
     /// How the budget is shared out.
-    pub fn allocator<P: Register + Allocator>(self, allocator: P) -> Self {
+    pub fn with_allocator<P: Register + Allocator>(self, allocator: P) -> Self {
         self.plugin("allocator", &allocator)
     }
 
     /// The fraction removed.
-    pub fn sparsity(self, sparsity: f64) -> Self {
+    pub fn with_sparsity(self, sparsity: f64) -> Self {
         // JSON has no NaN; as text it meets the same error.
         let value = serde_json::Number::from_f64(sparsity).map_or_else(
             || {
@@ -303,47 +293,47 @@ impl PrunerBuilder {
     }
 
     /// The number of units removed, instead of a fraction.
-    pub fn count(self, count: usize) -> Self {
+    pub fn with_count(self, count: usize) -> Self {
         self.set("count", json!(count))
     }
 
     /// What is removed together.
-    pub fn granularity(self, granularity: Granularity) -> Self {
+    pub fn with_granularity(self, granularity: Granularity) -> Self {
         self.set("granularity", json!(granularity))
     }
 
     /// Leaves layers dense that the granularity does not fit, such as those whose fan-in M of N:M does not divide; the report names them.
-    pub fn skip_unfit(self) -> Self {
+    pub fn with_skip_unfit(self) -> Self {
         self.set("skip_unfit", json!(true))
     }
 
     /// How element scores become unit scores.
-    pub fn reduction(self, reduction: Reduction) -> Self {
+    pub fn with_reduction(self, reduction: Reduction) -> Self {
         self.set("reduction", json!(reduction))
     }
 
     /// Which weights score a channel or head of a traced model.
-    pub fn channel_score(self, channel_score: ChannelScore) -> Self {
+    pub fn with_channel_score(self, channel_score: ChannelScore) -> Self {
         self.set("channel_score", json!(channel_score))
     }
 
     /// How fractions become counts.
-    pub fn rounding(self, rounding: Rounding) -> Self {
+    pub fn with_rounding(self, rounding: Rounding) -> Self {
         self.set("rounding", json!(rounding))
     }
 
     /// When.
-    pub fn schedule(self, schedule: &Schedule) -> Self {
+    pub fn with_schedule(self, schedule: &Schedule) -> Self {
         self.set("schedule", schedule.to_value())
     }
 
     /// From which weights training goes on.
-    pub fn initialization(self, initialization: Initialization) -> Self {
+    pub fn with_initialization(self, initialization: Initialization) -> Self {
         self.set("initialization", json!(initialization))
     }
 
     /// Lets a layer lose all its units.
-    pub fn allow_empty(self) -> Self {
+    pub fn with_allow_empty(self) -> Self {
         self.set("allow_empty", json!(true))
     }
 
@@ -358,17 +348,17 @@ impl PrunerBuilder {
     }
 
     /// Adds a pattern of parameters to prune.
-    pub fn include(self, pattern: impl Into<String>) -> Self {
+    pub fn with_include(self, pattern: impl Into<String>) -> Self {
         self.pattern("include", pattern)
     }
 
     /// Adds a pattern of parameters to leave alone.
-    pub fn exclude(self, pattern: impl Into<String>) -> Self {
+    pub fn with_exclude(self, pattern: impl Into<String>) -> Self {
         self.pattern("exclude", pattern)
     }
 
     /// Gives the layers of a pattern a sparsity of their own; 0 leaves them dense.
-    pub fn layer_sparsity(mut self, pattern: impl Into<String>, sparsity: f64) -> Self {
+    pub fn with_layer_sparsity(mut self, pattern: impl Into<String>, sparsity: f64) -> Self {
         let each = json!({ "target": Pattern::new(pattern), "sparsity": sparsity });
         match self.recipe.entry("override").or_insert_with(|| json!([])) {
             Value::Array(list) => list.push(each),

@@ -34,9 +34,9 @@ use std::path::{Path, PathBuf};
 /// let recipe = "sparsity = 0.75\ncriterion = \"magnitude\"\nschedule = { kind = \"iterative\", rounds = 2 }";
 /// let pruner = Pruner::from_toml(recipe, &Plugins::linked())?;
 /// let mut model = LinearConfig::new(20, 10).init(&Device::flex());
-/// let mut session = pruner.attach(&mut model)?;
+/// let mut session = pruner.start(&mut model)?;
 /// while !session.is_done() {
-///     if let Some(report) = session.step(&mut model)? {
+///     if let Some(report) = session.step(&mut model, None)? {
 ///         println!("{report}");
 ///     }
 ///     // train for an epoch
@@ -65,14 +65,14 @@ use std::path::{Path, PathBuf};
 /// # let mut optimizer = AdamConfig::new().init();
 /// # let batch = Tensor::<2>::ones([4, 20], &device);
 /// # let loss = |model: &Linear, batch: &Tensor<2>| model.forward(batch.clone()).square().mean();
-/// let mut session = pruner.attach(&mut model)?;
+/// let mut session = pruner.start(&mut model)?;
 /// # for _ in 0..80 {
 /// // For growing by "gradient": gradients of pruned weights too, at the steps that look at them.
 /// let inputs = match session.needs() {
 ///     Needs::WEIGHT => CriterionInputs::new(),
 ///     needs => CriterionInputs::new().with_dense_gradients(&model, needs, &[batch.clone()], loss)?,
 /// };
-/// if session.step_with(&mut model, &inputs)?.is_some() {
+/// if session.step(&mut model, &inputs)?.is_some() {
 ///     // No velocity from the time before a weight was pruned.
 ///     optimizer = session.mask_optimizer(&model, &optimizer)?;
 /// }
@@ -173,10 +173,10 @@ impl Session {
     /// let recipe = "sparsity = 0.9\ncriterion = \"magnitude\"\ninitialization = \"reinitialize\"";
     /// let device = Device::flex();
     /// let mut model = LinearConfig::new(20, 10).init(&device);
-    /// let mut session = Pruner::from_toml(recipe, &Plugins::linked())?.attach(&mut model)?;
+    /// let mut session = Pruner::from_toml(recipe, &Plugins::linked())?.start(&mut model)?;
     /// // train
     /// session.start_from(&LinearConfig::new(20, 10).init(&device));
-    /// session.step(&mut model)?;
+    /// session.step(&mut model, None)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn start_from<M: Module>(&mut self, fresh: &M) {
@@ -186,26 +186,20 @@ impl Session {
     /// Counts one step, and prunes or updates if it is due. Nothing but a few comparisons otherwise: whether this is the model of the session is
     /// checked before anything else, at every step.
     ///
+    /// Criteria that look at more than the weights take inputs; [`needs`](Self::needs) says what of, at the next step.
+    ///
     /// With `initialization = "rewind"` or `"reinitialize"` a pruning also sets every parameter back; start a new optimizer then, since the
     /// moments of the old one belong to other weights. Running statistics stay as they are.
     ///
     /// # Errors
-    /// The masks of the session are not on this model (any more), or a weight is not finite. Model and session are what they
+    /// The masks of the session are not on this model (any more), an input is missing, or a weight is not finite. Model and session are what they
     /// were.
-    pub fn step<M: Module>(&mut self, model: &mut M) -> Result<Option<Report>, PruneError> {
-        self.advance(model, None)
-    }
-
-    /// The same for criteria that look at more than the weights. [`needs`](Self::needs) says what of, at the next step.
-    ///
-    /// # Errors
-    /// As [`step`](Self::step); an input that the criterion needs is missing.
-    pub fn step_with<M: Module>(
+    pub fn step<'a, M: Module>(
         &mut self,
         model: &mut M,
-        inputs: &CriterionInputs,
+        inputs: impl Into<Option<&'a CriterionInputs>>,
     ) -> Result<Option<Report>, PruneError> {
-        self.advance(model, Some(inputs))
+        self.advance(model, inputs.into())
     }
 
     pub(crate) fn sparsity(&self) -> Sparsity {

@@ -22,7 +22,7 @@
 //!
 //! let trace = Trace::record(&model, forward)?;
 //! let recipe = "criterion = \"magnitude\"\ngranularity = \"channel\"\nsparsity = 0.5";
-//! let plan = Shrinker::new(&Pruner::from_toml(recipe, &Plugins::linked())?).plan(&model, &trace)?;
+//! let plan = Shrinker::new(&Pruner::from_toml(recipe, &Plugins::linked())?).plan(&model, &trace, None)?;
 //! println!("{plan}");
 //!
 //! let mut masked = model.clone();
@@ -54,7 +54,7 @@ mod size_fields;
 mod store;
 mod verify;
 
-pub use apply::{Applied, Checks, apply, apply_with};
+pub use apply::{Applied, Checks, apply};
 pub use equivalence::Equivalence;
 pub use error::ShrinkError;
 pub use fields::Fields;

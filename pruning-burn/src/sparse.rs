@@ -15,7 +15,7 @@
 //! # let mut plugins = pruning_burn::plugin::Plugins::empty();
 //! # pruning_magnitude::register(&mut plugins);
 //! # pruning_allocation::register(&mut plugins);
-//! Pruner::from_toml("criterion = \"magnitude\"\nsparsity = 0.95", &plugins)?.prune(&mut model)?;
+//! Pruner::from_toml("criterion = \"magnitude\"\nsparsity = 0.95", &plugins)?.prune(&mut model, None)?;
 //!
 //! let x = Tensor::<2>::ones([8, 256], &device);
 //! let trace = Trace::record(&model, |model, scope| {

@@ -82,7 +82,7 @@ impl Net {
 
     pub(crate) fn pruned(seed: u64) -> Self {
         let mut model = Self::new(seed);
-        pruner(MASKED).prune(&mut model).unwrap();
+        pruner(MASKED).prune(&mut model, None).unwrap();
         model
     }
 }
@@ -120,8 +120,8 @@ pub(crate) fn masked_model(folder: &Path) -> Kind {
 
 fn session(folder: &Path) -> Kind {
     let mut model = Net::new(1);
-    let mut session = pruner(REWIND).attach(&mut model).unwrap();
-    session.step(&mut model).unwrap();
+    let mut session = pruner(REWIND).start(&mut model).unwrap();
+    session.step(&mut model, None).unwrap();
     let (fresh, pruner) = (Net::new(9), pruner(REWIND));
     let again = folder.join("again.bpk");
     let read = move |file: &Path| {
@@ -137,13 +137,13 @@ fn session(folder: &Path) -> Kind {
 fn snapshot(folder: &Path) -> Kind {
     let file = folder.join("snapshot.bpk");
     let mut model = Net::new(1);
-    let session = pruner(REWIND).attach(&mut model).unwrap();
+    let session = pruner(REWIND).start(&mut model).unwrap();
     let mut due = session.clone().with_snapshot_file(&file).unwrap();
-    (0..3).for_each(|_| assert!(due.step(&mut model).unwrap().is_none()));
+    (0..3).for_each(|_| assert!(due.step(&mut model, None).unwrap().is_none()));
     let model = model.map(&mut Trained);
     let read = move |_: &Path| {
         let (mut due, mut model) = (due.clone(), model.clone());
-        said(due.step(&mut model))?;
+        said(due.step(&mut model, None))?;
         Ok(all(&model, ""))
     };
     kind(file, move |file| drop(session.clone().with_snapshot_file(file).unwrap()), read)
@@ -175,7 +175,7 @@ fn rounds(folder: &Path) -> Kind {
 
 fn smaller(file: PathBuf) -> Kind {
     let mut model = Net::new(1);
-    let plan = Shrinker::new(&channels(0.5, "")).plan(&model, &model.trace()).unwrap();
+    let plan = Shrinker::new(&channels(0.5, "")).plan(&model, &model.trace(), None).unwrap();
     shrink::apply(&plan, &mut model, |_, _: &mut Fields| {}, Net::record).unwrap();
     let fresh = Net::new(9);
     let read = move |file: &Path| {
@@ -197,7 +197,7 @@ fn smaller_safetensors(folder: &Path) -> Kind {
 fn compact_model(folder: &Path) -> Kind {
     let layer = |seed| filled(LinearConfig::new(16, 8).init(&device()), seed);
     let (mut model, fresh): (Linear, Linear) = (layer(1), layer(9));
-    pruner("sparsity = 0.9\ncriterion = \"magnitude\"").prune(&mut model).unwrap();
+    pruner("sparsity = 0.9\ncriterion = \"magnitude\"").prune(&mut model, None).unwrap();
     let read = move |file: &Path| {
         let mut fresh = fresh.clone();
         said(load_compact(&mut fresh, file))?;
@@ -226,7 +226,7 @@ fn sparse_model(folder: &Path) -> Kind {
 fn checkpoint(folder: &Path) -> Kind {
     let make = |seed| {
         let mut model = Net::new(seed);
-        let session = pruner(REWIND).attach(&mut model).unwrap();
+        let session = pruner(REWIND).start(&mut model).unwrap();
         Pruned::new(model, session).unwrap()
     };
     let (model, fresh) = (make(1), make(9));

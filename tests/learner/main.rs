@@ -98,7 +98,7 @@ fn pruner(recipe: &str) -> Pruner {
 
 fn wrapped(recipe: &str, seed: u64) -> Pruned<Net> {
     let mut net = Net::new(seed);
-    let session = pruner(recipe).attach(&mut net).unwrap();
+    let session = pruner(recipe).start(&mut net).unwrap();
     Pruned::new(net, session).unwrap()
 }
 
@@ -120,15 +120,15 @@ fn learner(model: Pruned<Net>) -> Learner<Pruned<Net>> {
 /// The same in a loop of one's own.
 fn own_loop(recipe: &str, epochs: usize) -> (Net, Session) {
     let mut model = Net::new(1);
-    let mut session = pruner(recipe).attach(&mut model).unwrap();
+    let mut session = pruner(recipe).start(&mut model).unwrap();
     let mut optimizer = AdamConfig::new().init();
-    session.step(&mut model).unwrap();
+    session.step(&mut model, None).unwrap();
     for _ in 0..epochs {
         for batch in batches(&device()).iter() {
             let loss = model.output(&batch.unwrap()).loss;
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
             model = optimizer.step(RATE, model, gradients);
-            if session.step(&mut model).unwrap().is_some() {
+            if session.step(&mut model, None).unwrap().is_some() {
                 optimizer = session.mask_optimizer(&model, &optimizer).unwrap();
             }
         }
@@ -189,9 +189,9 @@ fn two_workers_on_one_device_prune_as_a_loop_does() {
         // Two halves of the data, a batch of each in every step; gradients are added up.
         let halves = || [(0, 12), (12, 24)].map(|(from, to)| batches(&device()).slice(from, to));
         let mut model = Net::new(1);
-        let mut session = pruner(recipe).attach(&mut model).unwrap();
+        let mut session = pruner(recipe).start(&mut model).unwrap();
         let mut optimizer = AdamConfig::new().init();
-        session.step(&mut model).unwrap();
+        session.step(&mut model, None).unwrap();
         for _ in 0..6 {
             let [first, second] = halves();
             for both in first.iter().zip(second.iter()) {
@@ -207,7 +207,7 @@ fn two_workers_on_one_device_prune_as_a_loop_does() {
                     sum.accumulate(&model, gradients);
                 }
                 model = optimizer.step(RATE, model, sum.grads());
-                if session.step_with(&mut model, &inputs).unwrap().is_some() {
+                if session.step(&mut model, &inputs).unwrap().is_some() {
                     optimizer = session.mask_optimizer(&model, &optimizer).unwrap();
                 }
             }
@@ -276,7 +276,7 @@ fn a_step_that_fails_ends_the_training_and_is_told() {
     assert!(matches!(&error, PruneError::MissingInputs { criterion, .. } if criterion == "fisher"), "{error}");
     // At the start it is an error at once.
     let mut net = Net::new(1);
-    let session = pruner("sparsity = 0.8\ncriterion = \"fisher\"").attach(&mut net).unwrap();
+    let session = pruner("sparsity = 0.8\ncriterion = \"fisher\"").start(&mut net).unwrap();
     assert!(matches!(Pruned::new(net, session), Err(PruneError::MissingInputs { .. })));
 }
 

@@ -51,7 +51,7 @@ fn a_name_that_two_crates_claim_fails_and_names_both() {
         "criterion \"magnitude\" is claimed by two plugins",
         "pruning-magnitude 0.1.0 (",
         "pruning-tests 0.1.0 (",
-        "linking.rs)",
+        "linking/main.rs)",
     ] {
         assert!(error.contains(part), "{part} in {error}");
     }

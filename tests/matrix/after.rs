@@ -47,7 +47,7 @@ pub(crate) fn sensitivities_are_those_of_one_layer_pruned_alone(device: &Device)
                     ))),
                 };
                 let mut alone = model.clone();
-                by_hand.prune(&mut alone).unwrap();
+                by_hand.prune(&mut alone, None).unwrap();
                 finish(&mut alone).unwrap();
                 let expected = loss(&alone);
                 let error = (point.value - expected).abs() / expected;
@@ -91,7 +91,7 @@ pub(crate) fn recalibrated_statistics_are_averages_over_batches(device: &Device)
     let device = device.clone().autodiff();
     for momentum in [0.1, 1.0, 0.02] {
         let mut model = Normed::new(&device, momentum);
-        pruner("criterion = \"magnitude\"\nsparsity = 0.5").prune(&mut model).unwrap();
+        pruner("criterion = \"magnitude\"\nsparsity = 0.5").prune(&mut model, None).unwrap();
         // Statistics that Burn has not merged yet are no matter either.
         let batch = |rows: usize, seed| Tensor::from_data(TensorData::new(numbers(4 * rows, seed), [rows, 4]), &device);
         model.forward(batch(6, 50));

@@ -58,7 +58,7 @@ pub(crate) fn scans_fail_with_the_message_on_any_number_of_threads(device: &Devi
         };
         let error = scan().run(&model, pruned).unwrap_err();
         assert_eq!(error.to_string(), "fc2.weight: the evaluation at sparsity 0.5 panicked: fc2 is needed");
-        let observed = scan().on_progress(|p| assert!(p.done < 2, "seen enough")).run(&model, |_| 0.5).unwrap_err();
+        let observed = scan().with_observer(|p| assert!(p.done < 2, "seen enough")).run(&model, |_| 0.5).unwrap_err();
         assert!(
             matches!(&observed, SensitivityError::ObserverPanicked { message, .. } if message == "seen enough"),
             "{observed}"
@@ -100,7 +100,7 @@ pub(crate) fn rounds_fail_with_the_message(device: &Device) {
                 at("the inputs", 1);
                 Ok(CriterionInputs::new())
             })
-            .on_round(|report| at("the observer", report.number))
+            .with_observer(|report| at("the observer", report.number))
             .run(
                 &mut model,
                 |model, round| {
@@ -185,7 +185,7 @@ pub(crate) fn allocators_and_curves_that_break_are_errors_that_name_them(device:
     assert!(secretive.to_string().contains("it does not say"), "{secretive}");
     let mut model = Mlp::new(device, 1);
     let before = base(&model);
-    let error = pruner(&format!("{HALF}\nallocator = \"test.fickle\"")).prune(&mut model).unwrap_err();
+    let error = pruner(&format!("{HALF}\nallocator = \"test.fickle\"")).prune(&mut model, None).unwrap_err();
     assert_eq!(error.to_string(), "allocator Fickle panicked: no share for fc1.weight");
     assert!(masks(&model).is_empty() && same_bits(&base(&model), &before));
     for (curve, at, said) in [
@@ -195,9 +195,9 @@ pub(crate) fn allocators_and_curves_that_break_are_errors_that_name_them(device:
     ] {
         let recipe = format!("{HALF}\nschedule = {{ kind = \"gradual\", end = 10, every = 5, curve = \"{curve}\" }}");
         let mut model = Mlp::new(device, 1);
-        let mut session = pruner(&recipe).attach(&mut model).unwrap();
+        let mut session = pruner(&recipe).start(&mut model).unwrap();
         let error = loop {
-            match session.step(&mut model) {
+            match session.step(&mut model, None) {
                 Ok(_) => {}
                 Err(error) => break error,
             }

@@ -77,7 +77,7 @@ fn scores<M: Module>(
         "sparsity": 0.5,
     });
     let pruner = Recipe::from_value(recipe, &pruning_plugins::all()).map(Pruner::from).unwrap();
-    pruner.prune_with(&mut model.clone(), inputs).unwrap();
+    pruner.prune(&mut model.clone(), inputs).unwrap();
     SEEN.take()
 }
 
@@ -212,18 +212,18 @@ pub(crate) fn scores_are_data_as_they_rank(device: &Device) {
         ("\"snip\"", [3.0, 4.0, 0.0, 0.0, 24.0, 0.0]),
         ("{ name = \"taylor\", squared = true }", [9.0, 16.0, 0.0, 0.0, 576.0, 0.0]),
     ] {
-        let scores = pruner(criterion).scores_with(&model, &inputs).unwrap();
+        let scores = pruner(criterion).scores(&model, &inputs).unwrap();
         assert_eq!((scores.len(), &*scores[0].path, &*scores[0].shape), (1, "weight", &[2, 3][..]));
         let near = |(a, b): (&f64, f64)| (a - b).abs() < 1e-5 * b.abs();
         let same = scores[0].scores.iter().zip(expected).all(|(a, b)| *a == b || near((a, b)));
         assert!(same && scores[0].scores.len() == 6, "{criterion}: {scores:?}, expected {expected:?}");
     }
     // What the criterion needs must be there, and nothing is pruned.
-    let error = pruner("\"snip\"").scores(&model).unwrap_err().to_string();
+    let error = pruner("\"snip\"").scores(&model, None).unwrap_err().to_string();
     assert!(error.starts_with("criterion snip needs: gradient"), "{error}");
     assert!(pruning_burn::mask::masks(&model).is_empty());
     // What is pruned counts as zero.
-    pruner("\"magnitude\"").prune_by(&mut model, pruning_burn::budget::Amount::Count(5)).unwrap();
-    let scores = pruner("\"magnitude\"").scores(&model).unwrap();
+    pruner("\"magnitude\"").with_amount(pruning_burn::budget::Amount::Count(5)).prune(&mut model, None).unwrap();
+    let scores = pruner("\"magnitude\"").scores(&model, None).unwrap();
     assert_eq!(scores[0].scores, [0.0, 0.0, 0.0, 0.0, 12.0, 0.0]);
 }

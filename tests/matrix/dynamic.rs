@@ -39,7 +39,7 @@ pub(crate) fn advance(
     device: &Device,
 ) -> Option<Report> {
     let inputs = inputs(session, model, device);
-    let report = session.step_with(model, &inputs).unwrap();
+    let report = session.step(model, &inputs).unwrap();
     if report.is_some() {
         *optimizer = session.mask_optimizer(model, optimizer).unwrap();
     }
@@ -64,7 +64,7 @@ pub(crate) fn updates_keep_every_count(device: &Device) {
     let device = device.clone().autodiff();
     for grow in ["random", "gradient"] {
         let mut model = Mlp::new(&device, 1);
-        let mut session = pruner(&recipe(grow)).attach(&mut model).unwrap();
+        let mut session = pruner(&recipe(grow)).start(&mut model).unwrap();
         let (mut optimizer, mut updates) = (AdamConfig::new().init(), Vec::new());
         let mut all_new = Vec::new();
         for step in 0..12 {
@@ -123,7 +123,7 @@ fn rigl(weights: &[f32], gradient: &[f32], mask: &Bits, fraction: f64) -> Vec<bo
 pub(crate) fn gradient_growth_is_that_of_rigl(device: &Device) {
     let device = device.clone().autodiff();
     let mut model = Mlp::new(&device, 1);
-    let mut session = pruner(&recipe("gradient")).attach(&mut model).unwrap();
+    let mut session = pruner(&recipe("gradient")).start(&mut model).unwrap();
     let (mut optimizer, mut compared) = (AdamConfig::new().init(), 0);
     for step in 0..9 {
         let before = masks(&model);
@@ -176,7 +176,7 @@ pub(crate) fn weights_come_back_without_velocity(device: &Device) {
         }
         let dense = moments(&optimizer, &model);
         assert!(!dense.is_empty() && dense.values().all(|m| m.iter().filter(|v| **v != 0.0).count() > 90), "{name}");
-        let mut session = pruner(&recipe("gradient")).attach(&mut model).unwrap();
+        let mut session = pruner(&recipe("gradient")).start(&mut model).unwrap();
         let mut stale = optimizer.clone();
         assert_eq!(moments(&mask_optimizer(&model, &optimizer).unwrap(), &model), dense, "{name}: no mask, no change");
         for step in 0..9 {
@@ -204,16 +204,16 @@ pub(crate) fn weights_come_back_without_velocity(device: &Device) {
 pub(crate) fn gradients_through_masks_grow_nothing(device: &Device) {
     let device = device.clone().autodiff();
     let mut model = Mlp::new(&device, 1);
-    let mut session = pruner(&recipe("gradient")).attach(&mut model).unwrap();
-    session.step(&mut model).unwrap();
-    session.step(&mut model).unwrap();
+    let mut session = pruner(&recipe("gradient")).start(&mut model).unwrap();
+    session.step(&mut model, None).unwrap();
+    session.step(&mut model, None).unwrap();
     assert_eq!(session.needs(), Needs::GRADIENT);
     let (before, mask) = (base(&model), masks(&model));
-    let error = session.step(&mut model).unwrap_err();
+    let error = session.step(&mut model, None).unwrap_err();
     assert!(matches!(&error, PruneError::MissingInputs { criterion, .. } if criterion == "gradient"), "{error}");
     let collected = |m: &Mlp, (): &()| loss(m, &device);
     let masked = CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &[()], collected).unwrap();
-    let error = session.step_with(&mut model, &masked).unwrap_err();
+    let error = session.step(&mut model, &masked).unwrap_err();
     assert!(matches!(&error, PruneError::MaskedInputs { criterion, .. } if criterion == "gradient"), "{error}");
     assert!(error.to_string().contains("with_dense_gradients"), "{error}");
     assert!(same_bits(&base(&model), &before) && masks(&model) == mask && session.steps() == 2);
@@ -221,8 +221,8 @@ pub(crate) fn gradients_through_masks_grow_nothing(device: &Device) {
     let dense = masked.with_dense_gradients(&model, Needs::GRADIENT, &[()], collected).unwrap();
     assert!(same_bits(&base(&model), &before) && masks(&model) == mask);
     let both = dense.clone().with_gradients(&model, Needs::GRADIENT, &[()], collected).unwrap();
-    assert!(session.step_with(&mut model, &both).is_err());
-    assert!(session.step_with(&mut model, &dense).unwrap().is_some());
+    assert!(session.step(&mut model, &both).is_err());
+    assert!(session.step(&mut model, &dense).unwrap().is_some());
 }
 
 pub(crate) fn resumed_dynamic_training_is_bit_identical(device: &Device) {
@@ -237,7 +237,7 @@ pub(crate) fn resumed_dynamic_training_is_bit_identical(device: &Device) {
         };
         let start = || {
             let mut model = Mlp::new(&device, 1);
-            let session = pruner.attach(&mut model).unwrap();
+            let session = pruner.start(&mut model).unwrap();
             (model, session, AdamConfig::new().init())
         };
         let (mut whole, mut session, mut optimizer) = start();

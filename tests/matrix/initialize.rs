@@ -5,7 +5,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::AdamConfig;
 use burn::tensor::{DType, Device, Tensor};
 use pruning_burn::PruneError;
-use pruning_burn::mask::{attach_masks, masks, random_masks, undo};
+use pruning_burn::mask::{attach, masks, random_masks, undo};
 use pruning_burn::store::StoreError;
 use pruning_tests::models::{Cnn, Mlp};
 use pruning_tests::values::{base, same_bits};
@@ -29,11 +29,11 @@ pub(crate) fn keeping_and_rewinding_the_rate_leave_every_bit(device: &Device) {
     ] {
         let recipe = REWIND.replace("{ rewind = { step = 2 } }", initialization);
         let mut model = Mlp::new(&device, 1);
-        let mut session = pruner(&recipe).attach(&mut model).unwrap();
+        let mut session = pruner(&recipe).start(&mut model).unwrap();
         let mut optimizer = AdamConfig::new().init();
         for (step, rate) in rates.into_iter().enumerate() {
             let before = dense(&model);
-            session.step(&mut model).unwrap();
+            session.step(&mut model, None).unwrap();
             assert!(same_bits(&dense(&model), &before), "{initialization} at {step}");
             assert_eq!(session.learning_rate_step(), rate, "{initialization} at {step}");
             model = train(model, &mut optimizer, &device);
@@ -43,11 +43,11 @@ pub(crate) fn keeping_and_rewinding_the_rate_leave_every_bit(device: &Device) {
 
 pub(crate) fn rewinding_sets_the_rate_back_with_the_weights(device: &Device) {
     let mut model = Mlp::new(device, 1);
-    let mut session = pruner(REWIND).attach(&mut model).unwrap();
+    let mut session = pruner(REWIND).start(&mut model).unwrap();
     assert_eq!(session.learning_rate_step(), 0);
     let rates: Vec<_> = (0..9)
         .map(|_| {
-            session.step(&mut model).unwrap();
+            session.step(&mut model, None).unwrap();
             session.learning_rate_step()
         })
         .collect();
@@ -58,25 +58,25 @@ pub(crate) fn reinitializing_takes_new_weights_each_time(device: &Device) {
     let device = device.clone().autodiff();
     let recipe = REWIND.replace("{ rewind = { step = 2 } }", "\"reinitialize\"");
     let mut model = Mlp::new(&device, 1);
-    let mut session = pruner(&recipe).attach(&mut model).unwrap();
+    let mut session = pruner(&recipe).start(&mut model).unwrap();
     let mut optimizer = AdamConfig::new().init();
     for step in 0..9 {
         if session.due().is_some() {
             let (before, mask) = (base(&model), masks(&model));
-            let error = session.step(&mut model).unwrap_err();
+            let error = session.step(&mut model, None).unwrap_err();
             assert_eq!(error, PruneError::NoFreshWeights, "those of the pruning before do not count again");
             session.start_from(&Cnn::new(&device, 3));
-            let error = session.step(&mut model).unwrap_err();
+            let error = session.step(&mut model, None).unwrap_err();
             assert!(matches!(&error, PruneError::OtherModel { .. }), "{error}");
             assert!(same_bits(&base(&model), &before) && masks(&model) == mask && session.steps() == step);
             let fresh = Mlp::new(&device, 100 + step as u64);
             session.start_from(&fresh);
-            session.step(&mut model).unwrap().unwrap();
+            session.step(&mut model, None).unwrap().unwrap();
             assert!(same_bits(&dense(&model), &base(&fresh)), "every weight is a new one");
             assert_eq!(session.learning_rate_step(), 0);
             optimizer = AdamConfig::new().init();
         } else {
-            session.step(&mut model).unwrap();
+            session.step(&mut model, None).unwrap();
         }
         model = train(model, &mut optimizer, &device);
     }
@@ -90,7 +90,7 @@ pub(crate) fn a_snapshot_in_a_file_is_bit_exact(device: &Device) {
     for recipe in [REWIND.to_string(), REWIND.replace("step = 2", "step = 0")] {
         let run = |in_file: bool, cut: Option<usize>| {
             let mut model = Mlp::new(&device, 1);
-            let mut session = pruner(&recipe).attach(&mut model).unwrap();
+            let mut session = pruner(&recipe).start(&mut model).unwrap();
             if in_file {
                 session = session.with_snapshot_file(&snapshot).unwrap();
             }
@@ -102,7 +102,7 @@ pub(crate) fn a_snapshot_in_a_file_is_bit_exact(device: &Device) {
                     model = Mlp::new(&device, 50);
                     session = pruner(&recipe).load(&mut model, &file).unwrap();
                 }
-                session.step(&mut model).unwrap();
+                session.step(&mut model, None).unwrap();
                 model = train(model, &mut optimizer, &device);
             }
             model
@@ -120,22 +120,22 @@ pub(crate) fn snapshots_that_are_gone_or_of_another_model_are_errors(device: &De
     let folder = tempfile::tempdir().unwrap();
     let (file, snapshot) = (folder.path().join("model.bpk"), folder.path().join("snapshot.bpk"));
     let mut model = Mlp::new(device, 1);
-    let session = pruner(REWIND).attach(&mut model).unwrap();
+    let session = pruner(REWIND).start(&mut model).unwrap();
     let error = session
         .clone()
         .with_snapshot_file(folder.path().join("no/such.bpk"))
-        .map(|mut s| (0..3).map(|_| s.step(&mut model.clone())).find_map(Result::err));
+        .map(|mut s| (0..3).map(|_| s.step(&mut model.clone(), None)).find_map(Result::err));
     assert!(matches!(error, Ok(Some(PruneError::Snapshot { .. }))), "{error:?}");
     let mut session = session.with_snapshot_file(&snapshot).unwrap();
     for _ in 0..4 {
-        session.step(&mut model).unwrap();
+        session.step(&mut model, None).unwrap();
     }
     session.save(&model, &file).unwrap();
     let whole = fs::read(&snapshot).unwrap();
     let other = folder.path().join("other.bpk");
     let conv = "sparsity = 0.5\ncriterion = \"magnitude\"\ninitialization = \"rewind\"";
     let mut cnn = Cnn::new(device, 1);
-    let _ = pruner(conv).attach(&mut cnn).unwrap().with_snapshot_file(&other).unwrap();
+    let _ = pruner(conv).start(&mut cnn).unwrap().with_snapshot_file(&other).unwrap();
     for (what, bytes) in [
         ("gone", None),
         ("cut", Some(whole[..whole.len() / 2].to_vec())),
@@ -146,7 +146,7 @@ pub(crate) fn snapshots_that_are_gone_or_of_another_model_are_errors(device: &De
             None => fs::remove_file(&snapshot).unwrap(),
         }
         let (before, mask) = (base(&model), masks(&model));
-        let error = session.step(&mut model).unwrap_err();
+        let error = session.step(&mut model, None).unwrap_err();
         let expected = matches!(&error, PruneError::Snapshot { .. } | PruneError::OtherModel { .. });
         assert!(expected, "{what}: {error}");
         assert!(same_bits(&base(&model), &before) && masks(&model) == mask && session.steps() == 4, "{what}");
@@ -157,7 +157,7 @@ pub(crate) fn snapshots_that_are_gone_or_of_another_model_are_errors(device: &De
         assert!(same_bits(&base(&fresh), &before) && masks(&fresh).is_empty(), "{what}");
     }
     fs::write(&snapshot, &whole).unwrap();
-    assert!(session.step(&mut model).unwrap().is_some());
+    assert!(session.step(&mut model, None).unwrap().is_some());
     // Damage of the file with the session itself.
     let saved = fs::read(&file).unwrap();
     for cut in [0, 50, saved.len() / 2, saved.len() - 1] {
@@ -170,11 +170,11 @@ pub(crate) fn snapshots_that_are_gone_or_of_another_model_are_errors(device: &De
 pub(crate) fn random_masks_of_the_same_density_attach(device: &Device) {
     let mut model = Mlp::new(device, 1);
     let start = Mlp::new(device, 1);
-    pruner("sparsity = 0.8\ncriterion = \"magnitude\"\nallocator = \"global\"").prune(&mut model).unwrap();
+    pruner("sparsity = 0.8\ncriterion = \"magnitude\"\nallocator = \"global\"").prune(&mut model, None).unwrap();
     let found = masks(&model);
     let control = random_masks(&found, 3);
     let mut random = start.clone();
-    let report = attach_masks(&mut random, &control).unwrap();
+    let report = attach(&mut random, &control).unwrap();
     assert_eq!(report.kept(), 64);
     assert!(masks(&random).iter().zip(found.iter()).all(|((p, a), (q, b))| p == q && a.kept() == b.kept() && a != b));
     assert!(same_bits(&base(&random.valid()), &base(&start)));
@@ -198,7 +198,7 @@ pub(crate) fn rewound_weights_keep_their_type(device: &Device) {
         for in_file in [false, true] {
             let mut model = third(device);
             let start = base(&model);
-            let mut session = pruner(recipe).attach(&mut model).unwrap();
+            let mut session = pruner(recipe).start(&mut model).unwrap();
             if in_file {
                 session = session.with_snapshot_file(file("rewind.bpk")).unwrap();
             }
@@ -206,7 +206,7 @@ pub(crate) fn rewound_weights_keep_their_type(device: &Device) {
             let mut loaded = third(device);
             let mut resumed = pruner(recipe).load(&mut loaded, file("session.bpk")).unwrap();
             for (session, model) in [(&mut session, &mut model), (&mut resumed, &mut loaded)] {
-                session.step(model).unwrap();
+                session.step(model, None).unwrap();
                 undo(model).unwrap();
                 assert!(same_bits(&base(model), &start), "{dtype:?} {in_file}");
             }

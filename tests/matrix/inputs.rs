@@ -57,7 +57,7 @@ fn by_hand(model: &Mlp, batch: &Tensor<2>) -> Vec<f64> {
 fn check(model: &Mlp, criterion: &str, inputs: &CriterionInputs, scores: &[f64]) {
     let mut model = model.clone();
     let recipe = format!("criterion = {criterion}\nsparsity = 0.5\n[target]\ninclude = [\"fc2\"]");
-    pruner(&recipe).prune_with(&mut model, inputs).unwrap();
+    pruner(&recipe).prune(&mut model, inputs).unwrap();
     let mask = masks(&model);
     let mask = mask.get("fc2.weight").unwrap();
     let mut order: Vec<usize> = (0..scores.len()).collect();
@@ -129,7 +129,7 @@ pub(crate) fn the_flow_takes_no_statistics_of_its_batch(device: &Device) {
     let [training, validation] = [model, validated].map(|mut model| {
         let ones = |m: &Cnn| m.forward(Tensor::ones([1, 3, 8, 8], &device));
         let inputs = CriterionInputs::new().with_flow(&model, ones).unwrap();
-        synflow.prune_with(&mut model, &inputs).unwrap();
+        synflow.prune(&mut model, &inputs).unwrap();
         masks(&model)
     });
     assert_eq!(training, validation);
@@ -186,7 +186,7 @@ pub(crate) fn collecting_changes_nothing(device: &Device) {
                 "criterion = \"{criterion}\"\nallocator = \"global\"\ngranularity = {granularity}\nsparsity = 0.5"
             );
             let mut model = model.clone();
-            let report = pruner(&recipe).prune_with(&mut model, &inputs).unwrap();
+            let report = pruner(&recipe).prune(&mut model, &inputs).unwrap();
             assert!(report.sparsity() > 0.2 && report.sparsity() < 0.8, "{recipe}: {}", report.sparsity());
         }
     }
@@ -198,18 +198,18 @@ pub(crate) fn inputs_that_are_missing_or_cannot_be_are_errors(device: &Device) {
     let taylor = pruner("criterion = \"taylor\"\nsparsity = 0.5");
     assert_eq!(taylor.needs(), Needs::GRADIENT);
     let wrong = CriterionInputs::new().with_initial_weights(&model);
-    for error in [taylor.prune(&mut model).unwrap_err(), taylor.prune_with(&mut model, &wrong).unwrap_err()] {
+    for error in [taylor.prune(&mut model, None).unwrap_err(), taylor.prune(&mut model, &wrong).unwrap_err()] {
         assert!(matches!(&error, PruneError::MissingInputs { criterion, .. } if criterion == "taylor"), "{error}");
         assert!(error.to_string().contains("needs: gradient"), "{error}");
     }
     // A session asks for them when a pruning is due, and not before.
     let mut session = pruner("criterion = \"taylor\"\nsparsity = 0.5\nschedule = { kind = \"one_shot\", at = 1 }")
-        .attach(&mut model)
+        .start(&mut model)
         .unwrap();
-    assert!(session.step(&mut model).unwrap().is_none() && session.due().is_some());
-    assert!(session.step(&mut model).is_err());
+    assert!(session.step(&mut model, None).unwrap().is_none() && session.due().is_some());
+    assert!(session.step(&mut model, None).is_err());
     let inputs = CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &batches(&trained), loss).unwrap();
-    assert_eq!(session.step_with(&mut model, &inputs).unwrap().unwrap().kept(), 160);
+    assert_eq!(session.step(&mut model, &inputs).unwrap().unwrap().kept(), 160);
 
     let none: [Tensor<2>; 0] = [];
     let error = CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &none, loss).unwrap_err();
@@ -227,7 +227,7 @@ pub(crate) fn inputs_that_are_missing_or_cannot_be_are_errors(device: &Device) {
     // Of another model.
     let mut cnn = Cnn::new(&trained, 1);
     let before = base(&cnn);
-    let error = taylor.prune_with(&mut cnn, &inputs).unwrap_err().to_string();
+    let error = taylor.prune(&mut cnn, &inputs).unwrap_err().to_string();
     assert!(
         error.starts_with("conv1.weight: criterion taylor: the input gradient has nothing for this parameter"),
         "{error}"
@@ -236,7 +236,7 @@ pub(crate) fn inputs_that_are_missing_or_cannot_be_are_errors(device: &Device) {
     // A parameter that the loss does not depend on is one of this model: its gradient is zero.
     let first = |m: &Mlp, b: &Tensor<2>| m.fc1.forward(b.clone()).sum();
     let inputs = CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &batches(&trained), first).unwrap();
-    assert!(taylor.prune_with(&mut model, &inputs).is_ok());
+    assert!(taylor.prune(&mut model, &inputs).is_ok());
 }
 
 pub(crate) fn a_tied_parameter_has_one_gradient(device: &Device) {
@@ -252,7 +252,7 @@ pub(crate) fn a_tied_parameter_has_one_gradient(device: &Device) {
     let gradient: Vec<f32> = gradients.get::<2>(model.first.weight.id).unwrap().into_data().iter::<f32>().collect();
     let mut pruned = model.clone();
     let recipe = "criterion = \"gradient\"\nsparsity = 0.5\n[target]\ninclude = [\"first\"]";
-    pruner(recipe).prune_with(&mut pruned, &inputs).unwrap();
+    pruner(recipe).prune(&mut pruned, &inputs).unwrap();
     let mask = masks(&pruned);
     let mask = mask.get("first.weight").unwrap();
     let mut order: Vec<usize> = (0..64).collect();
@@ -291,8 +291,7 @@ pub(crate) fn every_combination_removes_what_is_asked(device: &Device) {
                 };
                 let recipe = format!("criterion = \"{}\"\ngranularity = {granularity}\n{budget}", criterion.name());
                 let mut model = model.clone();
-                let report =
-                    pruner(&recipe).prune_with(&mut model, &inputs).unwrap_or_else(|e| panic!("{e}\n{recipe}"));
+                let report = pruner(&recipe).prune(&mut model, &inputs).unwrap_or_else(|e| panic!("{e}\n{recipe}"));
                 let removed = |units: usize| (0.6 * units as f64).round_ties_even() as usize;
                 let units: usize = report.layers.iter().map(|l| l.units).sum();
                 let kept: usize = report.layers.iter().map(|l| l.kept_units).sum();
@@ -358,7 +357,7 @@ pub(crate) fn broken_criteria_are_errors_that_name_them(device: &Device) {
         let mut model = Mlp::new(device, 3);
         let before = base(&model);
         let recipe = format!("criterion = \"{name}\"\nsparsity = 0.5");
-        let error = pruner(&recipe).prune(&mut model).unwrap_err().to_string();
+        let error = pruner(&recipe).prune(&mut model, None).unwrap_err().to_string();
         assert!(error.contains(part), "{part} in {error}");
         assert!(same_bits(&base(&model), &before) && masks(&model).is_empty(), "{name}");
     }

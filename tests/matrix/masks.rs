@@ -1,7 +1,7 @@
 use crate::{pruner, try_pruner};
 use burn::module::Module;
 use burn::tensor::Device;
-use pruning_burn::mask::{Bits, Mask, MaskSet, attach_masks, finish, masks, report, undo, update_masks};
+use pruning_burn::mask::{Bits, Mask, MaskSet, attach, finish, masks, report, undo, update};
 use pruning_burn::plugin::Plugins;
 use pruning_tests::models::{Cnn, Mlp, Zoo};
 use pruning_tests::values::{base, effective, same_bits, weights};
@@ -45,15 +45,15 @@ pub(crate) fn the_same_on_every_device(device: &Device) {
     for recipe in recipes() {
         let pruner = pruner(&recipe);
         let (mut here, mut there) = (Mlp::new(device, 4), Mlp::new(&Device::flex(), 4));
-        pruner.prune(&mut here).unwrap();
-        pruner.prune(&mut there).unwrap();
+        pruner.prune(&mut here, None).unwrap();
+        pruner.prune(&mut there, None).unwrap();
         assert_eq!(masks(&here), masks(&there), "{recipe}");
         assert!(masks(&here).sparsity() > 0.3, "{recipe}");
         // And again on top of what is pruned.
         if !recipe.contains(':') {
             let more = crate::pruner(&recipe.replace("0.6", "0.8"));
-            more.prune(&mut here).unwrap();
-            more.prune(&mut there).unwrap();
+            more.prune(&mut here, None).unwrap();
+            more.prune(&mut there, None).unwrap();
             assert_eq!(masks(&here), masks(&there), "{recipe}, pruned further");
         }
     }
@@ -64,7 +64,7 @@ pub(crate) fn exact_counts_whatever_the_sizes(device: &Device) {
         for allocator in ["uniform", "global"] {
             let mut model = Cnn::new(device, 9);
             let recipe = format!("criterion = \"magnitude\"\nallocator = \"{allocator}\"\nsparsity = {sparsity}");
-            let report = pruner(&recipe).prune(&mut model).unwrap();
+            let report = pruner(&recipe).prune(&mut model, None).unwrap();
             let removed = |n: usize| (sparsity * n as f64).round_ties_even() as usize;
             let all: usize = report.layers.iter().map(|l| l.weights).sum();
             let expected = match allocator {
@@ -97,21 +97,21 @@ pub(crate) fn own_masks_attach_update_and_come_back(device: &Device) {
     let mut model = Mlp::new(device, 2);
     let dense = weights(&model, "fc1.weight");
     let set = every_other(&model);
-    let report = attach_masks(&mut model, &set).unwrap();
+    let report = attach(&mut model, &set).unwrap();
     assert_eq!((report.kept(), report.weights()), (96 + 8, 192 + 16));
     assert_eq!(masks(&model), set);
     let masked = weights(&model, "fc1.weight");
     assert!((0..192).all(|i| masked[i] == if i % 2 == 0 { dense[i] } else { 0.0 }));
 
-    let error = attach_masks(&mut model, &set).unwrap_err().to_string();
+    let error = attach(&mut model, &set).unwrap_err().to_string();
     assert!(error.starts_with("fc1.weight: a mask is attached already"), "{error}");
 
     // An update may bring weights back, with the value they have in the base.
     let open = MaskSet::new([("fc1.weight".to_string(), Mask::dense([12, 16]).unwrap())]).unwrap();
-    update_masks(&mut model, &open).unwrap();
+    update(&mut model, &open).unwrap();
     assert_eq!(weights(&model, "fc1.weight"), dense);
     assert_eq!(pruning_burn::mask::report(&model).unwrap().kept(), 192 + 8);
-    let error = update_masks(&mut Mlp::new(device, 2), &open).unwrap_err().to_string();
+    let error = update(&mut Mlp::new(device, 2), &open).unwrap_err().to_string();
     assert!(error.starts_with("fc1.weight: no mask is attached"), "{error}");
 }
 
@@ -123,7 +123,7 @@ fn cut(device: &Device, axis: &str, unit: impl Fn(&str, &[usize], usize) -> usiz
         "criterion = \"magnitude\"\nsparsity = 0.5\ngranularity = {{ kind = \"channel\", axis = \"{axis}\" }}\n\
          [target]\n{named}"
     );
-    let report = pruner(&recipe).prune(&mut model).unwrap();
+    let report = pruner(&recipe).prune(&mut model, None).unwrap();
     assert_eq!(report.layers.len(), 7 + 1 + 3 + 4 + 8 + 2 + 1, "{report}");
     let set = masks(&model);
     for layer in &report.layers {
@@ -176,7 +176,7 @@ pub(crate) fn every_layer_type_is_cut_by_input_channel(device: &Device) {
 pub(crate) fn random_masks_depend_on_seed_and_path_alone(device: &Device) {
     let run = |recipe: &str, seed| {
         let mut model = Mlp::new(device, seed);
-        pruner(recipe).prune(&mut model).unwrap();
+        pruner(recipe).prune(&mut model, None).unwrap();
         masks(&model)
     };
     let both = "criterion = { name = \"random\", seed = 5 }\nsparsity = 0.5";
@@ -190,7 +190,7 @@ pub(crate) fn random_masks_depend_on_seed_and_path_alone(device: &Device) {
 pub(crate) fn finish_leaves_plain_zeros(device: &Device) {
     let mut model = Mlp::new(&device.clone().autodiff(), 6);
     let pruner = pruner("criterion = \"magnitude\"\nsparsity = 0.75");
-    pruner.prune(&mut model).unwrap();
+    pruner.prune(&mut model, None).unwrap();
     let masked = effective(&model);
     let kept = finish(&mut model).unwrap().kept();
     assert!(masks(&model).is_empty());
@@ -212,7 +212,7 @@ pub(crate) fn undo_restores_every_bit(device: &Device) {
         let dense = base(&model);
         let pruner = try_pruner(&recipe).unwrap();
         // 2:4 does not divide 3 input channels.
-        if pruner.prune(&mut model).is_err() {
+        if pruner.prune(&mut model, None).is_err() {
             assert!(recipe.contains(':'), "{recipe}");
             continue;
         }

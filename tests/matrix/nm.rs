@@ -39,7 +39,7 @@ impl Case {
     fn check<M: Module>(&self, mut layer: M) {
         let along = if self.along == "taps" { " taps" } else { "" };
         let recipe = format!("criterion = \"magnitude\"\ngranularity = \"{}:{}{along}\"", self.n, self.m);
-        let pruned = pruner(&recipe).prune(&mut layer);
+        let pruned = pruner(&recipe).prune(&mut layer, None);
         match &self.mask {
             Some(mask) => {
                 pruned.unwrap();
@@ -90,13 +90,13 @@ pub(crate) fn convolutions_are_cut_along_their_inputs(device: &Device) {
 pub(crate) fn layers_that_m_does_not_divide_are_skipped_if_asked(device: &Device) {
     let recipe = "criterion = \"magnitude\"\ngranularity = \"2:4\"";
     let mut model = Cnn::new(device, 3);
-    let error = pruner(recipe).prune(&mut model).unwrap_err().to_string();
+    let error = pruner(recipe).prune(&mut model, None).unwrap_err().to_string();
     for part in ["conv1.weight: a fan-in of 3 input channels is no multiple of 4, which 2:4 needs", "skip_unfit = true"]
     {
         assert!(error.contains(part), "{error}");
     }
     assert!(masks(&model).is_empty());
-    let report = pruner(&format!("{recipe}\nskip_unfit = true")).prune(&mut model).unwrap();
+    let report = pruner(&format!("{recipe}\nskip_unfit = true")).prune(&mut model, None).unwrap();
     let pruned: Vec<_> = report.layers.iter().map(|l| (l.path.as_str(), l.kept * 2 == l.weights)).collect();
     assert_eq!(pruned, [("conv2.weight", true), ("head.weight", true)]);
     let line = "skipped conv1.weight: left dense: a fan-in of 3 input channels is no multiple of 4, which 2:4 needs";
@@ -105,8 +105,8 @@ pub(crate) fn layers_that_m_does_not_divide_are_skipped_if_asked(device: &Device
     let recipe =
         "criterion = \"magnitude\"\nsparsity = 0.5\nskip_unfit = true\ngranularity = { kind = \"head\", size = 4 }";
     let mut zoo = Zoo::new(device, 1);
-    let mut session = pruner(recipe).attach(&mut zoo).unwrap();
-    let report = session.step(&mut zoo).unwrap().unwrap();
+    let mut session = pruner(recipe).start(&mut zoo).unwrap();
+    let report = session.step(&mut zoo, None).unwrap().unwrap();
     let why = |path: &str| report.skipped.iter().find(|s| s.path == path).map(|s| s.why.clone());
     assert!(report.layers.iter().any(|l| l.path == "linear.weight") && why("linear.weight").is_none());
     assert!(why("conv1.weight").unwrap().starts_with("left dense: heads of 4 channels do not divide 6"));
@@ -114,6 +114,6 @@ pub(crate) fn layers_that_m_does_not_divide_are_skipped_if_asked(device: &Device
     let mut model = Cnn::new(device, 3);
     let only =
         "criterion = \"magnitude\"\ngranularity = \"2:4\"\nskip_unfit = true\ntarget = { include = [\"conv1\"] }";
-    let error = pruner(only).prune(&mut model).unwrap_err().to_string();
+    let error = pruner(only).prune(&mut model, None).unwrap_err().to_string();
     assert!(error.starts_with("conv1.weight: a fan-in of 3 input channels"), "{error}");
 }

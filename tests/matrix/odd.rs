@@ -8,7 +8,7 @@ use burn::tensor::quantization::{Calibration, QuantValue};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use pruning_burn::PruneError;
 use pruning_burn::analyze::recalibrate_batch_norm;
-use pruning_burn::mask::{Bits, Mask, MaskSet, attach_masks, finish, masks, soft_threshold, undo, update_masks};
+use pruning_burn::mask::{Bits, Mask, MaskSet, attach, finish, masks, soft_threshold, undo, update};
 use pruning_burn::recipe::Targets;
 use pruning_burn::score::{CriterionInputs, InputError, Needs};
 use pruning_burn::session::mask_optimizer;
@@ -26,30 +26,30 @@ fn quantized(model: Mlp, device: &Device) -> Mlp {
 pub(crate) fn quantized_weights_are_skipped_or_refused(device: &Device) {
     let mut model = quantized(Mlp::new(device, 1), device);
     assert!(matches!(model.fc1.weight.base().dtype(), DType::QFloat(_)));
-    let report = pruner(HALF).prune(&mut model).unwrap();
+    let report = pruner(HALF).prune(&mut model, None).unwrap();
     assert_eq!(report.layers.iter().map(|l| l.path.as_str()).collect::<Vec<_>>(), ["fc2.weight"]);
     let why = &report.skipped.iter().find(|s| s.path == "fc1.weight").unwrap().why;
     assert_eq!(why, "its values are quantized: prune first, then quantize");
     undo(&mut model).unwrap();
     let named = pruner(&format!("{HALF}\ntarget = {{ include = [\"fc1.weight\"] }}"));
-    assert_eq!(named.prune(&mut model).unwrap_err(), PruneError::NoTarget);
+    assert_eq!(named.prune(&mut model, None).unwrap_err(), PruneError::NoTarget);
     let own = MaskSet::new([("fc1.weight".to_string(), Mask::dense([12, 16]).unwrap())]).unwrap();
-    let error = attach_masks(&mut model, &own).unwrap_err();
+    let error = attach(&mut model, &own).unwrap_err();
     assert_eq!(error, PruneError::Quantized { path: "fc1.weight".to_string() });
-    let error = soft_threshold::attach(&mut model, &Targets::default(), -5.0).unwrap_err();
+    let error = soft_threshold::learn(&mut model, &Targets::default(), -5.0).unwrap_err();
     assert_eq!(error, PruneError::Quantized { path: "fc1.weight".to_string() });
     assert!(masks(&model).is_empty());
     // A session with a snapshot leaves it alone.
     let rewinding = pruner(&format!("{HALF}\ninitialization = \"rewind\""));
-    let mut session = rewinding.attach(&mut model).unwrap();
-    assert_eq!(session.step(&mut model).unwrap().unwrap().kept(), 64);
+    let mut session = rewinding.start(&mut model).unwrap();
+    assert_eq!(session.step(&mut model, None).unwrap().unwrap().kept(), 64);
     finish(&mut model).unwrap();
     assert!(matches!(model.fc1.weight.base().dtype(), DType::QFloat(_)));
     // A masked model may be quantized; its session says what has become of the target.
     let mut masked = Mlp::new(device, 1);
-    let mut session = pruner(HALF).attach(&mut masked).unwrap();
+    let mut session = pruner(HALF).start(&mut masked).unwrap();
     let mut masked = quantized(masked, device);
-    let error = session.step(&mut masked).unwrap_err();
+    let error = session.step(&mut masked, None).unwrap_err();
     assert_eq!(error, PruneError::TargetsChanged { path: "fc1.weight".to_string() });
 }
 
@@ -78,7 +78,7 @@ impl Odd {
 pub(crate) fn parameters_without_elements_and_of_one_are_no_panic(device: &Device) {
     let mut model = Odd::new(device);
     let everything = pruner(&format!("{HALF}\ntarget = {{ include = [\"*.weight\", \"one\"] }}"));
-    let report = everything.prune(&mut model).unwrap();
+    let report = everything.prune(&mut model, None).unwrap();
     assert_eq!(
         report.layers.iter().map(|l| (l.path.as_str(), l.kept)).collect::<Vec<_>>(),
         [("one", 1), ("layer.weight", 4)]
@@ -88,18 +88,18 @@ pub(crate) fn parameters_without_elements_and_of_one_are_no_panic(device: &Devic
     let mask = |path: &str, shape: &[usize], bits: &[bool]| {
         MaskSet::new([(path.to_string(), Mask::new(shape, Bits::from_bools(bits)).unwrap())]).unwrap()
     };
-    update_masks(&mut model, &mask("one", &[1], &[false])).unwrap();
+    update(&mut model, &mask("one", &[1], &[false])).unwrap();
     assert_eq!(weights(&model, "one"), [0.0]);
     let before = base(&model);
-    let error = attach_masks(&mut model, &mask("none.weight", &[0, 4], &[])).unwrap_err();
+    let error = attach(&mut model, &mask("none.weight", &[0, 4], &[])).unwrap_err();
     assert_eq!(error, PruneError::Empty { path: "none.weight".to_string() });
-    let error = attach_masks(&mut model, &mask("number", &[1], &[true])).unwrap_err();
+    let error = attach(&mut model, &mask("number", &[1], &[true])).unwrap_err();
     assert!(matches!(&error, PruneError::UnknownParameter { path, .. } if path == "number"), "{error}");
     assert!(same_bits(&base(&model), &before));
     finish(&mut model).unwrap();
     assert_eq!(weights(&model, "one"), [0.0]);
     let named = pruner(&format!("{HALF}\ntarget = {{ include = [\"number\"] }}"));
-    assert!(matches!(named.prune(&mut model), Err(PruneError::Unmatched { .. })));
+    assert!(matches!(named.prune(&mut model, None), Err(PruneError::Unmatched { .. })));
 }
 
 fn with_bad(device: &Device, bad: f32) -> Mlp {
@@ -132,23 +132,23 @@ pub(crate) fn masks_over_what_is_not_finite_are_refused(device: &Device) {
         };
         let mut model = with_bad(device, bad);
         let before = base(&model);
-        refused(attach_masks(&mut model, &only(false)).unwrap_err());
+        refused(attach(&mut model, &only(false)).unwrap_err());
         // Whatever the criterion looks at.
         let random = pruner("criterion = \"random\"\nsparsity = 0.99");
-        refused(random.prune(&mut model).unwrap_err());
+        refused(random.prune(&mut model, None).unwrap_err());
         assert!(masks(&model).is_empty() && same_bits(&base(&model), &before));
         // A weight that stays is the model's own affair.
-        attach_masks(&mut model, &only(true)).unwrap();
-        refused(update_masks(&mut model, &only(false)).unwrap_err());
+        attach(&mut model, &only(true)).unwrap();
+        refused(update(&mut model, &only(false)).unwrap_err());
         assert_eq!(masks(&model), only(true));
         assert!(same_bits(&base(&model), &before));
         // A session, whose weights went wrong on the way, and one that goes back to such weights.
         let rewinding = pruner("criterion = \"random\"\nsparsity = 0.99\ninitialization = \"rewind\"");
         let mut model = with_bad(device, bad);
-        let mut session = rewinding.attach(&mut model).unwrap();
-        refused(session.step(&mut model).unwrap_err());
+        let mut session = rewinding.start(&mut model).unwrap();
+        refused(session.step(&mut model, None).unwrap_err());
         let mut model = model.map(&mut Zeros);
-        refused(session.step(&mut model).unwrap_err());
+        refused(session.step(&mut model, None).unwrap_err());
         assert_eq!((session.steps(), masks(&model).sparsity()), (0, 0.0));
     }
 }
@@ -165,11 +165,11 @@ pub(crate) fn parameters_that_share_an_id_must_be_the_same(device: &Device) {
         assert!(error.to_string().starts_with(expected), "{error}");
     };
     let half = pruner(HALF);
-    named(&half.prune(&mut model).unwrap_err());
-    named(&half.attach(&mut model).unwrap_err());
+    named(&half.prune(&mut model, None).unwrap_err());
+    named(&half.start(&mut model).unwrap_err());
     let mask = MaskSet::new([("first.weight".to_string(), Mask::dense([8, 8]).unwrap())]).unwrap();
-    named(&attach_masks(&mut model, &mask).unwrap_err());
-    named(&soft_threshold::attach(&mut model, &Targets::default(), -5.0).unwrap_err());
+    named(&attach(&mut model, &mask).unwrap_err());
+    named(&soft_threshold::learn(&mut model, &Targets::default(), -5.0).unwrap_err());
     named(&mask_optimizer(&model, &SgdConfig::new().init()).err().unwrap());
     named(&pruning_burn::mask::report(&model).unwrap_err());
     named(&pruning_burn::analyze::sensitivity::Scan::new(&half).run(&model, |_| 0.0).unwrap_err());
@@ -181,9 +181,10 @@ pub(crate) fn parameters_that_share_an_id_must_be_the_same(device: &Device) {
     assert!(same_bits(&base(&model), &before) && masks(&model).is_empty());
     // Masked before they went apart, as by an optimizer that updates the first of them alone.
     let mut model = tied.clone();
-    let mut session = half.attach(&mut model).unwrap();
+    let mut session = half.start(&mut model).unwrap();
     model.first.weight = model.first.weight.map(|w| w + 1.0);
-    for error in [session.step(&mut model).unwrap_err(), finish(&mut model).unwrap_err(), undo(&mut model).unwrap_err()]
+    for error in
+        [session.step(&mut model, None).unwrap_err(), finish(&mut model).unwrap_err(), undo(&mut model).unwrap_err()]
     {
         named(&error);
     }
@@ -191,11 +192,11 @@ pub(crate) fn parameters_that_share_an_id_must_be_the_same(device: &Device) {
     // Equal numbers in two places are one parameter, and so are clones with NaN in them.
     let mut model = tied.clone();
     model.second.weight = model.second.weight.map(|w| w * 1.0);
-    half.prune(&mut model).unwrap();
+    half.prune(&mut model, None).unwrap();
     let mut model = tied;
     model.first.weight = model.first.weight.map(|w| w.zeros_like() / 0.0);
     model.second = model.first.clone();
-    let error = half.prune(&mut model).unwrap_err();
+    let error = half.prune(&mut model, None).unwrap_err();
     assert!(error.to_string().starts_with("first.weight: criterion magnitude: score NaN"), "{error}");
 }
 
@@ -203,7 +204,7 @@ pub(crate) fn thresholds_begin_at_a_number(device: &Device) {
     let mut model = Mlp::new(device, 1);
     let before = base(&model);
     for s in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300] {
-        let error = soft_threshold::attach(&mut model, &Targets::default(), s).unwrap_err();
+        let error = soft_threshold::learn(&mut model, &Targets::default(), s).unwrap_err();
         assert_eq!(error, PruneError::Threshold { value: s.to_string() });
     }
     assert!(same_bits(&base(&model), &before) && model.fc1.weight.adapter().is_none());
@@ -219,7 +220,7 @@ fn trained(device: &Device, seed: u64) -> (Mlp, ModuleOptimizer) {
 pub(crate) fn an_optimizer_of_another_model_is_refused(device: &Device) {
     let device = device.clone().autodiff();
     let ((mut model, own), (_, other)) = (trained(&device, 1), trained(&device, 2));
-    pruner(HALF).prune(&mut model).unwrap();
+    pruner(HALF).prune(&mut model, None).unwrap();
     assert!(mask_optimizer(&model, &own).is_ok());
     // One that has no state yet belongs to any model.
     assert!(mask_optimizer(&model, &AdamConfig::new().init()).is_ok());
@@ -253,15 +254,15 @@ pub(crate) fn inputs_of_another_shape_are_errors(device: &Device) {
     let inputs =
         CriterionInputs::new().with_gradients(&wide, Needs::GRADIENT, &[Tensor::ones([2, 6], &device)], loss).unwrap();
     let taylor = pruner("criterion = \"taylor\"\nsparsity = 0.5");
-    let error = taylor.prune_with(&mut tall, &inputs).unwrap_err().to_string();
+    let error = taylor.prune(&mut tall, &inputs).unwrap_err().to_string();
     let expected = "weight: criterion taylor: the input gradient has shape [6, 4], the parameter [4, 6]";
     assert!(error.starts_with(expected), "{error}");
     assert!(masks(&tall).is_empty());
-    taylor.prune_with(&mut wide.clone(), &inputs).unwrap();
+    taylor.prune(&mut wide.clone(), &inputs).unwrap();
     // New weights of another shape are another model's too.
     let again = pruner("criterion = \"magnitude\"\nsparsity = 0.5\ninitialization = \"reinitialize\"");
-    let mut session = again.attach(&mut tall).unwrap();
+    let mut session = again.start(&mut tall).unwrap();
     session.start_from(&wide);
-    let error = session.step(&mut tall).unwrap_err();
+    let error = session.step(&mut tall, None).unwrap_err();
     assert_eq!(error, PruneError::OtherModel { path: "weight".to_string() });
 }

@@ -28,12 +28,12 @@ pub(crate) fn lazy_parameters_stay_lazy(device: &Device) {
     let mut model = Mlp::lazy(device);
     assert_eq!(drawn(&model), 0);
     let schedule = format!("{HALF}\nschedule = {{ kind = \"one_shot\", at = 2 }}");
-    let mut session = pruner(&schedule).attach(&mut model).unwrap();
-    assert!(session.step(&mut model).unwrap().is_none());
+    let mut session = pruner(&schedule).start(&mut model).unwrap();
+    assert!(session.step(&mut model, None).unwrap().is_none());
     assert_eq!(masks(&model).sparsity(), 0.0);
     assert_eq!(drawn(&model), 0, "attaching and a step with nothing due draw no weights");
-    session.step(&mut model).unwrap();
-    let report = session.step(&mut model).unwrap().unwrap();
+    session.step(&mut model, None).unwrap();
+    let report = session.step(&mut model, None).unwrap().unwrap();
     assert_eq!(report.kept(), (192 + 128) / 2);
     let zeros = weights(&model, "fc1.weight").iter().filter(|w| **w == 0.0).count();
     assert_eq!(zeros, 96, "the weights that were scored are the weights that stay");
@@ -42,7 +42,7 @@ pub(crate) fn lazy_parameters_stay_lazy(device: &Device) {
 pub(crate) fn tied_parameters_are_one_target(device: &Device) {
     let mut model = Tied::new(device, 5);
     let dense = base(&model);
-    let report = pruner(HALF).prune(&mut model).unwrap();
+    let report = pruner(HALF).prune(&mut model, None).unwrap();
     let paths: Vec<_> = report.layers.iter().map(|l| (l.path.as_str(), l.aliases.as_slice())).collect();
     assert_eq!(paths, [("first.weight", &["second.weight".to_string()][..]), ("head.weight", &[])]);
     assert_eq!((report.weights(), report.kept()), (64 + 32, 48));
@@ -53,7 +53,7 @@ pub(crate) fn tied_parameters_are_one_target(device: &Device) {
     assert_eq!(first.iter().filter(|w| **w == 0.0).count(), 32);
     // By its other name too.
     let mut named = Tied::new(device, 5);
-    pruner(&format!("{HALF}\n[target]\ninclude = [\"second\"]")).prune(&mut named).unwrap();
+    pruner(&format!("{HALF}\n[target]\ninclude = [\"second\"]")).prune(&mut named, None).unwrap();
     assert_eq!(weights(&named, "first.weight"), first);
     let mut undone = model.clone();
     undo(&mut undone).unwrap();
@@ -68,7 +68,7 @@ pub(crate) fn frozen_parameters_stay_frozen(device: &Device) {
     model.fc1 = model.fc1.freeze();
     let trained = |m: &Mlp| (m.fc1.weight.base().is_require_grad(), m.fc2.weight.base().is_require_grad());
     assert_eq!(trained(&model), (false, true));
-    pruner(HALF).prune(&mut model).unwrap();
+    pruner(HALF).prune(&mut model, None).unwrap();
     assert_eq!(trained(&model), (false, true), "masked");
     let again = model.valid().train();
     assert_eq!(trained(&again), (false, true), "after validation");
@@ -98,7 +98,7 @@ pub(crate) fn half_precision_parameters_are_pruned(device: &Device) {
         let mut model = Mlp::new(device, 5).map(&mut Cast(dtype));
         let dense = base(&model);
         assert_eq!(dense["fc1.weight"].dtype(), dtype);
-        let report = pruner(HALF).prune(&mut model).unwrap();
+        let report = pruner(HALF).prune(&mut model, None).unwrap();
         assert_eq!(report.kept(), 160);
         let out = model.forward(Mlp::input(3, device).cast(dtype));
         assert_eq!(out.dtype(), dtype, "no layer changes the type");
@@ -132,7 +132,7 @@ pub(crate) fn doubles_are_ranked_in_double_precision(device: &Device) {
     let near = Mlp::new(device, 1).map(&mut Near(number, 0));
     for allocator in ["uniform", "global"] {
         let mut model = near.clone();
-        pruner(&format!("{HALF}\nallocator = \"{allocator}\"")).prune(&mut model).unwrap();
+        pruner(&format!("{HALF}\nallocator = \"{allocator}\"")).prune(&mut model, None).unwrap();
         let dense = base(&model);
         let (mut kept, mut gone) = (Vec::new(), Vec::new());
         for (path, mask) in masks(&model).iter() {
@@ -173,7 +173,7 @@ pub(crate) fn every_criterion_takes_every_float_type(device: &Device) {
             for granularity in ["\"element\"", "\"channel\"", "\"2:4\""] {
                 let sparsity = if granularity.contains(':') { "" } else { "sparsity = 0.5\n" };
                 let recipe = format!("criterion = \"{}\"\n{sparsity}granularity = {granularity}", criterion.name());
-                let report = pruner(&recipe).prune_with(&mut model.clone(), &inputs);
+                let report = pruner(&recipe).prune(&mut model.clone(), &inputs);
                 assert_eq!(
                     report.unwrap_or_else(|e| panic!("{dtype:?} {recipe}: {e}")).kept(),
                     160,
@@ -190,14 +190,14 @@ pub(crate) fn a_parameter_with_lora_is_refused(device: &Device) {
         || Mlp::new(&device.clone().autodiff(), 5).apply_lora(Lora::new(2, 4.0).set_param_group(group.clone()));
     let mut model = adapted();
     let before = base(&model);
-    for error in [pruner(HALF).prune(&mut model).unwrap_err(), pruner(HALF).attach(&mut model).unwrap_err()] {
+    for error in [pruner(HALF).prune(&mut model, None).unwrap_err(), pruner(HALF).start(&mut model).unwrap_err()] {
         assert!(matches!(&error, PruneError::Reparameterized { path, name } if path == "fc1.weight" && name == "lora"));
     }
     assert!(same_bits(&base(&model), &before));
     assert!(model.fc1.weight.adapter().is_some() && masks(&model).is_empty());
 
     // The rest can be pruned, but not finished: Burn would fold the adapter in too.
-    let report = pruner(&format!("{HALF}\n[target]\nexclude = [\"fc1\"]")).prune(&mut model).unwrap();
+    let report = pruner(&format!("{HALF}\n[target]\nexclude = [\"fc1\"]")).prune(&mut model, None).unwrap();
     assert_eq!(report.layers.len(), 1);
     for error in [finish(&mut model).unwrap_err(), undo(&mut model).unwrap_err()] {
         assert!(matches!(error, PruneError::WouldFold { path, .. } if path == "fc1.weight"));
@@ -206,21 +206,21 @@ pub(crate) fn a_parameter_with_lora_is_refused(device: &Device) {
 
     // Merged first, as the message says.
     let mut merged = adapted().materialize();
-    pruner(HALF).prune(&mut merged).unwrap();
+    pruner(HALF).prune(&mut merged, None).unwrap();
     finish(&mut merged).unwrap();
 }
 
 pub(crate) fn biases_and_norms_when_named(device: &Device) {
     let mut model = Cnn::new(device, 5);
     let recipe = format!("{HALF}\n[target]\ninclude = [\"conv1.bias\", \"*.gamma\", \"head\"]");
-    let report = pruner(&recipe).prune(&mut model).unwrap();
+    let report = pruner(&recipe).prune(&mut model, None).unwrap();
     let paths: Vec<_> = report.layers.iter().map(|l| l.path.as_str()).collect();
     assert_eq!(paths, ["conv1.bias", "norm.gamma", "head.weight"]);
     assert_eq!(weights(&model, "norm.gamma").iter().filter(|w| **w == 0.0).count(), 4);
     assert_eq!(weights(&model, "conv1.bias").iter().filter(|w| **w == 0.0).count(), 4);
     // By default neither those nor embeddings are targets.
     let mut zoo = Zoo::new(device, 5);
-    let report = pruner(HALF).prune(&mut zoo).unwrap();
+    let report = pruner(HALF).prune(&mut zoo, None).unwrap();
     let wrong = ["bias", "gamma", "beta", "embedding", "running"];
     assert!(report.layers.iter().all(|l| !wrong.iter().any(|w| l.path.contains(w))), "{report}");
     assert_eq!(report.layers.len(), 7 + 4 + 8 + 2 + 1, "{report}");
@@ -229,9 +229,10 @@ pub(crate) fn biases_and_norms_when_named(device: &Device) {
 pub(crate) fn running_statistics_are_refused(device: &Device) {
     let mut model = Cnn::new(device, 5);
     let before = effective(&model);
-    let error = pruner(&format!("{HALF}\n[target]\ninclude = [\"norm.running_mean\"]")).prune(&mut model).unwrap_err();
+    let error =
+        pruner(&format!("{HALF}\n[target]\ninclude = [\"norm.running_mean\"]")).prune(&mut model, None).unwrap_err();
     assert!(matches!(&error, PruneError::Buffer { path } if path == "norm.running_mean"), "{error}");
-    let report = pruner(HALF).prune(&mut model).unwrap();
+    let report = pruner(HALF).prune(&mut model, None).unwrap();
     assert!(report.skipped.iter().any(|s| s.path == "norm.running_var" && s.why == "a running statistic"));
     undo(&mut model).unwrap();
     assert!(same_bits(&effective(&model), &before), "statistics are what they were");
@@ -248,7 +249,7 @@ pub(crate) fn weights_that_are_not_finite_are_named(device: &Device) {
             });
             let budget = if granularity.contains(':') { "" } else { "sparsity = 0.5\n" };
             let recipe = format!("criterion = \"magnitude\"\n{budget}granularity = {granularity}");
-            let error = pruner(&recipe).prune(&mut model).unwrap_err().to_string();
+            let error = pruner(&recipe).prune(&mut model, None).unwrap_err().to_string();
             assert!(error.starts_with("fc1.weight: criterion magnitude: score"), "{error}");
             assert!(error.contains("at index 37 is not finite"), "{error}");
             assert!(masks(&model).is_empty());

@@ -142,7 +142,7 @@ pub(crate) fn smaller_models_compute_what_masked_ones_did(device: &Device) {
     let pruner = pruner("criterion = \"magnitude\"\ngranularity = \"channel\"\nsparsity = 0.5");
     let plan = |device: &Device| {
         let model = Cnn::new(device, 3);
-        Shrinker::new(&pruner).plan(&model, &Trace::record(&model, forward).unwrap()).unwrap()
+        Shrinker::new(&pruner).plan(&model, &Trace::record(&model, forward).unwrap(), None).unwrap()
     };
     assert_eq!(plan(device), plan(&Device::flex()));
     let plan = plan(device);

@@ -30,7 +30,7 @@ pub(crate) fn soft_thresholds_are_those_of_the_paper(device: &Device) {
     let mut layer: Linear = LinearConfig::new(4, 1).with_bias(false).init(&device);
     let w = Tensor::<2>::from_data(TensorData::from([[0.5f32], [-0.3], [0.1], [-0.02]]), &device);
     layer.weight = Param::from_tensor(w);
-    soft_threshold::attach(&mut layer, &Targets::default(), -2.0).unwrap();
+    soft_threshold::learn(&mut layer, &Targets::default(), -2.0).unwrap();
     // g(-2) = 1 / (1 + e^2) = 0.1192029220, g (1 - g) = 0.1049935854.
     close(&weights(&layer, "weight"), &[0.380_797_078, -0.180_797_078, 0.0, 0.0]);
     let mut params = Params::default();
@@ -57,7 +57,7 @@ pub(crate) fn learned_masks_settle_into_masks_like_any_other(device: &Device) {
     let device = device.clone().autodiff();
     let x = Mlp::input(6, &device);
     let mut model = Mlp::new(&device, 1);
-    soft_threshold::attach(&mut model, &Targets::default(), -4.0).unwrap();
+    soft_threshold::learn(&mut model, &Targets::default(), -4.0).unwrap();
     let start = soft_threshold::report(&model).unwrap().sparsity();
     let decay = WeightDecayConfig::new(0.05);
     let mut optimizer = SgdConfig::new().with_weight_decay(Some(decay)).init();
@@ -72,7 +72,7 @@ pub(crate) fn learned_masks_settle_into_masks_like_any_other(device: &Device) {
 
     // Saved and loaded as Burn does it, where thresholds were put before.
     let mut loaded = Mlp::new(&device, 2);
-    soft_threshold::attach(&mut loaded, &Targets::default(), 0.0).unwrap();
+    soft_threshold::learn(&mut loaded, &Targets::default(), 0.0).unwrap();
     let loaded = loaded.try_load_record(model.clone().into_record()).unwrap();
     assert!(same_bits(&effective(&loaded), &effective(&model)));
 
@@ -94,7 +94,7 @@ pub(crate) fn learned_masks_settle_into_masks_like_any_other(device: &Device) {
 pub(crate) fn a_tied_parameter_has_one_threshold(device: &Device) {
     let device = device.clone().autodiff();
     let mut model = Tied::new(&device, 1);
-    soft_threshold::attach(&mut model, &Targets::default(), -1.0).unwrap();
+    soft_threshold::learn(&mut model, &Targets::default(), -1.0).unwrap();
     let mut params = Params::default();
     model.visit(&mut params);
     let mut ids: Vec<_> = params.0.iter().map(|(id, _)| *id).collect();
@@ -112,26 +112,26 @@ pub(crate) fn thresholds_that_cannot_be_are_errors(device: &Device) {
     let named = |include: &str| Targets { include: vec![Pattern::new(include)], exclude: Vec::new() };
     let mut model = Mlp::new(device, 1);
     let before = base(&model);
-    let error = soft_threshold::attach(&mut model, &named("fc9"), 0.0).unwrap_err();
+    let error = soft_threshold::learn(&mut model, &named("fc9"), 0.0).unwrap_err();
     assert!(matches!(&error, PruneError::Unmatched { pattern, .. } if pattern == "fc9"), "{error}");
     for result in [soft_threshold::settle(&mut model), soft_threshold::report(&model)] {
         assert!(matches!(result, Err(PruneError::NotAttached { .. })));
     }
     let mut cnn = Cnn::new(device, 1);
-    let error = soft_threshold::attach(&mut cnn, &named("norm.running_mean"), 0.0).unwrap_err();
+    let error = soft_threshold::learn(&mut cnn, &named("norm.running_mean"), 0.0).unwrap_err();
     assert!(matches!(&error, PruneError::Buffer { path } if path == "norm.running_mean"), "{error}");
 
     // Masks and thresholds keep apart.
     let one = pruner("sparsity = 0.5\ncriterion = \"magnitude\"\ntarget = { include = [\"fc1\"] }");
-    one.prune(&mut model).unwrap();
-    let error = soft_threshold::attach(&mut model, &Targets::default(), 0.0).unwrap_err();
+    one.prune(&mut model, None).unwrap();
+    let error = soft_threshold::learn(&mut model, &Targets::default(), 0.0).unwrap_err();
     assert!(matches!(&error, PruneError::Reparameterized { path, .. } if path == "fc1.weight"), "{error}");
-    soft_threshold::attach(&mut model, &named("fc2"), 0.0).unwrap();
+    soft_threshold::learn(&mut model, &named("fc2"), 0.0).unwrap();
     for error in [soft_threshold::settle(&mut model).unwrap_err(), finish(&mut model).unwrap_err()] {
         assert!(matches!(&error, PruneError::WouldFold { .. }), "{error}");
     }
     assert!(same_bits(&base(&model).into_iter().filter(|(p, _)| !p.contains("soft")).collect(), &before));
     let two = pruner("sparsity = 0.5\ncriterion = \"magnitude\"\ntarget = { include = [\"fc2\"] }");
-    let error = two.prune(&mut model).unwrap_err();
+    let error = two.prune(&mut model, None).unwrap_err();
     assert!(matches!(&error, PruneError::Reparameterized { path, .. } if path == "fc2.weight"), "{error}");
 }

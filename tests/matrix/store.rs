@@ -11,7 +11,7 @@ const RECIPE: &str = "criterion = \"magnitude\"\nsparsity = 0.7";
 
 /// Saves a pruned model, loads it into a fresh one, and compares.
 fn round_trip<M: Module>(mut model: M, mut fresh: M) {
-    pruner(RECIPE).prune(&mut model).unwrap();
+    pruner(RECIPE).prune(&mut model, None).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("masked.bpk");
     save(&model, &file).unwrap();
@@ -37,7 +37,7 @@ pub(crate) fn masked_models_load_into_fresh_ones(device: &Device) {
 
 pub(crate) fn finished_models_load_in_plain_burn(device: &Device) {
     let mut model = Cnn::new(device, 1);
-    pruner(RECIPE).prune(&mut model).unwrap();
+    pruner(RECIPE).prune(&mut model, None).unwrap();
     let masked = effective(&model);
     finish(&mut model).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -58,7 +58,7 @@ pub(crate) fn running_statistics_are_saved_with_their_last_update(device: &Devic
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("masked.bpk");
     let mut model = Cnn::new(&device, 1);
-    pruner("sparsity = 0.5\ncriterion = \"magnitude\"").prune(&mut model).unwrap();
+    pruner("sparsity = 0.5\ncriterion = \"magnitude\"").prune(&mut model, None).unwrap();
     let images = TensorData::new(numbers(2 * 3 * 8 * 8, 5), [2, 3, 8, 8]);
     for updates in 1..3 {
         // In training mode, so it updates the statistics.
@@ -76,7 +76,7 @@ pub(crate) fn loaded_models_need_their_file_no_more(device: &Device) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.bpk");
     let mut model = Mlp::new(device, 1);
-    pruner(RECIPE).prune(&mut model).unwrap();
+    pruner(RECIPE).prune(&mut model, None).unwrap();
     for gone in [true, false] {
         save(&model, &file).unwrap();
         let mut loaded = Mlp::new(device, 2);
@@ -99,8 +99,8 @@ pub(crate) fn rewound_weights_need_their_file_no_more(device: &Device) {
     let mut model = Mlp::new(device, 1);
     let start = base(&model);
     let recipe = format!("{RECIPE}\ninitialization = \"rewind\"");
-    let mut session = pruner(&recipe).attach(&mut model).unwrap().with_snapshot_file(&file).unwrap();
-    session.step(&mut model).unwrap().unwrap();
+    let mut session = pruner(&recipe).start(&mut model).unwrap().with_snapshot_file(&file).unwrap();
+    session.step(&mut model, None).unwrap().unwrap();
     fs::remove_file(&file).unwrap();
     assert!(same_bits(&base(&model), &start));
 }
@@ -109,7 +109,7 @@ pub(crate) fn files_that_do_not_fit_are_refused(device: &Device) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("masked.bpk");
     let mut model = Mlp::new(device, 1);
-    pruner(RECIPE).prune(&mut model).unwrap();
+    pruner(RECIPE).prune(&mut model, None).unwrap();
     save(&model, &file).unwrap();
     let whole = fs::read(&file).unwrap();
 
@@ -163,7 +163,7 @@ pub(crate) fn files_that_do_not_fit_are_refused(device: &Device) {
     let error = pruner(RECIPE).load(&mut Mlp::new(device, 2), &file).unwrap_err();
     assert!(matches!(error, StoreError::NoSession { .. }), "{error}");
     let mut model = Mlp::new(device, 1);
-    let session = pruner(RECIPE).attach(&mut model).unwrap();
+    let session = pruner(RECIPE).start(&mut model).unwrap();
     session.save(&model, &file).unwrap();
     let other = pruner(&RECIPE.replace("0.7", "0.8"));
     let error = other.load(&mut Mlp::new(device, 2), &file).unwrap_err();

@@ -44,7 +44,7 @@ pub(crate) fn zeros_survive_optimizers_with_momentum_and_decay(device: &Device) 
         for _ in 0..3 {
             model = train(model, &mut optimizer, &device);
         }
-        pruner("criterion = \"magnitude\"\nsparsity = 0.8").prune(&mut model).unwrap();
+        pruner("criterion = \"magnitude\"\nsparsity = 0.8").prune(&mut model, None).unwrap();
         let before = weights(&model, "fc1.weight");
         for step in 0..5 {
             model = train(model, &mut optimizer, &device);
@@ -61,7 +61,7 @@ pub(crate) fn zeros_survive_optimizers_with_momentum_and_decay(device: &Device) 
 pub(crate) fn zeros_survive_clone_fork_moves_and_modes(device: &Device) {
     let trained = device.clone().autodiff();
     let mut model = Mlp::new(&trained, 1);
-    pruner("criterion = \"magnitude\"\nsparsity = 0.8").prune(&mut model).unwrap();
+    pruner("criterion = \"magnitude\"\nsparsity = 0.8").prune(&mut model, None).unwrap();
     let set = masks(&model);
     let host = Device::flex();
     for (what, other) in [
@@ -80,7 +80,7 @@ pub(crate) fn zeros_survive_clone_fork_moves_and_modes(device: &Device) {
     }
     // A clone has masks of its own.
     let mut other = model.clone();
-    pruner("criterion = \"magnitude\"\nsparsity = 0.95").prune(&mut other).unwrap();
+    pruner("criterion = \"magnitude\"\nsparsity = 0.95").prune(&mut other, None).unwrap();
     assert_eq!(masks(&model), set);
     assert_ne!(masks(&other), set);
     check(&model, "after its clone was pruned further");
@@ -90,7 +90,7 @@ pub(crate) fn zeros_survive_clone_fork_moves_and_modes(device: &Device) {
 pub(crate) fn pruned_weights_get_no_gradient(device: &Device) {
     let device = device.clone().autodiff();
     let mut model = Mlp::new(&device, 1);
-    pruner("criterion = \"magnitude\"\nsparsity = 0.5").prune(&mut model).unwrap();
+    pruner("criterion = \"magnitude\"\nsparsity = 0.5").prune(&mut model, None).unwrap();
     // Any loss that every weight has a part in; inputs and activations are not zero here.
     let loss = model.fc1.forward(Mlp::input(5, &device)).powi_scalar(2).sum();
     let gradients = GradientsParams::from_grads(loss.backward(), &model);
@@ -103,7 +103,7 @@ pub(crate) fn pruned_weights_get_no_gradient(device: &Device) {
 pub(crate) fn outputs_are_those_of_the_zeroed_weights(device: &Device) {
     let mut model = Mlp::new(device, 1);
     let dense = base(&model);
-    pruner("criterion = \"magnitude\"\nsparsity = 0.7").prune(&mut model).unwrap();
+    pruner("criterion = \"magnitude\"\nsparsity = 0.7").prune(&mut model, None).unwrap();
     let outputs: Vec<f32> = model.forward(Mlp::input(4, device)).into_data().iter::<f32>().collect();
     // By hand, in double precision.
     let set = masks(&model);

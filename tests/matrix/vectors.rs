@@ -6,7 +6,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use pruning_burn::budget::{Amount, Rounding, Sparsity};
-use pruning_burn::mask::{Bits, Mask, MaskSet, attach_masks, finish, masks, update_masks};
+use pruning_burn::mask::{Bits, Mask, MaskSet, attach, finish, masks, update};
 use pruning_burn::plugin::{Plugin, Register};
 use pruning_burn::schedule::Curve;
 use pruning_burn::score::{Criterion, CriterionError, LayerView, Order};
@@ -147,7 +147,7 @@ fn remaining(held: &Held, step: &Value, shape: &[usize]) -> usize {
 
 fn apply(held: &mut Held, step: &Value, shape: &[usize]) {
     let by = amount(&step["amount"], remaining(held, step, shape));
-    crate::pruner(&recipe(step)).prune_by(held, by).unwrap();
+    crate::pruner(&recipe(step)).with_amount(by).prune(held, None).unwrap();
 }
 
 /// Runs the steps of a case, and compares the mask after each, or the number removed where torch leaves ties open.
@@ -218,7 +218,7 @@ fn global(case: &Value, amounts: &[Value], expected: &[Vec<Vec<bool>>], device: 
             set if set.is_empty() => model.num_params(),
             set => set.iter().map(|(_, mask)| mask.kept()).sum(),
         };
-        pruner.prune_by(&mut model, amount(step, alive)).unwrap();
+        pruner.clone().with_amount(amount(step, alive)).prune(&mut model, None).unwrap();
         let set = masks(&model);
         let found: Vec<_> = model
             .iter()
@@ -275,7 +275,7 @@ pub(crate) fn custom_masks_are_intersected(device: &Device) {
         let now = masks(&held);
         let mask = Mask::new(now.get(held.path()).unwrap().shape(), Bits::from_bools(&ours)).unwrap();
         let given = MaskSet::new([(held.path().to_string(), mask)]).unwrap();
-        update_masks(&mut held, &now.intersection(&given).unwrap()).unwrap();
+        update(&mut held, &now.intersection(&given).unwrap()).unwrap();
         assert_eq!(held.mask(), kept(&case["mask"]), "{}", case["name"]);
     }
 }
@@ -346,7 +346,7 @@ pub(crate) fn importance_scores(device: &Device) {
         }
         let pruner = pruning_burn::recipe::Recipe::from_value(value, &pruning_plugins::all()).map(Pruner::from);
         let by = amount(&case["amount"], remaining(&held, &case, &shape));
-        pruner.unwrap().prune_by(&mut held, by).unwrap();
+        pruner.unwrap().with_amount(by).prune(&mut held, None).unwrap();
         assert_eq!(held.mask(), kept(&case["mask"]), "{}", case["name"]);
     }
 }
@@ -355,7 +355,7 @@ pub(crate) fn n_of_m(device: &Device) {
     for case in cases("nm") {
         let mut held = Held::new(&case, device);
         let recipe = format!("criterion = \"magnitude\"\ngranularity = \"{}:{}\"", case["n"], case["m"]);
-        crate::pruner(&recipe).prune(&mut held).unwrap();
+        crate::pruner(&recipe).prune(&mut held, None).unwrap();
         assert_eq!(held.mask(), kept(&case["mask"]), "{}", case["name"]);
     }
 }
@@ -377,7 +377,7 @@ pub(crate) fn remove_and_identity(device: &Device) {
         let mut held = Held::new(&case, device);
         let open = Mask::dense(list_shape(&held)).unwrap();
         let open = MaskSet::new([(held.path().to_string(), open)]).unwrap();
-        attach_masks(&mut held, &open).unwrap();
+        attach(&mut held, &open).unwrap();
         assert!(held.mask().iter().all(|k| *k), "{}", case["name"]);
         apply(&mut held, &step("l1_unstructured", &case, &case["amount"]), &shape);
         assert_eq!(held.mask(), kept(&case["mask"]), "{}", case["name"]);

@@ -3,7 +3,7 @@
 use burn::module::Param;
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use pruning_burn::mask::{MaskSet, attach_masks, finish, undo};
+use pruning_burn::mask::{MaskSet, attach, finish, undo};
 use pruning_burn::score::{CriterionInputs, Needs};
 use pruning_burn::trace::{Scope, Trace};
 use pruning_burn::{PruneError, Pruner};
@@ -18,11 +18,11 @@ fn cnn() -> Cnn {
 }
 
 fn says(recipe: &str) -> String {
-    pruner(recipe).prune(&mut cnn()).unwrap_err().to_string()
+    pruner(recipe).prune(&mut cnn(), None).unwrap_err().to_string()
 }
 
 fn works(recipe: &str) {
-    pruner(recipe).prune(&mut cnn()).unwrap();
+    pruner(recipe).prune(&mut cnn(), None).unwrap();
 }
 
 #[test]
@@ -74,28 +74,28 @@ fn weights_that_are_not_finite() {
     let mut numbers: Vec<f32> = weight.into_data().iter().collect();
     numbers[3] = f32::NAN;
     model.conv1.weight = Param::from_tensor(Tensor::from_data(TensorData::new(numbers, shape), &Device::flex()));
-    let error = pruner("sparsity = 0.5").prune(&mut model).unwrap_err().to_string();
+    let error = pruner("sparsity = 0.5").prune(&mut model, None).unwrap_err().to_string();
     assert!(error.contains("or exclude the layer"), "{error}");
-    pruner("sparsity = 0.5\n[target]\nexclude = [\"conv1\"]").prune(&mut model).unwrap();
+    pruner("sparsity = 0.5\n[target]\nexclude = [\"conv1\"]").prune(&mut model, None).unwrap();
 }
 
 #[test]
 fn a_session_that_is_begun_anew() {
     let mut model = Mlp::new(&Device::flex(), 1);
     let recipe = pruner("sparsity = 0.5\n[target]\nexclude = [\"fc2.*\"]");
-    let mut session = recipe.attach(&mut model).unwrap();
+    let mut session = recipe.start(&mut model).unwrap();
     let mut other = model.clone();
     undo(&mut other).unwrap();
-    let error = session.step(&mut other).unwrap_err();
+    let error = session.step(&mut other, None).unwrap_err();
     assert!(matches!(error, PruneError::NotAttached { .. }), "{error}");
-    assert!(recipe.attach(&mut model).unwrap_err().to_string().contains("finish or undo first"));
+    assert!(recipe.start(&mut model).unwrap_err().to_string().contains("finish or undo first"));
     finish(&mut model).unwrap();
-    recipe.attach(&mut model).unwrap();
+    recipe.start(&mut model).unwrap();
 }
 
 #[test]
 fn masks_and_inputs() {
-    let error = attach_masks(&mut cnn(), &MaskSet::default()).unwrap_err();
+    let error = attach(&mut cnn(), &MaskSet::default()).unwrap_err();
     assert_eq!(error, PruneError::NoMask);
 
     let model = Mlp::new(&Device::flex(), 1);
@@ -128,13 +128,13 @@ fn budgets_of_multiply_accumulates() {
         s.output(m.out.forward(m.table.forward(ids)));
     })
     .unwrap();
-    let error = pruner(macs).prune(&mut words.clone()).unwrap_err().to_string();
+    let error = pruner(macs).prune(&mut words.clone(), None).unwrap_err().to_string();
     assert!(
         error.starts_with("out.weight: nothing says how many") && error.contains("`Pruner::with_trace`"),
         "{error}"
     );
-    pruner(macs).with_trace(&trace).prune(&mut words.clone()).unwrap();
+    pruner(macs).with_trace(&trace).prune(&mut words.clone(), None).unwrap();
     // Rows of a table are looked up, and multiplied with nothing.
-    let error = both.with_trace(&trace).prune(&mut words.clone()).unwrap_err().to_string();
+    let error = both.with_trace(&trace).prune(&mut words.clone(), None).unwrap_err().to_string();
     assert!(error.contains("exclude a layer that no product of the trace uses"), "{error}");
 }

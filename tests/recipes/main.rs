@@ -21,10 +21,10 @@ fn refused(recipe: &str) -> String {
     let mut model = Cnn::new(&Device::flex(), 1);
     let before = base(&model);
     let pruner = Pruner::from_toml(recipe, &pruning_plugins::all()).unwrap();
-    let error = pruner.prune(&mut model).unwrap_err().to_string();
+    let error = pruner.prune(&mut model, None).unwrap_err().to_string();
     assert!(same_bits(&base(&model), &before) && masks(&model).is_empty(), "{recipe}");
     // What needs no scores to be seen is seen when a session starts, and not in its first pruning.
-    match pruner.attach(&mut model) {
+    match pruner.start(&mut model) {
         Err(other) => assert_eq!(other.to_string(), error, "{recipe}"),
         Ok(_) => assert!(error.contains("asked to"), "{error}"),
     }
@@ -158,9 +158,9 @@ fn n_above_m_and_sparsities_out_of_range_never_reach_a_model() {
         assert!(text.contains(part), "{part} in {text}");
     }
     // The builder says the same.
-    let built = Pruner::builder().criterion(pruning_plugins::magnitude::Magnitude::l1());
+    let built = Pruner::builder().with_criterion(pruning_plugins::magnitude::Magnitude::l1());
     for sparsity in [1.0, -0.1, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-        let error = built.clone().sparsity(sparsity).build().unwrap_err().to_string();
+        let error = built.clone().with_sparsity(sparsity).build().unwrap_err().to_string();
         assert!(error.contains("is outside [0, 1)"), "{error}");
     }
 }
@@ -171,36 +171,36 @@ fn a_builder_and_its_recipe_prune_the_same() {
     use pruning_burn::score::Granularity;
     use pruning_plugins::{allocation::Global, magnitude::Magnitude};
     let built = Pruner::builder()
-        .criterion(Magnitude::l2())
-        .allocator(Global::within(0.1, 0.9))
-        .granularity(Granularity::CHANNEL)
-        .sparsity(0.5)
-        .exclude("fc9*")
-        .layer_sparsity("fc2", 0.25);
+        .with_criterion(Magnitude::l2())
+        .with_allocator(Global::within(0.1, 0.9))
+        .with_granularity(Granularity::CHANNEL)
+        .with_sparsity(0.5)
+        .with_exclude("fc9*")
+        .with_layer_sparsity("fc2", 0.25);
     // The pattern matches nothing in this model.
-    assert!(built.clone().build().unwrap().prune(&mut Mlp::new(&Device::flex(), 1)).is_err());
+    assert!(built.clone().build().unwrap().prune(&mut Mlp::new(&Device::flex(), 1), None).is_err());
     let built = Pruner::builder()
-        .criterion(Magnitude::l2())
-        .allocator(Global::within(0.1, 0.9))
-        .granularity(Granularity::CHANNEL)
-        .sparsity(0.5)
-        .layer_sparsity("fc2", 0.25)
+        .with_criterion(Magnitude::l2())
+        .with_allocator(Global::within(0.1, 0.9))
+        .with_granularity(Granularity::CHANNEL)
+        .with_sparsity(0.5)
+        .with_layer_sparsity("fc2", 0.25)
         .build()
         .unwrap();
     let written = Pruner::from_toml(&built.recipe().to_toml(), &pruning_plugins::all()).unwrap();
     let pruned = |pruner: &Pruner| {
         let mut model = Mlp::new(&Device::flex(), 1);
-        let report = pruner.prune(&mut model).unwrap();
+        let report = pruner.prune(&mut model, None).unwrap();
         (masks(&model), report)
     };
     assert_eq!(pruned(&built), pruned(&written));
     assert_eq!(pruned(&built).1.layers[1].kept_units, 6);
     // More than remains of a layer.
     let mut model = Mlp::new(&Device::flex(), 1);
-    built.prune(&mut model).unwrap();
-    let error = built.prune_by(&mut model, Amount::Count(9)).unwrap_err().to_string();
+    built.prune(&mut model, None).unwrap();
+    let error = built.clone().with_amount(Amount::Count(9)).prune(&mut model, None).unwrap_err().to_string();
     assert!(error.contains("asked to remove 9 units, and 8 remain"), "{error}");
-    assert!(built.prune_by(&mut model, Amount::OfRemaining(Sparsity::ZERO)).is_ok());
+    assert!(built.with_amount(Amount::OfRemaining(Sparsity::ZERO)).prune(&mut model, None).is_ok());
 }
 
 #[test]

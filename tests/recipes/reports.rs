@@ -38,15 +38,15 @@ fn counts(report: &Report, removed: usize) {
 #[test]
 fn targets_left_dense_count_in_what_is_asked_and_achieved() {
     let mut pruned = model();
-    counts(&pruner(FIFTH).prune(&mut pruned).unwrap(), 64);
+    counts(&pruner(FIFTH).prune(&mut pruned, None).unwrap(), 64);
     counts(&pruner(FIFTH).report(&pruned).unwrap(), 64);
 
     let rounds = pruner(&format!("schedule = {{ kind = \"iterative\", rounds = 2 }}\n{FIFTH}"));
     let mut stepped = model();
-    let mut session = rounds.attach(&mut stepped).unwrap();
+    let mut session = rounds.start(&mut stepped).unwrap();
     counts(&rounds.report(&stepped).unwrap(), 0);
     for removed in [37, 64] {
-        counts(&session.step(&mut stepped).unwrap().unwrap(), removed);
+        counts(&session.step(&mut stepped, None).unwrap().unwrap(), removed);
     }
 
     let train = |model: Mlp, _: &mut Round| Ok::<_, Infallible>(model);
@@ -60,6 +60,6 @@ fn targets_left_dense_count_in_what_is_asked_and_achieved() {
 #[test]
 fn a_recipe_that_leaves_every_target_dense_says_so() {
     let recipe = "sparsity = 0.5\ncriterion = \"magnitude\"\n[[override]]\ntarget = \"*\"\nsparsity = 0";
-    let error = pruner(recipe).prune(&mut model()).unwrap_err();
+    let error = pruner(recipe).prune(&mut model(), None).unwrap_err();
     assert_eq!(error, PruneError::AllDense { path: "fc1.weight".into() });
 }

@@ -21,7 +21,7 @@ const RECIPE: &str = "sparsity = 0.8\ncriterion = \"magnitude\"\nallocator = \"e
 
 fn start() -> (Mlp, Session, ModuleOptimizer) {
     let mut model = Mlp::new(&Device::flex().autodiff(), 1);
-    let session = Pruner::from_toml(RECIPE, &pruning_plugins::all()).unwrap().attach(&mut model).unwrap();
+    let session = Pruner::from_toml(RECIPE, &pruning_plugins::all()).unwrap().start(&mut model).unwrap();
     (model, session, AdamConfig::new().init())
 }
 
@@ -29,7 +29,7 @@ fn start() -> (Mlp, Session, ModuleOptimizer) {
 /// step is complete.
 fn train(mut model: Mlp, mut session: Session, mut optimizer: ModuleOptimizer, folder: Option<&Path>) -> Mlp {
     while session.steps() < STEPS {
-        if session.step(&mut model).unwrap().is_some() {
+        if session.step(&mut model, None).unwrap().is_some() {
             optimizer = session.mask_optimizer(&model, &optimizer).unwrap();
         }
         let loss = (model.forward(Mlp::input(6, &Device::flex().autodiff())) - 1.0).powi_scalar(2).mean();
@@ -108,8 +108,8 @@ const REWIND: &str = "sparsity = 0.5\ncriterion = \"magnitude\"\ninitialization 
 /// A session of three steps, the next of which prunes.
 fn saved(recipe: &str, file: &Path) {
     let mut model = Mlp::new(&Device::flex(), 1);
-    let mut session = pruner(recipe).attach(&mut model).unwrap();
-    (0..3).for_each(|_| assert!(session.step(&mut model).unwrap().is_none()));
+    let mut session = pruner(recipe).start(&mut model).unwrap();
+    (0..3).for_each(|_| assert!(session.step(&mut model, None).unwrap().is_none()));
     session.save(&model, file).unwrap();
 }
 
@@ -123,7 +123,7 @@ fn a_session_whose_snapshot_is_gone_says_so_when_it_rewinds() {
     let mut session = pruner(REWIND).load(&mut model, &file).unwrap();
     let (before, mask) = (base(&model), masks(&model));
     for _ in 0..2 {
-        let error = session.step(&mut model).unwrap_err();
+        let error = session.step(&mut model, None).unwrap_err();
         assert_eq!(error, PruneError::NoSnapshot { step: 1 });
         assert!(same_bits(&base(&model), &before) && masks(&model) == mask && session.steps() == 3);
     }

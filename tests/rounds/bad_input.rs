@@ -23,7 +23,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 fn half(recipe: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut model = Mlp::new(&device(), 1);
-    iterate(&pruner(recipe)).with_folder(folder.path()).until(1).run(&mut model, train, evaluate).unwrap();
+    iterate(&pruner(recipe)).with_folder(folder.path()).with_last_round(1).run(&mut model, train, evaluate).unwrap();
     folder
 }
 
@@ -106,13 +106,13 @@ fn files_that_are_cut_gone_or_of_another_version_are_refused() {
     let (trained, rewind) = (folder.path().join("trained-01.bpk"), folder.path().join("rewind.bpk"));
     let right = fs::read(&trained).unwrap();
     let mut cnn = Cnn::new(&device(), 1);
-    pruner("sparsity = 0.5\ncriterion = \"magnitude\"").prune(&mut cnn).unwrap();
+    pruner("sparsity = 0.5\ncriterion = \"magnitude\"").prune(&mut cnn, None).unwrap();
     pruning_burn::store::save(&cnn, &trained).unwrap();
     assert!(matches!(refused(LATE, folder.path()), RoundsError::Store(StoreError::Prune { .. })));
     fs::write(&trained, &right).unwrap();
     let right = fs::read(&rewind).unwrap();
     let other = pruner("sparsity = 0.5\ncriterion = \"magnitude\"\ninitialization = \"rewind\"");
-    let _ = other.attach(&mut Cnn::new(&device(), 1)).unwrap().with_snapshot_file(&rewind).unwrap();
+    let _ = other.start(&mut Cnn::new(&device(), 1)).unwrap().with_snapshot_file(&rewind).unwrap();
     let error = refused(LATE, folder.path());
     assert!(matches!(error, RoundsError::Prune { round: 2, source: PruneError::OtherModel { .. } }), "{error}");
     fs::write(&rewind, &right).unwrap();
@@ -170,7 +170,7 @@ fn what_cannot_work_is_told_before_any_training() {
 
     // A model that carries masks, without a folder to go on from.
     let mut masked = Mlp::new(&device(), 2);
-    pruner("sparsity = 0.5\ncriterion = \"magnitude\"").prune(&mut masked).unwrap();
+    pruner("sparsity = 0.5\ncriterion = \"magnitude\"").prune(&mut masked, None).unwrap();
     let error = iterate(&pruner(LOTTERY)).run(&mut masked, never, evaluate).unwrap_err();
     assert!(matches!(error, RoundsError::Prune { round: 0, source: PruneError::AlreadyAttached { .. } }), "{error}");
 
@@ -199,7 +199,7 @@ fn a_training_that_returns_another_model_or_no_snapshot_is_refused() {
     let error = run(&mut |_, _| Ok(Mlp::new(&device(), 5)), folder.path());
     assert!(matches!(error, RoundsError::Prune { round: 2, source: PruneError::NotAttached { .. } }), "{error}");
     let mut other = Mlp::new(&device(), 5);
-    late.attach(&mut other).unwrap();
+    late.start(&mut other).unwrap();
     let error = run(&mut |_, _| Ok(other.clone()), folder.path());
     assert!(matches!(error, RoundsError::Prune { round: 2, source: PruneError::AnotherModel { .. } }), "{error}");
     let mut now = files(folder.path());
@@ -243,7 +243,7 @@ fn inputs_that_fail_are_told_with_their_round() {
 #[test]
 fn no_round_but_the_first_is_no_pruning() {
     let (lottery, mut model) = (pruner(LOTTERY), Mlp::new(&device(), 1));
-    let history = iterate(&lottery).until(0).run(&mut model, train, evaluate).unwrap();
+    let history = iterate(&lottery).with_last_round(0).run(&mut model, train, evaluate).unwrap();
     assert_eq!((history.rounds.len(), history.rounds[0].sparsity()), (1, 0.0));
     assert!(masks(&model).iter().all(|(_, mask)| mask.kept() == mask.len()));
     // A schedule of no rounds is no schedule.

@@ -5,7 +5,7 @@ mod bad_input;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use pruning_burn::Pruner;
-use pruning_burn::mask::{attach_masks, masks, undo};
+use pruning_burn::mask::{attach, masks, undo};
 use pruning_burn::rounds::{
     History, IterativePruning, Round, RoundsError, model_file, redraw_masks, reinitialize, ticket_file,
 };
@@ -99,12 +99,12 @@ fn rounds_are_what_a_loop_of_ones_own_does() {
     let mut own = Mlp::new(&device(), 1);
     let start = base(&own);
     let pruner = pruner(LOTTERY);
-    let mut session = pruner.attach(&mut own).unwrap();
+    let mut session = pruner.start(&mut own).unwrap();
     let mut kept = vec![320];
     let once = |model: Mlp, number: usize| steps(model, number, 0, |_, _| {});
     own = once(own, 0);
     for number in 1..=3 {
-        kept.push(session.step(&mut own).unwrap().unwrap().kept());
+        kept.push(session.step(&mut own, None).unwrap().unwrap().kept());
         own = once(own, number);
     }
     assert_eq!(masks(&model), masks(&own));
@@ -116,7 +116,7 @@ fn rounds_are_what_a_loop_of_ones_own_does() {
     // The same in a folder, with its tickets.
     let folder = tempfile::tempdir().unwrap();
     let mut again = Mlp::new(&device(), 1);
-    let found = iterate(&pruner).with_folder(folder.path()).keep_models().run(&mut again, train, evaluate).unwrap();
+    let found = iterate(&pruner).with_folder(folder.path()).with_models().run(&mut again, train, evaluate).unwrap();
     same(&(again, found), &(own, history.clone()), "in a folder");
     let mut before = None;
     for (number, &left) in kept.iter().enumerate() {
@@ -162,7 +162,7 @@ fn rounds_go_on_from_wherever_they_were_cut() {
                 let mut model = Mlp::new(&device(), 1);
                 let before = base(&model);
                 let first = iterate(&pruner).with_folder(folder.path());
-                let first = if cut == Cut::Until { first.until(round) } else { first };
+                let first = if cut == Cut::Until { first.with_last_round(round) } else { first };
                 let mut evaluations = 0..;
                 let result = first.run(
                     &mut model,
@@ -195,7 +195,7 @@ fn rounds_go_on_from_wherever_they_were_cut() {
                 let (trainings, seen) = (Cell::new(0), Cell::new(0));
                 let again = iterate(&pruner)
                     .with_folder(folder.path())
-                    .on_round(|_| seen.set(seen.get() + 1))
+                    .with_observer(|_| seen.set(seen.get() + 1))
                     .run(
                         &mut model,
                         |model, at| {
@@ -280,7 +280,7 @@ fn controls_keep_the_density_of_each_layer() {
     assert!(same_bits(&base(&redrawn), &base(&fresh)) && masks(&fresh).is_empty());
     // As by hand.
     let mut own = fresh.clone();
-    attach_masks(&mut own, &found).unwrap();
+    attach(&mut own, &found).unwrap();
     let both = |model: Mlp| {
         let gradients = GradientsParams::from_grads(loss(&model, &Mlp::input(6, &device())).backward(), &model);
         AdamConfig::new().init().step(0.05, model, gradients)

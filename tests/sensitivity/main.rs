@@ -73,7 +73,7 @@ fn progress_tells_every_measurement_and_saves_the_work_before_an_error() {
     for threads in [1, 3] {
         let saved = Mutex::new(None);
         let told = AtomicUsize::new(0);
-        let observed = scan(&pruner).with_threads(threads).on_progress(|progress| {
+        let observed = scan(&pruner).with_threads(threads).with_observer(|progress| {
             assert_eq!((progress.total, progress.done), (8, told.fetch_add(1, Ordering::Relaxed) + 1));
             let layer = progress.result.layers.iter().find(|l| l.path == progress.path).unwrap();
             assert_eq!(layer.at(progress.sparsity), Some(progress.value));
@@ -108,13 +108,13 @@ fn a_suggestion_is_a_recipe_that_removes_what_it_says() {
     assert!((suggestion.sparsity() - 0.7).abs() < 1e-9, "{suggestion:?}");
     let mut by_value = model.clone();
     let applied = suggestion.apply(&pruner);
-    let told = applied.prune(&mut by_value).unwrap();
+    let told = applied.prune(&mut by_value, None).unwrap();
     assert!((told.sparsity() - 0.7).abs() < 2.0 / 320.0, "{told}");
     assert!((applied.recipe().sparsity().unwrap().value() - 0.7).abs() < 1e-9);
     // As text in a recipe file it is the same.
     let text = format!("sparsity = 0.7\n{}", suggestion.to_toml());
     let mut by_text = model.clone();
-    self::pruner(&text).prune(&mut by_text).unwrap();
+    self::pruner(&text).prune(&mut by_text, None).unwrap();
     assert_eq!(masks(&by_value), masks(&by_text));
     // And as data.
     let copy: Suggestion = serde_json::from_str(&serde_json::to_string(&suggestion).unwrap()).unwrap();
@@ -122,9 +122,9 @@ fn a_suggestion_is_a_recipe_that_removes_what_it_says() {
     // Under a schedule each layer comes to its own sparsity.
     let scheduled = self::pruner("sparsity = 0.5\nschedule = { kind = \"iterative\", rounds = 3 }");
     let mut slowly = model.clone();
-    let mut session = suggestion.apply(&scheduled).attach(&mut slowly).unwrap();
+    let mut session = suggestion.apply(&scheduled).start(&mut slowly).unwrap();
     while !session.is_done() {
-        session.step(&mut slowly).unwrap();
+        session.step(&mut slowly, None).unwrap();
     }
     assert_eq!(report(&slowly).unwrap().kept(), told.kept());
 }
@@ -145,7 +145,7 @@ fn layers_with_a_unit_of_their_own_keep_it() {
     assert_eq!(units, [("conv1.weight", 8, 216), ("conv2.weight", 8, 576)]);
     let suggestion = found.suggest_for(0.5).unwrap();
     assert!(suggestion.to_toml().contains("channel"), "{}", suggestion.to_toml());
-    let told = suggestion.apply(&pruner).prune(&mut model.clone()).unwrap();
+    let told = suggestion.apply(&pruner).prune(&mut model.clone(), None).unwrap();
     let (head, convs) = told.layers.split_last().unwrap();
     assert!(convs.iter().all(|l| l.granularity == "channel" && l.kept_units < l.units), "{told}");
     // What the recipe leaves dense is not scanned, stays dense, and counts.
@@ -164,7 +164,7 @@ fn measurements_that_say_nothing_leave_the_recipe_as_it_is() {
     let applied = suggestion.apply(&pruner);
     assert_eq!(applied.recipe().overrides, pruner.recipe().overrides);
     assert_eq!(applied.recipe().sparsity().unwrap().value(), 0.7);
-    applied.prune(&mut model).unwrap();
+    applied.prune(&mut model, None).unwrap();
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn a_result_of_something_else_is_not_continued() {
     let error = scan(&pruner).resume(&Mlp::new(&Device::flex(), 4), &mut found, none).unwrap_err();
     assert!(matches!(error, SensitivityError::OtherWeights { .. }), "{error}");
     let mut pruned = model.clone();
-    pruner.prune(&mut pruned).unwrap();
+    pruner.prune(&mut pruned, None).unwrap();
     let error = scan(&pruner).resume(&pruned, &mut found, none).unwrap_err();
     assert!(matches!(error, SensitivityError::OtherWeights { .. }), "{error}");
     let cnn = |_: &Cnn| -> f64 { panic!("nothing is evaluated") };

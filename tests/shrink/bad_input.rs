@@ -20,7 +20,7 @@ fn traced<M: Shrinks>() -> (M, Trace) {
 
 fn plan<M: Shrinks>(pruner: &Pruner) -> Result<ShrinkPlan, ShrinkError> {
     let (model, trace) = traced::<M>();
-    Shrinker::new(pruner).plan(&model, &trace)
+    Shrinker::new(pruner).plan(&model, &trace, None)
 }
 
 fn says<M: Shrinks>(pruner: &Pruner) -> String {
@@ -66,23 +66,28 @@ fn floors_multiples_and_targets_hold() {
     let (model, trace) = traced::<Residual>();
     let shrinker = |sparsity| Shrinker::new(&channels(sparsity, ""));
     let kept = |plan: &ShrinkPlan| plan.groups.iter().map(|g| g.kept).collect::<Vec<_>>();
-    assert_eq!(kept(&shrinker(0.999).plan(&model, &trace).unwrap()), [1, 1]);
-    assert_eq!(kept(&shrinker(0.9).min_keep(3).plan(&model, &trace).unwrap()), [3, 3]);
-    assert_eq!(kept(&shrinker(0.5).round_to(RoundTo::Multiple(3)).plan(&model, &trace).unwrap()), [3, 3]);
-    assert_eq!(kept(&shrinker(0.0).plan(&model, &trace).unwrap()), [8, 6]);
+    assert_eq!(kept(&shrinker(0.999).plan(&model, &trace, None).unwrap()), [1, 1]);
+    assert_eq!(kept(&shrinker(0.9).with_min_keep(3).plan(&model, &trace, None).unwrap()), [3, 3]);
+    assert_eq!(kept(&shrinker(0.5).with_round_to(RoundTo::Multiple(3)).plan(&model, &trace, None).unwrap()), [3, 3]);
+    assert_eq!(kept(&shrinker(0.0).plan(&model, &trace, None).unwrap()), [8, 6]);
     // 8 is the CPU's multiple: six channels have none.
-    let error = shrinker(0.5).round_to(RoundTo::Device).plan(&model, &trace).unwrap_err();
+    let error = shrinker(0.5).with_round_to(RoundTo::Device).plan(&model, &trace, None).unwrap_err();
     assert!(matches!(error, ShrinkError::RoundTo { multiple: 8, units: 6, .. }), "{error}");
     // A search for a target says the same.
-    let error = shrinker(0.5).round_to(RoundTo::Device).target(CostTarget::Macs(0.5)).plan(&model, &trace).unwrap_err();
+    let error = shrinker(0.5)
+        .with_round_to(RoundTo::Device)
+        .with_target(CostTarget::Macs(0.5))
+        .plan(&model, &trace, None)
+        .unwrap_err();
     assert!(matches!(error, ShrinkError::RoundTo { multiple: 8, units: 6, .. }), "{error}");
-    let error = shrinker(0.5).round_to(RoundTo::Multiple(4)).min_keep(5).plan(&model, &trace).unwrap_err();
+    let error =
+        shrinker(0.5).with_round_to(RoundTo::Multiple(4)).with_min_keep(5).plan(&model, &trace, None).unwrap_err();
     assert!(matches!(error, ShrinkError::RoundTo { .. }), "{error}");
     for fraction in [0.0, -1.0, 1.5, f64::NAN] {
-        let error = shrinker(0.5).target(CostTarget::Macs(fraction)).plan(&model, &trace).unwrap_err();
+        let error = shrinker(0.5).with_target(CostTarget::Macs(fraction)).plan(&model, &trace, None).unwrap_err();
         assert!(matches!(error, ShrinkError::Fraction { .. }), "{error}");
     }
-    let error = shrinker(0.5).target(CostTarget::Parameters(0.001)).plan(&model, &trace).unwrap_err();
+    let error = shrinker(0.5).with_target(CostTarget::Parameters(0.001)).plan(&model, &trace, None).unwrap_err();
     assert!(matches!(error, ShrinkError::Unreachable { what: "parameters", .. }), "{error}");
     // More than all units but one of each.
     let global = channels(0.99, "allocator = \"global\"");
@@ -101,7 +106,7 @@ fn a_plan_for_another_model_changes_nothing() {
     assert!(matches!(error, ShrinkError::OtherModel { .. }), "{error}");
     assert!(matches!(shrink::mask(&other, &mut model), Err(ShrinkError::OtherModel { .. })));
     let (_, trace) = traced::<Residual>();
-    let error = Shrinker::new(&channels(0.5, "")).plan(&model, &trace).unwrap_err();
+    let error = Shrinker::new(&channels(0.5, "")).plan(&model, &trace, None).unwrap_err();
     assert!(matches!(error, ShrinkError::OtherModel { .. }), "{error}");
 
     let mut broken = plan::<Branches>(&channels(0.5, "")).unwrap();
@@ -118,7 +123,7 @@ fn fields_that_are_not_set_and_masks_that_would_be_lost_are_errors() {
     let (mut model, trace) = traced::<Norms>();
     let before = base(&model);
     let forward = |m: &Norms, s: &mut Scope| m.forward(s, &device);
-    let plan = Shrinker::new(&channels(0.5, "")).plan(&model, &trace).unwrap();
+    let plan = Shrinker::new(&channels(0.5, "")).plan(&model, &trace, None).unwrap();
     let error = shrink::apply(&plan, &mut model, |_: &mut Norms, _: &mut Fields| {}, forward).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -135,7 +140,7 @@ fn fields_that_are_not_set_and_masks_that_would_be_lost_are_errors() {
     assert!(matches!(error, ShrinkError::Broken { .. }), "{error}");
 
     let mut masked = model.clone();
-    pruner("criterion = \"magnitude\"\nsparsity = 0.5").prune(&mut masked).unwrap();
+    pruner("criterion = \"magnitude\"\nsparsity = 0.5").prune(&mut masked, None).unwrap();
     let set = |m: &mut Norms, f: &mut Fields| m.set(f);
     let error = shrink::apply(&plan, &mut masked, set, forward).unwrap_err();
     assert!(matches!(error, ShrinkError::Masked { .. }), "{error}");
@@ -148,7 +153,7 @@ fn code_with_sizes_written_down_is_found_out() {
     let device = Device::flex();
     let (mut model, trace) = traced::<Shuffle>();
     let before = base(&model);
-    let plan = Shrinker::new(&channels(0.5, "")).plan(&model, &trace).unwrap();
+    let plan = Shrinker::new(&channels(0.5, "")).plan(&model, &trace, None).unwrap();
     let set = |m: &mut Shuffle, f: &mut Fields| m.set(f);
     // Another forward than the one that was traced.
     let other = |m: &Shuffle, s: &mut Scope| {
@@ -173,7 +178,7 @@ fn targets_of_parameters_and_macs_are_met() {
         for target in [CostTarget::Parameters(fraction), CostTarget::Macs(fraction)] {
             for allocator in ["uniform", "global", "budget"] {
                 let pruner = channels(0.5, &format!("allocator = \"{allocator}\""));
-                let plan = Shrinker::new(&pruner).target(target).plan(&model, &trace).unwrap();
+                let plan = Shrinker::new(&pruner).with_target(target).plan(&model, &trace, None).unwrap();
                 let reached = match target {
                     CostTarget::Parameters(_) => plan.after.parameters as f64 / plan.before.parameters as f64,
                     _ => plan.after.macs as f64 / plan.before.macs as f64,

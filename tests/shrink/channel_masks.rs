@@ -42,10 +42,10 @@ fn removing(masks: &MaskSet) -> BTreeMap<String, Bits> {
 
 fn same_as_the_plan<M: Shrinks>(pruner: &Pruner) -> Report {
     let (model, trace) = traced::<M>();
-    let plan = Shrinker::new(pruner).plan(&model, &trace).unwrap();
+    let plan = Shrinker::new(pruner).plan(&model, &trace, None).unwrap();
     let (mut planned, mut pruned) = (model.clone(), model.clone());
     shrink::mask(&plan, &mut planned).unwrap();
-    let report = pruner.clone().with_trace(&trace).prune(&mut pruned).unwrap();
+    let report = pruner.clone().with_trace(&trace).prune(&mut pruned, None).unwrap();
     assert!(!plan.is_empty() && removing(&masks(&planned)) == removing(&masks(&pruned)), "{report}\n{plan}");
     // Everything that is gone from the plan's model is counted.
     let gone = |l: &pruning_burn::report::LayerReport| l.weights - l.kept;
@@ -85,10 +85,10 @@ fn what_a_norm_puts_out_for_a_masked_channel_is_zero_with_a_trace_and_a_warning_
     };
     let (mut with, mut without) = (model.clone(), model.clone());
     let pruner = channels(0.5, "");
-    let report = pruner.clone().with_trace(&trace).prune(&mut with).unwrap();
+    let report = pruner.clone().with_trace(&trace).prune(&mut with, None).unwrap();
     assert_eq!(silent(&with).iter().filter(|silent| **silent).count(), 4, "{report}");
     assert!(report.warnings.is_empty());
-    let report = pruner.prune(&mut without).unwrap();
+    let report = pruner.prune(&mut without, None).unwrap();
     assert!(silent(&without).iter().all(|silent| !silent));
     let paths = ["conv1.weight", "conv2.weight", "head.weight"].map(String::from).to_vec();
     assert_eq!(report.warnings, [Warning::Untraced { paths }]);
@@ -102,14 +102,14 @@ fn what_a_norm_puts_out_for_a_masked_channel_is_zero_with_a_trace_and_a_warning_
 fn no_warning_is_given_where_nothing_is_left() {
     let warned = |recipe: &str| {
         let recipe = format!("criterion = \"magnitude\"\nsparsity = 0.5\n{recipe}");
-        !pruner(&recipe).prune(&mut Cnn::new(&Device::flex(), 1)).unwrap().warnings.is_empty()
+        !pruner(&recipe).prune(&mut Cnn::new(&Device::flex(), 1), None).unwrap().warnings.is_empty()
     };
     assert!(warned("granularity = \"channel\"") && warned("granularity = { kind = \"head\", size = 4 }"));
     assert!(!warned("granularity = \"element\""));
     // A channel that is not read is as good as gone.
     assert!(!warned("granularity = { kind = \"channel\", axis = \"input\" }"));
     let mut plain = burn::nn::LinearConfig::new(6, 4).with_bias(false).init(&Device::flex());
-    assert!(channels(0.5, "").prune(&mut plain).unwrap().warnings.is_empty());
+    assert!(channels(0.5, "").prune(&mut plain, None).unwrap().warnings.is_empty());
 }
 
 #[test]
@@ -152,12 +152,12 @@ fn a_session_takes_whole_groups_round_by_round() {
     let (model, trace) = traced::<Residual>();
     let pruner = channels(0.75, "schedule = { kind = \"iterative\", rounds = 3 }").with_trace(&trace);
     let mut masked = model.clone();
-    let mut session = pruner.attach(&mut masked).unwrap();
+    let mut session = pruner.start(&mut masked).unwrap();
     let mut before = removing(&masks(&masked));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("session.bpk");
     while !session.is_done() {
-        let Some(report) = session.step(&mut masked).unwrap() else { continue };
+        let Some(report) = session.step(&mut masked, None).unwrap() else { continue };
         if before.is_empty() {
             session.save(&masked, &file).unwrap();
         }
@@ -177,7 +177,7 @@ fn a_session_takes_whole_groups_round_by_round() {
     let mut loaded = Residual::new(&Device::flex());
     let mut session = pruner.load(&mut loaded, &file).unwrap();
     while !session.is_done() {
-        session.step(&mut loaded).unwrap();
+        session.step(&mut loaded, None).unwrap();
     }
     assert_eq!(removing(&masks(&loaded)), before);
     assert!(same_bits(
@@ -207,12 +207,12 @@ fn a_scan_removes_what_a_pruning_of_that_layer_removes() {
     for (include, seen) in [("[\"stem\", \"outer\"]", &seen[1]), ("[\"inner\"]", &seen[2])] {
         let mut alone = model.clone();
         let recipe = channels(0.5, &format!("[target]\ninclude = {include}"));
-        recipe.with_trace(&trace).prune(&mut alone).unwrap();
+        recipe.with_trace(&trace).prune(&mut alone, None).unwrap();
         assert_eq!(&removing(&masks(&alone)), seen, "{include}");
     }
     // What it suggests is removed with the trace as well.
     let suggested = found.suggest_for(0.5).unwrap().apply(&pruner);
-    assert!(suggested.prune(&mut model.clone()).unwrap().warnings.is_empty());
+    assert!(suggested.prune(&mut model.clone(), None).unwrap().warnings.is_empty());
     // A scan without the trace measures something else.
     let error = Scan::new(&channels(0.5, "")).with_sparsities([0.5]).resume(&model, &mut found, |_| 1.0).unwrap_err();
     assert!(matches!(error, SensitivityError::OtherLayers { .. }), "{error}");
@@ -223,7 +223,7 @@ fn single_weights_beside_channels_are_chosen_from_what_is_left() {
     let (model, trace, _) = cnn();
     let more = "[[override]]\ntarget = \"head\"\nsparsity = 0.75\ngranularity = \"element\"";
     let mut pruned = model.clone();
-    let report = channels(0.5, more).with_trace(&trace).prune(&mut pruned).unwrap();
+    let report = channels(0.5, more).with_trace(&trace).prune(&mut pruned, None).unwrap();
     let head = report.layers.iter().find(|l| l.path == "head.weight").unwrap();
     // Half of its inputs are gone, and a quarter of its weights is left.
     assert_eq!((head.kept, head.kept_units, head.asked), (8, 8, 0.75), "{report}");
@@ -235,9 +235,9 @@ fn a_trace_of_another_model_is_an_error_and_changes_nothing() {
     let (_, trace) = traced::<Residual>();
     let mut model = Cnn::new(&Device::flex(), 1);
     let before = base(&model);
-    let error = channels(0.5, "").with_trace(&trace).prune(&mut model).unwrap_err();
+    let error = channels(0.5, "").with_trace(&trace).prune(&mut model, None).unwrap_err();
     assert!(matches!(&error, PruneError::Channels(e) if matches!(**e, ShrinkError::OtherModel { .. })), "{error}");
-    let error = channels(0.5, "").with_trace(&trace).attach(&mut model).unwrap_err();
+    let error = channels(0.5, "").with_trace(&trace).start(&mut model).unwrap_err();
     assert!(matches!(&error, PruneError::Channels(_)), "{error}");
     assert!(same_bits(&base(&model), &before) && masks(&model).is_empty());
 }
@@ -246,24 +246,24 @@ fn a_trace_of_another_model_is_an_error_and_changes_nothing() {
 fn absurd_floors_and_multiples_are_typed_errors() {
     let (model, trace) = traced::<Residual>();
     let shrinker = || Shrinker::new(&channels(0.5, ""));
-    assert_eq!(shrinker().min_keep(0).plan(&model, &trace), Err(ShrinkError::MinKeep));
-    assert_eq!(shrinker().round_to(RoundTo::Multiple(0)).plan(&model, &trace), Err(ShrinkError::Multiple));
+    assert_eq!(shrinker().with_min_keep(0).plan(&model, &trace, None), Err(ShrinkError::MinKeep));
+    assert_eq!(shrinker().with_round_to(RoundTo::Multiple(0)).plan(&model, &trace, None), Err(ShrinkError::Multiple));
     let kept = |plan: ShrinkPlan| plan.groups.iter().map(|g| g.kept).collect::<Vec<_>>();
     // A group that has no more than that keeps all of it.
-    assert_eq!(kept(shrinker().min_keep(usize::MAX).plan(&model, &trace).unwrap()), [8, 6]);
+    assert_eq!(kept(shrinker().with_min_keep(usize::MAX).plan(&model, &trace, None).unwrap()), [8, 6]);
     for shrinker in [
-        shrinker().min_keep(7).round_to(RoundTo::Multiple(usize::MAX)),
-        shrinker().round_to(RoundTo::Multiple(usize::MAX)),
-        shrinker().min_keep(usize::MAX - 1).round_to(RoundTo::Multiple(5)),
+        shrinker().with_min_keep(7).with_round_to(RoundTo::Multiple(usize::MAX)),
+        shrinker().with_round_to(RoundTo::Multiple(usize::MAX)),
+        shrinker().with_min_keep(usize::MAX - 1).with_round_to(RoundTo::Multiple(5)),
     ] {
-        match shrinker.plan(&model, &trace) {
+        match shrinker.plan(&model, &trace, None) {
             Ok(plan) => assert_eq!(kept(plan), [8, 6]),
             Err(error) => assert!(matches!(error, ShrinkError::RoundTo { .. }), "{error}"),
         }
     }
     // There is no recipe that would let a group be empty.
     let most = channels(0.99, "allocator = \"global\"");
-    let error = Shrinker::new(&most).min_keep(4).plan(&model, &trace).unwrap_err().to_string();
+    let error = Shrinker::new(&most).with_min_keep(4).plan(&model, &trace, None).unwrap_err().to_string();
     assert!(error.contains("limits of the layers") && !error.contains("allow_empty"), "{error}");
 }
 
@@ -299,14 +299,14 @@ fn a_channel_is_scored_by_its_own_weights_or_by_all_of_its_group() {
     let mut kept = Vec::new();
     for (score, expected) in [("own", highest(&own, 8)), ("group", highest(&group, 8))] {
         let pruner = channels(0.5, &format!("channel_score = \"{score}\""));
-        let plan = Shrinker::new(&pruner).plan(&model, &trace).unwrap();
+        let plan = Shrinker::new(&pruner).plan(&model, &trace, None).unwrap();
         assert_eq!(plan.parameters["fc1.weight"].keep[&1], expected, "{score}");
         kept.push(expected);
     }
     assert_ne!(kept[0], kept[1], "the two scores differ");
     // Its own weights are what a pruning without a trace goes by.
     let mut alone = model.clone();
-    channels(0.5, "").prune(&mut alone).unwrap();
+    channels(0.5, "").prune(&mut alone, None).unwrap();
     let columns = sums(&weights(&alone, "fc1.weight"), 16, false);
     assert_eq!((0..16).filter(|&c| columns[c] > 0.0).collect::<Vec<_>>(), kept[0]);
 }
@@ -329,7 +329,7 @@ fn costs_are_told_for_one_sample_too() {
     let costs = trace.costs();
     assert_eq!((costs.batch, costs.macs(), costs.macs_of_one()), (Some(6), 6 * one, Some(one)));
     assert!(costs.to_string().contains("3840 MACs (640 of one of the 6 samples)"), "{costs}");
-    let plan = Shrinker::new(&channels(0.5, "")).plan(&model, &trace).unwrap();
+    let plan = Shrinker::new(&channels(0.5, "")).plan(&model, &trace, None).unwrap();
     assert!(plan.to_string().ends_with("; of one of the 6 samples 640 -> 320"), "{plan}");
     assert_eq!(ShrinkPlan::from_json(&plan.to_json()).unwrap().batch, Some(6));
     // CriterionInputs that do not agree say nothing, and one sample is all there is.
@@ -347,9 +347,9 @@ fn a_score_that_is_no_number_names_the_parameter_that_has_it() {
     values[9] = f32::INFINITY;
     model.head.weight = burn::module::Param::from_tensor(Tensor::from_data(TensorData::new(values, [8, 4]), &device));
     for more in ["", "[target]\nexclude = [\"head\"]"] {
-        let error = Shrinker::new(&channels(0.5, more)).plan(&model, &trace).unwrap_err().to_string();
+        let error = Shrinker::new(&channels(0.5, more)).plan(&model, &trace, None).unwrap_err().to_string();
         assert!(error.starts_with("head.weight: criterion magnitude: score inf at index 9 is not finite"), "{error}");
         assert!(error.ends_with("repair the weights"), "{error}");
     }
-    Shrinker::new(&channels(0.5, "channel_score = \"own\"")).plan(&model, &trace).unwrap();
+    Shrinker::new(&channels(0.5, "channel_score = \"own\"")).plan(&model, &trace, None).unwrap();
 }

@@ -49,7 +49,7 @@ fn experts_in_one_parameter_lose_hidden_channels() {
     let device = Device::flex();
     let model = Experts::new(&device);
     let trace = Trace::record(&model, |m: &Experts, s: &mut Scope| m.forward(s, &device)).unwrap();
-    let plan = Shrinker::new(&channels(0.5, "[target]\ninclude = [\"up\"]")).plan(&model, &trace).unwrap();
+    let plan = Shrinker::new(&channels(0.5, "[target]\ninclude = [\"up\"]")).plan(&model, &trace, None).unwrap();
     let shapes: Vec<_> = ["up", "bias", "down"].map(|path| plan.shape_after(path).unwrap()).into();
     assert_eq!(shapes, [[4, 6, 5], [4, 1, 5], [4, 5, 6]]);
 }
@@ -104,7 +104,7 @@ fn fields_that_hold_a_removed_size_are_named() {
     let model = WithSizes::new(&device);
     let trace = Trace::record(&model, |m: &WithSizes, s: &mut Scope| m.forward(s, &device)).unwrap();
     let fields = |recipe: &str| {
-        let plan = Shrinker::new(&pruner(recipe)).plan(&model, &trace).unwrap();
+        let plan = Shrinker::new(&pruner(recipe)).plan(&model, &trace, None).unwrap();
         let fields = size_fields(&model, &plan);
         fields.iter().map(|f| (f.path.clone(), f.value, f.becomes)).collect::<Vec<_>>()
     };

@@ -54,9 +54,9 @@ fn what_masked_units_put_out_goes_into_the_next_bias() {
     let run = |padding: PaddingConfig2d| {
         let mut masked = Net::new(padding, &device);
         // Weights alone: biases and norms go on putting something out.
-        pruner.prune(&mut masked).unwrap();
+        pruner.prune(&mut masked, None).unwrap();
         let trace = Trace::record(&masked, forward).unwrap();
-        let plan = Shrinker::new(&pruner).plan(&masked, &trace).unwrap();
+        let plan = Shrinker::new(&pruner).plan(&masked, &trace, None).unwrap();
         let mut model = masked.clone();
         let folded = shrink::fold::<Flex, _>(&plan, &trace, &mut model, Values::new().with(x.clone())).unwrap();
         shrink::apply(&plan, &mut model, |_: &mut Net, _: &mut Fields| {}, forward).unwrap();
@@ -85,7 +85,7 @@ fn what_is_not_constant_is_left() {
     };
     let mut model = Net::new(PaddingConfig2d::Valid, &device);
     let trace = Trace::record(&model, forward).unwrap();
-    let plan = Shrinker::new(&channels(0.5, "")).plan(&model, &trace).unwrap();
+    let plan = Shrinker::new(&channels(0.5, "")).plan(&model, &trace, None).unwrap();
     let before = pruning_tests::values::base(&model);
     let folded = shrink::fold::<Flex, _>(&plan, &trace, &mut model, Values::new().with(x.clone())).unwrap();
     assert_eq!(folded.left.len(), 3, "{folded:?}");

@@ -118,7 +118,7 @@ fn plan<M: Shrinks>(recipe: &Pruner) -> Result<ShrinkPlan, String> {
     let device = Device::flex();
     let model = M::new(&device);
     let trace = Trace::record(&model, |m: &M, s: &mut Scope| m.forward(s, &device)).unwrap();
-    Shrinker::new(recipe).plan(&model, &trace).map_err(|e| e.to_string())
+    Shrinker::new(recipe).plan(&model, &trace, None).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -188,6 +188,6 @@ fn reasons_name_the_attention() {
 fn heads_without_a_size_need_a_trace() {
     let device = Device::flex();
     let mut model = Fused::new(&device);
-    let error = recipe("\"head\"", "").prune(&mut model).unwrap_err().to_string();
+    let error = recipe("\"head\"", "").prune(&mut model, None).unwrap_err().to_string();
     assert!(error.contains("heads need a size"), "{error}");
 }

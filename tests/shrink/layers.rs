@@ -102,7 +102,7 @@ fn deformable_convolutions_in_groups_stay() {
     for (weight_groups, offset_groups) in [(2, 1), (1, 2), (2, 2)] {
         let model = Deformed::of(weight_groups, offset_groups, &device);
         let trace = Trace::record(&model, |m: &Deformed, s: &mut Scope| m.forward(s, &device)).unwrap();
-        let groups = trace.groups(Factor::Inner, &AxisRules::new().strict()).unwrap();
+        let groups = trace.groups(Factor::Inner, &AxisRules::new().with_strict()).unwrap();
         assert!(groups.groups.is_empty(), "{groups}");
         let why = groups.fixed.iter().find(|(axis, _)| axis.path == "stem.weight" && axis.axis == 0).map(|(_, w)| w);
         assert!(why.is_some_and(|w| w.contains("deformable")), "{groups}");

@@ -48,7 +48,7 @@ fn removes(operation: Operation, place: usize, sum: bool) -> Result<bool, Shrink
     };
     let trace = Trace::record(&model, forward)?;
     let recipe = crate::channels(0.5, "[target]\ninclude = [\"first\"]");
-    let plan = match Shrinker::new(&recipe).plan(&model, &trace) {
+    let plan = match Shrinker::new(&recipe).plan(&model, &trace, None) {
         Err(ShrinkError::NothingToRemove { .. }) => return Ok(false),
         other => other?,
     };

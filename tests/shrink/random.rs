@@ -159,7 +159,7 @@ fn check((steps, sparsity, global, input): Case) -> Result<bool, TestCaseError> 
     let allocator = if global { "global" } else { "uniform" };
     let recipe =
         format!("criterion = \"magnitude\"\ngranularity = {axis}\nsparsity = {sparsity}\nallocator = \"{allocator}\"");
-    let plan = match Shrinker::new(&crate::pruner(&recipe)).plan(&model, &trace) {
+    let plan = match Shrinker::new(&crate::pruner(&recipe)).plan(&model, &trace, None) {
         Ok(plan) => plan,
         // All channels of a small network may be tied, or more asked than there is.
         Err(shrink::ShrinkError::NothingToRemove { .. } | shrink::ShrinkError::Allocation(_)) => return Ok(false),

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 fn plan(device: &Device) -> ShrinkPlan {
     let model = Shuffle::new(device);
     let trace = Trace::record(&model, |m: &Shuffle, s: &mut Scope| m.forward(s, device)).unwrap();
-    Shrinker::new(&channels(0.5, "")).plan(&model, &trace).unwrap()
+    Shrinker::new(&channels(0.5, "")).plan(&model, &trace, None).unwrap()
 }
 
 fn set(model: &mut Shuffle, fields: &mut Fields) {
@@ -148,7 +148,7 @@ fn optimizers_go_on_with_the_moments_of_what_is_left() {
             s.output(m.forward(x));
         };
         let trace = Trace::record(&masked, forward).unwrap();
-        let plan = Shrinker::new(&channels(0.5, "")).plan(&masked, &trace).unwrap();
+        let plan = Shrinker::new(&channels(0.5, "")).plan(&masked, &trace, None).unwrap();
         shrink::mask(&plan, &mut masked).unwrap();
         for batch in 0..3 {
             masked = step(masked, &mut optimizer, batch);

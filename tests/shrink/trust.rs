@@ -84,7 +84,7 @@ fn check((steps, flat, sparsity, heads): Case) -> Result<Outcome, TestCaseError>
     let attends = model.steps.iter().any(|(step, _)| matches!(step, Step::Heads { .. }));
     let granularity = if heads && attends { "head" } else { "channel" };
     let recipe = format!("criterion = \"magnitude\"\ngranularity = \"{granularity}\"\nsparsity = {sparsity}");
-    let plan = match Shrinker::new(&crate::pruner(&recipe)).plan(&model, &trace) {
+    let plan = match Shrinker::new(&crate::pruner(&recipe)).plan(&model, &trace, None) {
         Ok(plan) if !plan.is_empty() => plan,
         Ok(_) => return Ok(Outcome::Unplanned),
         // Heads may not divide every layer, all channels may be tied.
@@ -142,9 +142,9 @@ fn halved(steps: &[Step], what: &str, checks: &Checks) -> Result<Applied, Shrink
     let forward = |m: &Network, s: &mut Scope| m.forward(s, &device);
     let trace = Trace::record(&model, forward).unwrap();
     let recipe = format!("criterion = \"magnitude\"\nsparsity = 0.5\n{what}");
-    let plan = Shrinker::new(&crate::pruner(&recipe)).plan(&model, &trace).unwrap();
+    let plan = Shrinker::new(&crate::pruner(&recipe)).plan(&model, &trace, None).unwrap();
     let set = |m: &mut Network, f: &mut Fields| m.set(f);
-    let applied = shrink::apply_with(&plan, &mut model, set, forward, checks);
+    let applied = checks.apply(&plan, &mut model, set, forward);
     assert_eq!(applied.is_err(), same_bits(&base(&model), &before));
     applied
 }
@@ -181,10 +181,10 @@ fn a_smaller_model_is_compared_by_its_numbers_as_well() {
     let found = applied.equivalence.difference().unwrap();
     assert!(found.outputs == BATCH * LENGTH * 3 && found.max_rel < 1e-5, "{found:?}");
     // No two sums of floats in another order are that close.
-    let error = halved(&steps, CHANNEL, &Checks::new().tolerance(-1.0)).unwrap_err();
+    let error = halved(&steps, CHANNEL, &Checks::new().with_tolerance(-1.0)).unwrap_err();
     assert!(matches!(error, ShrinkError::Apart { tolerance: -1.0, .. }), "{error}");
     // A tolerance that is no number allows nothing.
-    let error = halved(&steps, CHANNEL, &Checks::new().tolerance(f64::NAN)).unwrap_err();
+    let error = halved(&steps, CHANNEL, &Checks::new().with_tolerance(f64::NAN)).unwrap_err();
     assert!(matches!(error, ShrinkError::Apart { .. }), "{error}");
     let unchecked = halved(&steps, CHANNEL, &Checks::new().without_equivalence()).unwrap();
     assert!(matches!(unchecked.equivalence, Equivalence::NotChecked { .. }));
@@ -196,7 +196,7 @@ fn a_model_that_carries_the_masks_of_the_plan_is_checked_as_well() {
     let mut model = Network::new(&[Step::Linear { to: 12 }, Step::Activation { which: 0 }], None, &device);
     let forward = |m: &Network, s: &mut Scope| m.forward(s, &device);
     let trace = Trace::record(&model, forward).unwrap();
-    let plan = Shrinker::new(&crate::channels(0.5, "")).plan(&model, &trace).unwrap();
+    let plan = Shrinker::new(&crate::channels(0.5, "")).plan(&model, &trace, None).unwrap();
     shrink::mask(&plan, &mut model).unwrap();
     let applied = shrink::apply(&plan, &mut model, |_: &mut Network, _: &mut Fields| {}, forward).unwrap();
     assert!(matches!(applied.equivalence, Equivalence::Checked(_)), "{applied:?}");
@@ -208,7 +208,7 @@ fn a_setter_that_builds_a_layer_anew_is_found_out() {
     let mut model = Network::new(&[Step::Linear { to: 12 }], None, &device);
     let forward = |m: &Network, s: &mut Scope| m.forward(s, &device);
     let trace = Trace::record(&model, forward).unwrap();
-    let plan = Shrinker::new(&crate::channels(0.5, "")).plan(&model, &trace).unwrap();
+    let plan = Shrinker::new(&crate::channels(0.5, "")).plan(&model, &trace, None).unwrap();
     let before = base(&model);
     let anew = |m: &mut Network, _: &mut Fields| {
         let [inputs, outputs] = m.head.weight.dims();
@@ -229,7 +229,7 @@ fn a_plan_that_cuts_only_one_side_is_refused() {
     let mut model = Network::new(&[Step::Linear { to: 12 }], None, &device);
     let forward = |m: &Network, s: &mut Scope| m.forward(s, &device);
     let trace = Trace::record(&model, forward).unwrap();
-    let plan = Shrinker::new(&crate::channels(0.5, "")).plan(&model, &trace).unwrap();
+    let plan = Shrinker::new(&crate::channels(0.5, "")).plan(&model, &trace, None).unwrap();
     let before = base(&model);
     let nothing = |_: &mut Network, _: &mut Fields| {};
 

@@ -21,7 +21,7 @@ fn every_layer_type_comes_back_bit_for_bit() {
     let file = folder.path().join("zoo.safetensors");
     for sparsity in [0.0, 0.5, 0.99] {
         let mut model = Zoo::new(&device, 7);
-        pruner(&format!("criterion = \"magnitude\"\nsparsity = {sparsity}")).prune(&mut model).unwrap();
+        pruner(&format!("criterion = \"magnitude\"\nsparsity = {sparsity}")).prune(&mut model, None).unwrap();
         finish(&mut model).unwrap();
         let report = save_compact(&model, &file).unwrap();
         assert_eq!(report.file, std::fs::metadata(&file).unwrap().len());
@@ -46,8 +46,8 @@ fn masks_are_folded_in() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mlp.safetensors");
     let mut masked = Mlp::new(&device, 3);
-    let mut session = pruner("criterion = \"magnitude\"\nsparsity = 0.9").attach(&mut masked).unwrap();
-    session.step(&mut masked).unwrap().unwrap();
+    let mut session = pruner("criterion = \"magnitude\"\nsparsity = 0.9").start(&mut masked).unwrap();
+    session.step(&mut masked, None).unwrap().unwrap();
     save_compact(&masked, &file).unwrap();
     let mut finished = masked.clone();
     finish(&mut finished).unwrap();
@@ -81,7 +81,7 @@ fn a_twelfth_of_the_weights_takes_less_than_an_eighth_of_the_bytes() {
     let file = folder.path().join("lenet.safetensors");
     let mut model = Lenet::new(&device);
     let recipe = format!("criterion = \"magnitude\"\nallocator = \"global\"\nsparsity = {}", 1.0 - 1.0 / 12.0);
-    pruner(&recipe).prune(&mut model).unwrap();
+    pruner(&recipe).prune(&mut model, None).unwrap();
     let report = save_compact(&model, &file).unwrap();
     assert_eq!(report.dense(), 4 * 266_610);
     assert!(report.ratio() <= 0.125, "{report}");
@@ -97,7 +97,7 @@ fn linear(values: Vec<f32>, shape: [usize; 2], device: &Device) -> Linear {
 /// A layer of which one of every four input channels is left at each place of the kernel.
 fn one_of_four<M: Module>(layer: M, seed: u64) -> M {
     let mut layer = filled(layer, seed);
-    pruner("criterion = \"magnitude\"\ngranularity = \"1:4\"").prune(&mut layer).unwrap();
+    pruner("criterion = \"magnitude\"\ngranularity = \"1:4\"").prune(&mut layer, None).unwrap();
     finish(&mut layer).unwrap();
     layer
 }
@@ -201,7 +201,7 @@ fn files_that_are_no_compact_model_are_refused_and_the_model_stays() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mlp.safetensors");
     let mut model = Mlp::new(&device, 3);
-    pruner("criterion = \"magnitude\"\nsparsity = 0.9").prune(&mut model).unwrap();
+    pruner("criterion = \"magnitude\"\nsparsity = 0.9").prune(&mut model, None).unwrap();
     save_compact(&model, &file).unwrap();
     let bytes = std::fs::read(&file).unwrap();
     let mut target = Mlp::new(&device, 9);

@@ -24,7 +24,7 @@ fn recorded(model: &Mlp, batch: usize, device: &Device) -> Trace {
 
 fn pruned(device: &Device) -> Mlp {
     let mut model = Mlp::new(device, 3);
-    pruner("criterion = \"magnitude\"\nsparsity = 0.8").prune(&mut model).unwrap();
+    pruner("criterion = \"magnitude\"\nsparsity = 0.8").prune(&mut model, None).unwrap();
     finish(&mut model).unwrap();
     model
 }
@@ -42,7 +42,8 @@ fn several_batches_share_the_weights() {
     let device = Device::flex();
     let model = pruned(&device);
     let traces: Vec<Trace> = [1, 2, 8, 33].map(|batch| recorded(&model, batch, &device)).into();
-    for options in [Options::every_product(), Options::by_rule(), Options::new().budget(Duration::from_millis(20))] {
+    for options in [Options::every_product(), Options::by_rule(), Options::new().with_budget(Duration::from_millis(20))]
+    {
         let sparse = SparseModel::compile(&traces, &model, &options).unwrap();
         for batch in [33, 1, 8, 2, 1] {
             let x = Mlp::input(batch, &device);
@@ -70,7 +71,7 @@ fn a_model_with_masks_is_as_one_without() {
     let device = Device::flex();
     let plain = pruned(&device);
     let mut masked = Mlp::new(&device, 3);
-    pruner("criterion = \"magnitude\"\nsparsity = 0.8").prune(&mut masked).unwrap();
+    pruner("criterion = \"magnitude\"\nsparsity = 0.8").prune(&mut masked, None).unwrap();
     let x = Mlp::input(5, &device);
     let compile = |m: &Mlp| SparseModel::compile([&recorded(m, 5, &device)], m, &Options::every_product()).unwrap();
     let (a, b) = (compile(&plain), compile(&masked));
@@ -126,7 +127,7 @@ impl Odd {
 fn products_in_every_form() {
     let device = Device::flex();
     let mut model = Odd { a: LinearConfig::new(6, 10).init(&device), b: LinearConfig::new(10, 6).init(&device) };
-    pruner("criterion = \"magnitude\"\nsparsity = 0.5").prune(&mut model).unwrap();
+    pruner("criterion = \"magnitude\"\nsparsity = 0.5").prune(&mut model, None).unwrap();
     for batch in [1, 2, 5] {
         let x = Tensor::<3>::random([batch, 10, 6], Distribution::Default, &device);
         let forward = |m: &Odd, x: Tensor<3>| {
@@ -182,7 +183,7 @@ fn convolutions_along_one_axis_are_products_too() {
         second: conv(8, 12, 3).with_dilation(2).with_groups(4).with_bias(false).init(&device),
         third: conv(12, 5, 1).init(&device),
     };
-    pruner("criterion = \"magnitude\"\nsparsity = 0.6").prune(&mut model).unwrap();
+    pruner("criterion = \"magnitude\"\nsparsity = 0.6").prune(&mut model, None).unwrap();
     for batch in [1, 3] {
         let x = Tensor::<3>::random([batch, 3, 50], Distribution::Default, &device);
         let trace = Trace::record(&model, |m: &Wave, s| {
@@ -225,7 +226,7 @@ fn what_no_budget_measures_is_called_uncertain() {
     // A pass with one product that is not pruned, and thus not tried.
     let mut partly = Mlp::new(&device, 3);
     partly.fc1 = model.fc1.clone();
-    let options = Options::new().budget(Duration::ZERO);
+    let options = Options::new().with_budget(Duration::ZERO);
     let sparse = SparseModel::compile([&recorded(&partly, 4, &device)], &partly, &options).unwrap();
     let pass = &sparse.report().passes[0];
     let certain: Vec<_> = pass.layers.iter().map(|l| (l.certain, l.why == Why::FewZeros)).collect();

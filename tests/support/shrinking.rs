@@ -44,7 +44,7 @@ pub fn shrinks<M: Shrinks>(recipe: &Pruner, most: f64) -> (f64, f64) {
     let forward = |m: &M, s: &mut Scope| m.forward(s, &device);
     let trace = Trace::record(&model, forward).unwrap();
     let before = base(&model);
-    let plan = Shrinker::new(recipe).plan(&model, &trace).unwrap_or_else(|e| panic!("{e}"));
+    let plan = Shrinker::new(recipe).plan(&model, &trace, None).unwrap_or_else(|e| panic!("{e}"));
     assert!(!plan.is_empty(), "{plan}");
     let mut masked = model.clone();
     shrink::mask(&plan, &mut masked).unwrap();

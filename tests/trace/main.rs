@@ -175,12 +175,12 @@ fn an_operation_without_a_rule_needs_one() {
     let half = channels(0.5, "");
 
     // It keeps its channels, and says so.
-    let error = Shrinker::new(&half).plan(&model, &trace).unwrap_err();
+    let error = Shrinker::new(&half).plan(&model, &trace, None).unwrap_err();
     let says = "no channels can be removed: first.weight: no rule says what `scatter` does to channels";
     assert_eq!(error.to_string(), says);
 
-    let strict = AxisRules::new().strict();
-    let error = Shrinker::new(&half).rules(strict.clone()).plan(&model, &trace).unwrap_err();
+    let strict = AxisRules::new().with_strict();
+    let error = Shrinker::new(&half).with_rules(strict.clone()).plan(&model, &trace, None).unwrap_err();
     let ShrinkError::Group(GroupError::NoRule { index, operation, near }) = &error else { panic!("{error}") };
     assert!(*index < trace.len() && near.starts_with("first."), "{error}");
     assert_eq!(operation, "scatter");
@@ -193,7 +193,7 @@ fn an_operation_without_a_rule_needs_one() {
 
     // Channel by channel, and zeros stay zeros.
     let rules = strict.with(operation.clone(), Rule::Elementwise { keeps_zero: true });
-    let plan = Shrinker::new(&half).rules(rules).plan(&model, &trace).unwrap();
+    let plan = Shrinker::new(&half).with_rules(rules).plan(&model, &trace, None).unwrap();
     let (mut masked, mut smaller) = (model.clone(), model.clone());
     shrink::mask(&plan, &mut masked).unwrap();
     shrink::apply(&plan, &mut smaller, |_: &mut Scattering, _: &mut Fields| {}, forward).unwrap();
@@ -201,7 +201,7 @@ fn an_operation_without_a_rule_needs_one() {
     assert!(verify(&masked, &smaller, forward).unwrap().max_rel < 1e-6);
 
     let fixed = AxisRules::new().with(operation.clone(), Rule::Fixed);
-    let error = Shrinker::new(&half).rules(fixed).plan(&model, &trace).unwrap_err();
+    let error = Shrinker::new(&half).with_rules(fixed).plan(&model, &trace, None).unwrap_err();
     assert!(matches!(error, ShrinkError::NothingToRemove { .. }), "{error}");
 
     // Where channels are summed up without a weight, they can go if they are zero.
@@ -242,11 +242,11 @@ fn a_cross_product_of_channels_keeps_them() {
         s.output(y.clone().cross(y.exp(), 1));
     })
     .unwrap();
-    let error = trace.groups(Factor::Inner, &AxisRules::new().strict()).unwrap_err();
+    let error = trace.groups(Factor::Inner, &AxisRules::new().with_strict()).unwrap_err();
     assert!(matches!(&error, GroupError::NoRule { operation, .. } if operation == "cross"), "{error}");
     assert!(error.to_string().contains("after last."), "{error}");
     // Without a rule it keeps what it crosses, and nothing else.
-    for rules in [AxisRules::new(), AxisRules::new().strict().with("cross", Rule::Fixed)] {
+    for rules in [AxisRules::new(), AxisRules::new().with_strict().with("cross", Rule::Fixed)] {
         let groups = trace.groups(Factor::Inner, &rules).unwrap();
         assert_eq!(groups.groups.len(), 1);
         assert_eq!(groups.groups[0].units.len(), 6);

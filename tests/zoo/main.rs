@@ -43,7 +43,7 @@ fn is_replayed<N: Network>() {
 fn is_compiled<N: Network>() {
     let device = Device::flex();
     let (mut network, x) = (N::small(&device), N::example(&device));
-    pruner("criterion = \"magnitude\"\nsparsity = 0.9").prune(&mut network).unwrap();
+    pruner("criterion = \"magnitude\"\nsparsity = 0.9").prune(&mut network, None).unwrap();
     let trace = recorded(&network, &x);
     let expected = network.infer(x.clone()).data();
     let sparse = SparseModel::compile([&trace], &network, &Options::every_product()).unwrap();

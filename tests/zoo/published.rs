@@ -24,7 +24,7 @@ fn left(fractions: [f64; 3], skipped: &[usize]) -> (u64, u64) {
         let stage = stage + 1;
         more += &format!("[[override]]\ntarget = \"net.stage{stage}.*.first.conv\"\nsparsity = {fraction}\n");
     }
-    let plan = Shrinker::new(&channels(0.5, &more)).plan(&network, &recorded(&network, &x)).unwrap();
+    let plan = Shrinker::new(&channels(0.5, &more)).plan(&network, &recorded(&network, &x), None).unwrap();
     assert_eq!((plan.before.parameters, plan.before.macs), (853_018, 125_485_696));
     assert_eq!(plan.groups.len(), 27 - skipped.len(), "{plan}");
     let forward = |n: &ResNet56, s: &mut Scope| n.infer(x.declare(s)).announce(s);

@@ -16,7 +16,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
             let start = Instant::now();
             let mut model = run.dense();
             let recipe = format!("criterion = \"magnitude\"\nallocator = \"{allocator}\"\nsparsity = {sparsity}");
-            let report = pruner(&recipe)?.prune(&mut model)?;
+            let report = pruner(&recipe)?.prune(&mut model, None)?;
             let mut more = json!({ "untrained_error": run.error(&model) });
             for layer in &report.layers {
                 more[format!("{} kept, %", layer.path)] = json!(100.0 * (1.0 - layer.sparsity()));

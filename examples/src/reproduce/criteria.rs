@@ -27,10 +27,10 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
             }
             let start = Instant::now();
             let mut model = run.dense();
-            let report = pruner(&format!("criterion = {criterion}\n{recipe}"))?.prune(&mut model)?;
+            let report = pruner(&format!("criterion = {criterion}\n{recipe}"))?.prune(&mut model, None)?;
             if single && name == "l1" {
                 let mut other = run.dense();
-                pruner(&format!("criterion = {l2}\n{recipe}"))?.prune(&mut other)?;
+                pruner(&format!("criterion = {l2}\n{recipe}"))?.prune(&mut other, None)?;
                 if masks(&other) != masks(&model) {
                     return Err("magnitudes by L1 and L2 norm differ for single weights".into());
                 }

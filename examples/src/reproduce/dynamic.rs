@@ -7,7 +7,7 @@ use crate::lenet::Lenet300;
 use crate::training::Classifier;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::ModuleOptimizer;
-use pruning_burn::mask::{masks, update_masks};
+use pruning_burn::mask::{masks, update};
 use pruning_burn::score::{CriterionInputs, Needs};
 use serde_json::json;
 use std::time::Instant;
@@ -44,7 +44,7 @@ fn train(
     let shared = format!("allocator = \"erk\"\nsparsity = {sparsity}");
     let mut model = run.drawn(run.seed, Lenet300::new);
     let mut start = model.clone();
-    pruner(&format!("criterion = {random}\n{shared}"))?.prune(&mut start)?;
+    pruner(&format!("criterion = {random}\n{shared}"))?.prune(&mut start, None)?;
     let start = masks(&start);
 
     let steps = plan.epochs * run.lab.train.len().div_ceil(plan.batch);
@@ -53,8 +53,8 @@ fn train(
         format!("grow = {{ criterion = {criterion}, fraction = {FRACTION}, every = {every}, end = {end} }}")
     });
     // Magnitude says what is dropped. The pruning that the session begins with finds nothing left to do.
-    let mut session = pruner(&format!("criterion = \"magnitude\"\n{shared}\n{grow}"))?.attach(&mut model)?;
-    update_masks(&mut model, &start)?;
+    let mut session = pruner(&format!("criterion = \"magnitude\"\n{shared}\n{grow}"))?.start(&mut model)?;
+    update(&mut model, &start)?;
     let mut swapped = 0;
     let step = |model: &mut Lenet300, optimizer: &mut ModuleOptimizer, batch: &Batch| -> Result<(), Failed> {
         let inputs = match session.needs() {
@@ -67,7 +67,7 @@ fn train(
                 CriterionInputs::new().with_dense_gradients(model, needs, std::slice::from_ref(batch), loss)?
             }
         };
-        if let Some(report) = session.step_with(model, &inputs)? {
+        if let Some(report) = session.step(model, &inputs)? {
             *optimizer = session.mask_optimizer(model, optimizer)?;
             swapped += report.grown.unwrap_or(0);
             assert!(

@@ -43,11 +43,11 @@ fn twelve<M: Classifier>(run: &Run<'_>, new: fn(&Device) -> M, length: &Length) 
         1.0 - 1.0 / 12.0,
         length.rounds
     ))?;
-    let mut session = pruner.attach(&mut model)?;
+    let mut session = pruner.start(&mut model)?;
     let mut kept = json!({});
     let mut sparsity = 0.0;
     while !session.is_done() {
-        let Some(report) = session.step(&mut model)? else { continue };
+        let Some(report) = session.step(&mut model, None)? else { continue };
         let full = if session.is_done() { length.last } else { length.each };
         model = run.fit(model, &RETRAIN.epochs(run.epochs(full, 1)));
         sparsity = report.sparsity();

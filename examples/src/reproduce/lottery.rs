@@ -3,7 +3,7 @@
 
 use super::lab::{Failed, Plan, Rate, Run, pruner};
 use crate::lenet::Lenet300;
-use pruning_burn::mask::{attach_masks, masks};
+use pruning_burn::mask::{attach, masks};
 use serde_json::json;
 use std::time::Instant;
 
@@ -42,14 +42,14 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
 
     let mut model = run.drawn(run.seed, Lenet300::glorot);
     // Masks that keep all are on before the first training: the weights of this moment are the ones to go back to.
-    let mut session = pruner.attach(&mut model)?;
+    let mut session = pruner.start(&mut model)?;
     model = train(&ticket(0), 0.0, model)?;
     for round in 1..=last {
-        let Some(report) = session.step(&mut model)? else { break };
+        let Some(report) = session.step(&mut model, None)? else { break };
         if REDRAWN.contains(&round) && run.missing(&redrawn(round)) {
             // Far from the other seeds, which are small.
             let mut other = run.drawn(run.seed + 1000 * round as u64, Lenet300::glorot);
-            attach_masks(&mut other, &masks(&model))?;
+            attach(&mut other, &masks(&model))?;
             train(&redrawn(round), report.sparsity(), other)?;
         }
         model = train(&ticket(round), report.sparsity(), model)?;

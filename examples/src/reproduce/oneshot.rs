@@ -25,7 +25,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
         if run.missing(&name) {
             let start = Instant::now();
             let mut model = run.dense();
-            recipe(sparsity, 1)?.prune(&mut model)?;
+            recipe(sparsity, 1)?.prune(&mut model, None)?;
             run.add(&name, sparsity, &model, start, json!({}))?;
         }
     }
@@ -38,9 +38,9 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
             }
             let start = Instant::now();
             let mut model = run.dense();
-            let mut session = recipe(sparsity, rounds)?.attach(&mut model)?;
+            let mut session = recipe(sparsity, rounds)?.start(&mut model)?;
             while !session.is_done() {
-                session.step(&mut model)?;
+                session.step(&mut model, None)?;
                 let epochs = match (rounds, session.is_done()) {
                     (1, _) => each * (ROUNDS - 1) + last,
                     (_, true) => last,

@@ -74,8 +74,8 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
             let recipe = format!("criterion = \"magnitude\"\nallocator = \"global\"\nsparsity = {sparsity}");
             let mut model = dense.clone();
             let start = Instant::now();
-            let mut session = pruner(&recipe)?.attach(&mut model)?;
-            session.step(&mut model)?;
+            let mut session = pruner(&recipe)?.start(&mut model)?;
+            session.step(&mut model, None)?;
             if run.missing(&variant(&untrained, sparsity)) {
                 run.add(&variant(&untrained, sparsity), sparsity, &model, start, json!({}))?;
             }

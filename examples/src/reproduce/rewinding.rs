@@ -36,7 +36,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
             ))
         };
         let (mut a, mut b) = (early.clone(), early.clone());
-        sessions.push((sparsity, recipe("keep")?.attach(&mut a)?, recipe("rewind")?.attach(&mut b)?));
+        sessions.push((sparsity, recipe("keep")?.start(&mut a)?, recipe("rewind")?.start(&mut b)?));
         dense = a;
     }
     dense = run.fit(dense, &from(EARLY));
@@ -52,7 +52,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
             let start = Instant::now();
             let mut model = dense.clone();
             let mut session = if method == "weight rewinding" { rewind.clone() } else { keep.clone() };
-            session.step(&mut model)?;
+            session.step(&mut model, None)?;
             let plan = match method {
                 "fine-tuning" => Plan { rate: Rate::Constant(0.01 * BASE), ..from(EARLY) },
                 _ => from(EARLY),

@@ -47,7 +47,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
                     CriterionInputs::new().with_gradients(&model, needs, &batches, loss)?
                 }
             };
-            pruner.prune_with(&mut model, &inputs)?;
+            pruner.prune(&mut model, &inputs)?;
         }
         let model = run.fit(model, &plan);
         run.add(variant, sparsity, &model, start, json!({}))?;

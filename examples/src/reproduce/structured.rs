@@ -80,7 +80,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
         let start = Instant::now();
         let recipe = format!("criterion = {criterion}\ngranularity = \"channel\"\nsparsity = 0.5");
         let mut model = dense.clone();
-        let plan_of = Shrinker::new(&pruner(&recipe)?).plan(&model, &trace)?;
+        let plan_of = Shrinker::new(&pruner(&recipe)?).plan(&model, &trace, None)?;
         apply(&plan_of, &mut model, |_: &mut Cnn, _: &mut Fields| {}, forward)?;
         let before = run.error(&model);
         let model = run.fit(model, &plan);

@@ -15,9 +15,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     "#;
     let mut model =
         vec![LinearConfig::new(64, 32).init(&Device::flex()), LinearConfig::new(32, 8).init(&Device::flex())];
-    let mut session = Pruner::from_toml(recipe, &Plugins::linked())?.attach(&mut model)?;
+    let mut session = Pruner::from_toml(recipe, &Plugins::linked())?.start(&mut model)?;
     while !session.is_done() {
-        if let Some(report) = session.step(&mut model)? {
+        if let Some(report) = session.step(&mut model, None)? {
             println!("{report}\n");
         }
     }

@@ -29,8 +29,8 @@ fn the_criterion_is_its_formula() {
     // A column of this tensor is an output unit: 3, -1, 1 with mean 1, and 2, 4, 0 with mean 2.
     layer.weight = Param::from_tensor(Tensor::from_data([[3.0, 2.0], [-1.0, 4.0], [1.0, 0.0]], &device));
     let pruner =
-        Pruner::builder().criterion(Centered::default()).allocator(SquareRoot {}).sparsity(0.5).build().unwrap();
-    let scores = pruner.scores(&layer).unwrap();
+        Pruner::builder().with_criterion(Centered::default()).with_allocator(SquareRoot {}).with_sparsity(0.5).build().unwrap();
+    let scores = pruner.scores(&layer, None).unwrap();
     assert_eq!(scores[0].path, "weight");
     assert_eq!(scores[0].scores, [2.0, 0.0, 2.0, 2.0, 0.0, 2.0]);
 }

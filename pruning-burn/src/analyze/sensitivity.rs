@@ -23,7 +23,7 @@
 //! println!("{found}");
 //! let suggested = found.suggest_for(0.5)?;              // or `suggest(0.01)`: what a loss of 0.01 allows
 //! println!("{}", suggested.to_toml());
-//! suggested.apply(&pruner).prune(&mut model)?;
+//! suggested.apply(&pruner).prune(&mut model, None)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -190,11 +190,11 @@ fn fit(all: &[Layer], masks: &MaskSet) -> Result<Vec<(usize, Bits)>, PruneError>
 ///
 /// ```
 /// # use burn::{nn::LinearConfig, tensor::Device};
-/// use pruning_burn::mask::{Bits, Mask, MaskSet, attach_masks};
+/// use pruning_burn::mask::{Bits, Mask, MaskSet, attach};
 /// let mut layer = LinearConfig::new(2, 3).init(&Device::flex());
 /// let keep = Bits::from_bools(&[true, false, true, true, false, true]);
 /// let masks = MaskSet::new([("weight".to_string(), Mask::new([2, 3], keep)?)])?;
-/// let report = attach_masks(&mut layer, &masks)?;
+/// let report = attach(&mut layer, &masks)?;
 /// assert_eq!(report.kept(), 4);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -203,7 +203,7 @@ fn fit(all: &[Layer], masks: &MaskSet) -> Result<Vec<(usize, Bits)>, PruneError>
 /// A path that the model has not, a mask of another shape, a parameter that carries a mask or another
 /// reparameterization, that is quantized or has no elements; a removed weight that is NaN or infinite; an empty set. The model is what it
 /// was.
-pub fn attach_masks<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report, PruneError> {
+pub fn attach<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report, PruneError> {
     let all = layers(model)?;
     let fitted = fit(&all, masks)?;
     if fitted.is_empty() {
@@ -221,8 +221,8 @@ pub fn attach_masks<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report,
 /// Replaces masks that are attached; a weight that was pruned may come back, with the value it has in the base.
 ///
 /// # Errors
-/// As [`attach_masks`], but the parameters must carry masks.
-pub fn update_masks<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report, PruneError> {
+/// As [`attach`], but the parameters must carry masks.
+pub fn update<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report, PruneError> {
     let all = layers(model)?;
     let fitted = fit(&all, masks)?;
     if fitted.is_empty() {

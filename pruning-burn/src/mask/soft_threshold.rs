@@ -18,7 +18,7 @@
 //! # let device = Device::flex().autodiff();
 //! # let mut model = LinearConfig::new(20, 10).init(&device);
 //! # let x = Tensor::<2>::ones([4, 20], &device);
-//! learned::attach(&mut model, &Targets::default(), -5.0)?;      // almost no threshold at the start
+//! soft_threshold::learn(&mut model, &Targets::default(), -5.0)?;      // almost no threshold at the start
 //! let decay = WeightDecayConfig::new(1e-2);
 //! let mut optimizer = SgdConfig::new().with_weight_decay(Some(decay)).init();
 //! # for _ in 0..3 {
@@ -27,8 +27,8 @@
 //! let gradients = GradientsParams::from_grads(loss.backward(), &model);
 //! model = optimizer.step(0.1, model, gradients);
 //! # }
-//! println!("{}", learned::report(&model)?);
-//! learned::settle(&mut model)?;                                 // the same function, with masks like any other
+//! println!("{}", soft_threshold::report(&model)?);
+//! soft_threshold::settle(&mut model)?;                                 // the same function, with masks like any other
 //! finish(&mut model)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -72,7 +72,7 @@ impl Reparameterization for SoftThreshold {
 /// # Errors
 /// An `s` that is not finite, a pattern that matches nothing, no target, a target that is a running statistic, is quantized, has no elements, or
 /// carries a mask or another reparameterization. The model is what it was.
-pub fn attach<M: Module>(model: &mut M, targets: &Targets, s: f64) -> Result<(), PruneError> {
+pub fn learn<M: Module>(model: &mut M, targets: &Targets, s: f64) -> Result<(), PruneError> {
     if !(s as f32).is_finite() {
         return Err(PruneError::Threshold { value: s.to_string() });
     }

@@ -37,31 +37,20 @@ impl Pruner {
     /// # let device = Device::flex();
     /// let mut model = LinearConfig::new(2, 2).with_bias(false).init(&device);
     /// model.weight = Param::from_tensor(Tensor::from_data([[3.0, -0.5], [-2.0, 0.25]], &device));
-    /// let scores = pruner.scores(&model)?;
+    /// let scores = pruner.scores(&model, None)?;
     /// assert_eq!((scores[0].path.as_str(), &scores[0].shape[..]), ("weight", &[2, 2][..]));
     /// assert_eq!(scores[0].scores, [3.0, 0.5, 2.0, 0.25]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
-    /// As [`prune`](Self::prune).
-    pub fn scores<M: Module>(&self, model: &M) -> Result<Vec<LayerScores>, PruneError> {
-        self.all_scores(model, None)
-    }
-
-    /// The same for a criterion that looks at more than the weights.
-    ///
-    /// # Errors
-    /// As [`prune_with`](Self::prune_with).
-    pub fn scores_with<M: Module>(&self, model: &M, inputs: &CriterionInputs) -> Result<Vec<LayerScores>, PruneError> {
-        self.all_scores(model, Some(inputs))
-    }
-
-    fn all_scores<M: Module>(
+    /// Those of [`prune`](Self::prune).
+    pub fn scores<'a, M: Module>(
         &self,
         model: &M,
-        inputs: Option<&CriterionInputs>,
+        inputs: impl Into<Option<&'a CriterionInputs>>,
     ) -> Result<Vec<LayerScores>, PruneError> {
+        let inputs = inputs.into();
         let recipe = self.recipe();
         let all = layers(model)?;
         let selection = Selection::new(recipe, &all)?;

@@ -26,7 +26,7 @@ pub fn ticket_file(folder: impl AsRef<Path>, round: usize) -> PathBuf {
 }
 
 /// The file of the model that the training of a round ended with: of the last finished round, or of each by
-/// [`keep_models`](super::IterativePruning::keep_models). [`load`](crate::store::load) reads it.
+/// [`keep_models`](super::IterativePruning::with_models). [`load`](crate::store::load) reads it.
 #[must_use]
 pub fn model_file(folder: impl AsRef<Path>, round: usize) -> PathBuf {
     folder.as_ref().join(format!("trained-{round:02}.bpk"))

@@ -57,14 +57,14 @@ impl<'a, M: Module> IterativePruning<'a, M> {
 
     /// Stops after this round; a later call with the same folder goes on.
     #[must_use]
-    pub fn until(mut self, round: usize) -> Self {
+    pub fn with_last_round(mut self, round: usize) -> Self {
         self.until = round;
         self
     }
 
     /// Leaves the trained model of every round in the folder, not of the last alone.
     #[must_use]
-    pub fn keep_models(mut self) -> Self {
+    pub fn with_models(mut self) -> Self {
         self.keep_models = true;
         self
     }
@@ -89,7 +89,7 @@ impl<'a, M: Module> IterativePruning<'a, M> {
 
     /// Calls `observer` after each round that this call finishes.
     #[must_use]
-    pub fn on_round(mut self, observer: impl FnMut(&RoundReport) + 'a) -> Self {
+    pub fn with_observer(mut self, observer: impl FnMut(&RoundReport) + 'a) -> Self {
         self.observer = Some(Box::new(observer));
         self
     }
@@ -176,7 +176,7 @@ impl<'a, M: Module> IterativePruning<'a, M> {
         let recipe = self.pruner.recipe();
         // With running statistics of its own, which a plain clone shares.
         let mut model = apart(model);
-        let mut session = self.pruner.attach(&mut model).map_err(in_round(0))?;
+        let mut session = self.pruner.start(&mut model).map_err(in_round(0))?;
         let history = History { recipe: recipe.to_value(), rounds: Vec::new() };
         if let Some(folder) = folder {
             folder.create()?;
@@ -271,7 +271,7 @@ impl<'a, M: Module> IterativePruning<'a, M> {
                 collected.map_err(|source| RoundsError::Inputs { round: number, source })?
             }
         };
-        at.session.step_with(&mut at.model, &inputs).map_err(in_round(number))
+        at.session.step(&mut at.model, &inputs).map_err(in_round(number))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The controls of a lottery ticket: [`redraw_masks`] and [`reinitialize`].
 
 use crate::PruneError;
-use crate::mask::{attach_masks, masks, update_masks};
+use crate::mask::{attach, masks, update};
 use crate::snapshot::apart;
 use burn::module::Module;
 use pruning_core::mask::random_masks;
@@ -19,7 +19,7 @@ pub fn redraw_masks<M: Module>(ticket: &mut M, seed: u64) -> Result<Report, Prun
     if found.is_empty() {
         return Err(PruneError::NotAttached { path: "model".to_string() });
     }
-    update_masks(ticket, &random_masks(&found, seed))
+    update(ticket, &random_masks(&found, seed))
 }
 
 /// Puts the masks of a ticket on the weights and running statistics of `fresh`, which is built as the first model was, with another seed:
@@ -33,7 +33,7 @@ pub fn reinitialize<M: Module>(ticket: &mut M, fresh: &M) -> Result<Report, Prun
         return Err(PruneError::NotAttached { path: "model".to_string() });
     }
     let mut fresh = apart(fresh);
-    let report = attach_masks(&mut fresh, &found)?;
+    let report = attach(&mut fresh, &found)?;
     *ticket = fresh;
     Ok(report)
 }

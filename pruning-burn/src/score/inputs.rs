@@ -1,4 +1,4 @@
-//! CriterionInputs of criteria, collected on copies of the model: [`CriterionInputs`].
+//! Inputs of criteria, collected on copies of the model: [`CriterionInputs`].
 
 mod error;
 mod hessian;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::BitOr;
 
-/// CriterionInputs of a criterion. The weights are there in any case; the rest is collected into [`CriterionInputs`](crate::score::CriterionInputs) beforehand.
+/// Inputs of a criterion. The weights are there in any case; the rest is collected into [`CriterionInputs`](crate::score::CriterionInputs) beforehand.
 ///
 /// ```
 /// use pruning_burn::score::Needs;

@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, HashSet};
 /// let pruner = Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?;
 /// let optimizer = AdamConfig::new().init();
 /// // train
-/// pruner.prune(&mut model)?;
+/// pruner.prune(&mut model, None)?;
 /// let optimizer = mask_optimizer(&model, &optimizer)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -17,7 +17,7 @@ use pruning_core::graph::{Cut, ShrinkPlan};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// How [`apply_with`] makes sure that the smaller model computes what the masked one does.
+/// How [`apply`] makes sure that the smaller model computes what the masked one does.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Checks {
@@ -40,7 +40,7 @@ impl Checks {
     /// Allows the masked and the smaller model to be further apart, relative to the largest output, or less far.
     ///
     /// By default it is a thousandth, and a twentieth where outputs have 16 bits.
-    pub fn tolerance(mut self, tolerance: f64) -> Self {
+    pub fn with_tolerance(mut self, tolerance: f64) -> Self {
         self.tolerance = Some(tolerance);
         self
     }
@@ -50,6 +50,30 @@ impl Checks {
     pub fn without_equivalence(mut self) -> Self {
         self.equivalence = false;
         self
+    }
+
+    /// Removes the channels of a plan like [`apply`], with these checks.
+    ///
+    /// # Errors
+    /// Those of [`apply`].
+    pub fn apply<M: Module>(
+        &self,
+        plan: &ShrinkPlan,
+        model: &mut M,
+        set: impl FnOnce(&mut M, &mut Fields),
+        forward: impl Fn(&M, &mut Scope),
+    ) -> Result<Applied, ShrinkError> {
+        let mut smaller = cut(plan, model)?;
+        set_fields(plan, &mut smaller, set)?;
+        let start = Instant::now();
+        let checked = confirm(plan, model, &smaller, &forward).and_then(|recorded| match self.equivalence {
+            true => check(plan, model, &smaller, &recorded, self.tolerance, &forward),
+            false => Ok(Equivalence::NotChecked { why: "it was left out".to_string() }),
+        });
+        let equivalence = checked.map_err(|error| error.naming(|| size_fields(model, plan)))?;
+        let check_time = start.elapsed();
+        *model = smaller;
+        Ok(Applied { equivalence, check_time })
     }
 }
 
@@ -84,31 +108,7 @@ pub fn apply<M: Module>(
     set: impl FnOnce(&mut M, &mut Fields),
     forward: impl Fn(&M, &mut Scope),
 ) -> Result<Applied, ShrinkError> {
-    apply_with(plan, model, set, forward, &Checks::new())
-}
-
-/// Removes the channels of a plan like [`apply`], with other checks.
-///
-/// # Errors
-/// Those of [`apply`].
-pub fn apply_with<M: Module>(
-    plan: &ShrinkPlan,
-    model: &mut M,
-    set: impl FnOnce(&mut M, &mut Fields),
-    forward: impl Fn(&M, &mut Scope),
-    checks: &Checks,
-) -> Result<Applied, ShrinkError> {
-    let mut smaller = cut(plan, model)?;
-    set_fields(plan, &mut smaller, set)?;
-    let start = Instant::now();
-    let checked = confirm(plan, model, &smaller, &forward).and_then(|recorded| match checks.equivalence {
-        true => check(plan, model, &smaller, &recorded, checks.tolerance, &forward),
-        false => Ok(Equivalence::NotChecked { why: "it was left out".to_string() }),
-    });
-    let equivalence = checked.map_err(|error| error.naming(|| size_fields(model, plan)))?;
-    let check_time = start.elapsed();
-    *model = smaller;
-    Ok(Applied { equivalence, check_time })
+    Checks::new().apply(plan, model, set, forward)
 }
 
 /// Lets the caller set the fields of the plan, and nothing else.

@@ -2,7 +2,7 @@
 
 use crate::PruneError;
 use crate::layers::{Layer, layers, places};
-use crate::mask::attach::{attach_masks, update_masks};
+use crate::mask::attach::{attach, update};
 use crate::shrink::ShrinkError;
 use burn::module::Module;
 use pruning_core::graph::{Cut, ShrinkPlan};
@@ -54,7 +54,7 @@ pub fn mask<M: Module>(plan: &ShrinkPlan, model: &mut M) -> Result<Report, Shrin
     plan.check()?;
     let all = layers(model)?;
     let places = places(&all);
-    let (mut fresh, mut update) = (Vec::new(), Vec::new());
+    let (mut fresh, mut carrying) = (Vec::new(), Vec::new());
     for (path, cut) in &plan.parameters {
         let layer = &all[place_of(&all, &places, path, cut)?];
         // Statistics of a channel whose scale and shift are zero do not matter.
@@ -62,26 +62,26 @@ pub fn mask<M: Module>(plan: &ShrinkPlan, model: &mut M) -> Result<Report, Shrin
             continue;
         }
         let mask = Mask::new(cut.shape.clone(), kept_elements(cut)).map_err(PruneError::from)?;
-        let list = if layer.keep.is_some() { &mut update } else { &mut fresh };
+        let list = if layer.keep.is_some() { &mut carrying } else { &mut fresh };
         list.push((layer.path.clone(), mask));
     }
     let set = |masks: Vec<(String, Mask)>| MaskSet::new(masks).map_err(PruneError::from);
     let mut masked = model.clone();
     let mut attached = None;
-    if !update.is_empty() {
+    if !carrying.is_empty() {
         let mut both = Vec::new();
-        let carried = crate::mask::masks(model);
-        for (path, mask) in update {
+        let masks = crate::mask::masks(model);
+        for (path, mask) in carrying {
             let mut bits = mask.bits().clone();
-            if let Some(old) = carried.get(&path) {
+            if let Some(old) = masks.get(&path) {
                 bits.intersect(old.bits());
             }
             both.push((path, Mask::new(mask.shape().to_vec(), bits).map_err(PruneError::from)?));
         }
-        attached = Some(update_masks(&mut masked, &set(both)?)?);
+        attached = Some(update(&mut masked, &set(both)?)?);
     }
     if !fresh.is_empty() {
-        attached = Some(attach_masks(&mut masked, &set(fresh)?)?);
+        attached = Some(attach(&mut masked, &set(fresh)?)?);
     }
     *model = masked;
     Ok(attached.unwrap_or_default())

@@ -60,56 +60,40 @@ impl Shrinker {
     }
 
     /// Removes as much as it takes to reach a fraction of parameters or MACs, instead of the recipe's sparsity.
-    pub fn target(mut self, target: CostTarget) -> Self {
+    pub fn with_target(mut self, target: CostTarget) -> Self {
         self.target = Some(target);
         self
     }
 
     /// Keeps multiples of channels. Heads are multiples of their size already.
-    pub fn round_to(mut self, round_to: RoundTo) -> Self {
+    pub fn with_round_to(mut self, round_to: RoundTo) -> Self {
         self.round_to = Some(round_to);
         self
     }
 
     /// Least units that each group keeps, 1 by default; a group that has no more keeps all.
-    pub fn min_keep(mut self, units: usize) -> Self {
+    pub fn with_min_keep(mut self, units: usize) -> Self {
         self.min_keep = units;
         self
     }
 
     /// AxisRules for operations that have none.
-    pub fn rules(mut self, rules: AxisRules) -> Self {
+    pub fn with_rules(mut self, rules: AxisRules) -> Self {
         self.rules = rules;
         self
     }
 
-    /// Plans for a model, by weights alone.
+    /// Plans the removal for a model. A criterion that looks at more than the weights takes inputs, another one `None`.
     ///
     /// # Errors
-    /// The recipe does not fit, or a target cannot be reached.
-    pub fn plan<M: Module>(&self, model: &M, trace: &Trace) -> Result<ShrinkPlan, ShrinkError> {
-        self.plan_by(model, trace, None)
-    }
-
-    /// The same for a criterion that looks at more than the weights.
-    ///
-    /// # Errors
-    /// As [`plan`](Self::plan); an input that the criterion needs is missing.
-    pub fn plan_with<M: Module>(
+    /// The recipe does not fit, an input that the criterion needs is missing, or a target cannot be reached.
+    pub fn plan<'a, M: Module>(
         &self,
         model: &M,
         trace: &Trace,
-        inputs: &CriterionInputs,
+        inputs: impl Into<Option<&'a CriterionInputs>>,
     ) -> Result<ShrinkPlan, ShrinkError> {
-        self.plan_by(model, trace, Some(inputs))
-    }
-
-    fn plan_by<M: Module>(
-        &self,
-        model: &M,
-        trace: &Trace,
-        inputs: Option<&CriterionInputs>,
-    ) -> Result<ShrinkPlan, ShrinkError> {
+        let inputs = inputs.into();
         let recipe = self.pruner.recipe();
         let granularity = recipe.granularity;
         if !granularity.is_structural() {

@@ -49,7 +49,7 @@ impl fmt::Display for SizeField {
 ///     scope.output(model.fc2.forward(x));
 /// })?;
 /// let recipe = "criterion = \"magnitude\"\ngranularity = \"channel\"\nsparsity = 0.5";
-/// let plan = Shrinker::new(&Pruner::from_toml(recipe, &Plugins::linked())?).plan(&model, &trace)?;
+/// let plan = Shrinker::new(&Pruner::from_toml(recipe, &Plugins::linked())?).plan(&model, &trace, None)?;
 /// let fields = size_fields(&model, &plan);
 /// assert_eq!(fields[0].to_string(), "hidden is 16, as was a size that becomes 8");
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -47,7 +47,7 @@ impl Options {
     /// How long to measure for each recorded pass, at most; less where it is soon certain what is faster. Whatever the budget is, the pass
     /// runs once dense, once sparse and once as was chosen.
     #[must_use]
-    pub fn budget(self, budget: Duration) -> Self {
+    pub fn with_budget(self, budget: Duration) -> Self {
         Self { budget, ..self }
     }
 }

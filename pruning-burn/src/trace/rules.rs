@@ -60,7 +60,7 @@ impl AxisRules {
 
     /// Makes an operation without a rule an error ([`GroupError::NoRule`]) where it works on channels.
     #[must_use]
-    pub fn strict(mut self) -> Self {
+    pub fn with_strict(mut self) -> Self {
         self.strict = true;
         self
     }

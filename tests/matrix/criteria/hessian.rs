@@ -162,7 +162,7 @@ pub(crate) fn hessian_products_follow_the_model(device: &Device) {
         .unwrap();
     let mut model = Mlp::new(&case, &device.clone().autodiff());
     let pruner = Pruner::from_toml("criterion = \"grasp\"\nsparsity = 0.5", &pruning_plugins::all()).unwrap();
-    let report = pruner.prune_with(&mut model, &inputs).unwrap();
+    let report = pruner.prune(&mut model, &inputs).unwrap();
     assert_eq!(report.kept() * 2, report.weights());
     // A mask goes into double precision with its weight.
     let masked = model.clone().to_device(&exact);

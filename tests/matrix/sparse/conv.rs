@@ -103,7 +103,7 @@ pub(crate) fn convolutions_take_any_format_and_views(device: &Device) {
         SparseConv2d::with_options(&dense(Conv2dConfig::new([4, 8], [3, 3]), 1.0, device), options).unwrap_err();
     assert!(matches!(error, SparseLayerError::Sparse(SparseError::Group { .. })), "{error}");
     let mut conv = conv;
-    pruner("criterion = \"magnitude\"\ngranularity = \"2:4\"").prune(&mut conv).unwrap();
+    pruner("criterion = \"magnitude\"\ngranularity = \"2:4\"").prune(&mut conv, None).unwrap();
     let ours = SparseConv2d::with_options(&conv, options).unwrap();
     assert_eq!(ours.matrix().format(), packed);
     assert_close(&read(ours.forward(part.clone())), &expected(&conv, part, options), "2:4");

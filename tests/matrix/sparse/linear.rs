@@ -127,7 +127,7 @@ pub(crate) fn formats_are_the_same_layer(device: &Device) {
     let error = SparseLinear::with_options(&linear, packed).unwrap_err();
     assert!(matches!(error, SparseLayerError::Sparse(SparseError::Group { .. })), "{error}");
     let mut linear = linear;
-    pruner("criterion = \"magnitude\"\ngranularity = \"2:4\"").prune(&mut linear).unwrap();
+    pruner("criterion = \"magnitude\"\ngranularity = \"2:4\"").prune(&mut linear, None).unwrap();
     let ours = SparseLinear::with_options(&linear, packed).unwrap();
     assert_close(&read(ours.forward(x(6))), &read(linear.forward(x(6))), "2:4");
 }
@@ -135,7 +135,7 @@ pub(crate) fn formats_are_the_same_layer(device: &Device) {
 pub(crate) fn masked_and_finished_layers_keep_the_same_weights(device: &Device) {
     for device in [device.clone(), device.clone().autodiff()] {
         let mut linear = dense(40, 30, 1.0, true, &device);
-        pruner("criterion = \"magnitude\"\nsparsity = 0.9").prune(&mut linear).unwrap();
+        pruner("criterion = \"magnitude\"\nsparsity = 0.9").prune(&mut linear, None).unwrap();
         let kept = masks(&linear).get("weight").unwrap().kept();
         let masked = SparseLinear::from_linear(&linear).unwrap();
         finish(&mut linear).unwrap();

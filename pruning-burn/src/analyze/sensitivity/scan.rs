@@ -167,7 +167,7 @@ impl<'a> Scan<'a> {
 
     /// Calls `observer` after each measurement, one at a time.
     #[must_use]
-    pub fn on_progress(mut self, observer: impl Fn(&Progress<'_>) + Send + Sync + 'a) -> Self {
+    pub fn with_observer(mut self, observer: impl Fn(&Progress<'_>) + Send + Sync + 'a) -> Self {
         self.observer = Some(Box::new(observer));
         self
     }

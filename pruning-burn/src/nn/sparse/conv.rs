@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex};
 /// let device = Device::flex();
 /// let mut dense = Conv2dConfig::new([8, 16], [3, 3]).with_padding(PaddingConfig2d::Same).init(&device);
 /// let pruner = Pruner::from_toml("criterion = \"magnitude\"\nsparsity = 0.9", &Plugins::linked())?;
-/// pruner.prune(&mut dense)?;
+/// pruner.prune(&mut dense, None)?;
 ///
 /// let sparse = SparseConv2d::from_conv2d(&dense)?;
 /// let x = Tensor::<4>::random([2, 8, 10, 12], Distribution::Default, &device);

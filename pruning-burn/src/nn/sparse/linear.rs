@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// and `num_params` do not see them. Train and save the [`Linear`] it is made of, and make it after loading.
 ///
 /// Sums are in single precision, and no zero is multiplied: an infinite or NaN input reaches the outputs that have a weight for it, and
-/// no other. That is not so where [`execution`](Self::execution) is [`Dense`](Execution::Dense). CriterionInputs of half precision are
+/// no other. That is not so where [`execution`](Self::execution) is [`Dense`](Execution::Dense). Inputs of half precision are
 /// widened, and the output has their type.
 ///
 /// On the host, a layer keeps plans for batches of up to 3, 8 and 16 samples and for more, each made when it is first needed, with weights
@@ -37,7 +37,7 @@ use std::sync::Arc;
 /// let device = Device::flex();
 /// let mut dense = LinearConfig::new(64, 32).init(&device);
 /// let pruner = Pruner::from_toml("criterion = \"magnitude\"\nsparsity = 0.9", &Plugins::linked())?;
-/// pruner.prune(&mut dense)?;
+/// pruner.prune(&mut dense, None)?;
 ///
 /// let sparse = SparseLinear::from_linear(&dense)?;
 /// assert_eq!(sparse.nonzeros(), 205);
