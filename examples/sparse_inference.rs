@@ -8,7 +8,7 @@ use clap::Parser;
 use pruning_burn::Pruner;
 use pruning_burn::mask::finish;
 use pruning_burn::sparse::{Options as Compile, SparseModel};
-use pruning_burn::store::{CompactReport, load_compact, save_compact};
+use pruning_burn::store::{Compact, CompactReport, load, save};
 use pruning_burn::trace::{Scope, Trace, Values};
 use pruning_examples::exit;
 use pruning_examples::lenet::Lenet300;
@@ -171,8 +171,8 @@ impl Job<'_> {
         forward: impl Fn(&M, Tensor<D>) -> Tensor<E>,
     ) -> Result<(), Box<dyn Error>> {
         let compact = self.folder.join(format!("{name}.safetensors"));
-        let report = save_compact(model, &compact)?;
-        load_compact(&mut fresh, &compact)?;
+        let report = save(Compact(model), &compact)?;
+        load(&compact)?.into_model(&mut fresh)?;
         self.files(name, &report, &compact)?;
 
         let batches = if self.options.quick { &BATCHES[..1] } else { &BATCHES[..] };
@@ -189,8 +189,8 @@ impl Job<'_> {
         self.say(&format!("{}", compiled.report()));
         // From here on without the module: what a server would load.
         let file = self.folder.join(format!("{name}.sparse.safetensors"));
-        compiled.save(&file)?;
-        let sparse = SparseModel::load(&file)?;
+        save(&compiled, &file)?;
+        let sparse = load(&file)?.into_sparse_model()?;
         let sparsity = zeros(&report);
         for (&batch, x) in batches.iter().zip(&inputs) {
             let expected = forward(&fresh, x.clone());

@@ -1,13 +1,13 @@
 //! A schedule inside Burn's `Learner`: [`Pruned`].
 
 mod metric;
+mod record;
 
 pub use metric::SparsityMetric;
 
 use crate::layers::{Layer, Position, first_layers};
 use crate::mask::PruningMask;
 use crate::score::{CriterionInputs, Needs};
-use crate::store::checkpoint;
 use crate::{PruneError, Session};
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param, Reparameterization};
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
@@ -191,12 +191,12 @@ impl<M: Module> Module for Pruned<M> {
     fn into_record(self) -> ModuleRecord {
         let Self { model, session, .. } = self;
         // Running statistics have their last update in the record of a validation model alone.
-        checkpoint::with_session(model.valid().into_record(), &session)
+        record::with_session(model.valid().into_record(), &session)
     }
 
     fn try_load_record(self, record: ModuleRecord) -> Result<Self, RecordError> {
         let Self { model, session, state } = self;
-        let (model, session) = checkpoint::load(model, record, &session)?;
+        let (model, session) = record::load(model, record, &session)?;
         let loaded = Self { model, session, state };
         // The checkpoint fits the session, so its targets are there.
         if let Ok(report) = loaded.session.pruner().report(&loaded.model) {

@@ -43,7 +43,7 @@
 //!
 //! // What round 2 began with: its masks on the first weights. And two controls, to train in the same way.
 //! let mut ticket = new();
-//! load(&mut ticket, ticket_file(folder, 2))?;
+//! load(ticket_file(folder, 2))?.into_model(&mut ticket)?;
 //! let (mut random, mut redrawn) = (ticket.clone(), ticket);
 //! redraw_masks(&mut random, 7)?;                                // as many weights of each layer, at random
 //! reinitialize(&mut redrawn, &new())?;                          // its masks on new weights

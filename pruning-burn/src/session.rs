@@ -1,6 +1,7 @@
 //! Pruning while training goes on: [`Session`].
 
 mod advance;
+pub(crate) mod file;
 mod grow;
 pub(crate) mod optimizer_state;
 
@@ -83,19 +84,19 @@ use std::path::{Path, PathBuf};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Session {
-    pub(crate) pruner: Pruner,
+    pruner: Pruner,
     /// The number of the next call.
-    pub(crate) step: usize,
-    pub(crate) targets: Vec<String>,
+    step: usize,
+    targets: Vec<String>,
     /// The ids of the targets, in their order.
-    pub(crate) ids: Vec<ParamId>,
-    pub(crate) snapshot: Option<Kept>,
+    ids: Vec<ParamId>,
+    snapshot: Option<Kept>,
     /// Where a snapshot goes that is not kept in memory.
-    pub(crate) snapshot_file: Option<PathBuf>,
+    snapshot_file: Option<PathBuf>,
     /// New weights for the next pruning.
-    pub(crate) fresh: Option<Snapshot>,
+    fresh: Option<Snapshot>,
     /// What the last step brought back.
-    pub(crate) grown: BTreeMap<String, Bits>,
+    grown: BTreeMap<String, Bits>,
 }
 
 impl Session {
@@ -145,6 +146,29 @@ impl Session {
             }
             None => false,
         }
+    }
+
+    /// Goes past the next pruning or update, which a model that was loaded has behind it.
+    pub(crate) fn skip(&mut self) {
+        self.forward();
+        self.step += 1;
+    }
+
+    /// Takes the weights to go back to from a file: one that is there, or will be.
+    pub(crate) fn rewind_from(&mut self, file: PathBuf, there: bool) {
+        self.snapshot = there.then(|| Kept::File(file.clone()));
+        self.snapshot_file = Some(file);
+    }
+
+    /// Whether it has the weights to go back to.
+    pub(crate) fn has_snapshot(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// Keeps the weights to go back to.
+    pub(crate) fn keep(&mut self, snapshot: Snapshot) -> Result<(), PruneError> {
+        self.snapshot = Some(Kept::new(snapshot, self.snapshot_file.as_deref())?);
+        Ok(())
     }
 
     /// The same session, which keeps its snapshot in a file instead of in memory: for models that do not fit twice.

@@ -1,178 +1,152 @@
-//! Masked models on disk, and sessions with them.
+//! What a user has, on disk: [`save`] writes a model (masked, smaller or compact), a session or a sparse model, and [`load`] reads any
+//! of these files.
+//!
+//! | saved | by | read by |
+//! |---|---|---|
+//! | a model, with its masks if it has any | `save(&model, file)` | [`Loaded::into_model`] |
+//! | a model with the session that prunes it | `save((&model, &session), file)` | [`Loaded::into_session`], or its model alone |
+//! | a smaller model with its plan | `save((&model, &plan), file)` | [`Loaded::into_smaller`] |
+//! | a model in as few bytes as sparse formats take | `save(Compact(&model), file)` | [`Loaded::into_model`] |
+//! | a sparse model | `save(&sparse, file)` | [`Loaded::into_sparse_model`] |
+//!
+//! Every file says what it is and carries a checksum of all its bytes, which is compared before anything in it is used. It takes the place
+//! of the one before it when it is complete and on the disk, and keeps its permissions. Several threads or processes may save to one name:
+//! the last one to finish wins. A process that is killed leaves a file `.pruning-unfinished-...` at most, which the next call to save into
+//! that folder removes.
+//!
+//! ```
+//! # use burn::{module::Module, nn::LinearConfig, tensor::Device};
+//! use pruning_burn::store::{FileKind, Integrity, load, save};
+//! # let (device, folder) = (Device::flex(), tempfile::tempdir()?);
+//! # let (ours, burns) = (folder.path().join("ours.bpk"), folder.path().join("burns.bpk"));
+//! let mut model = LinearConfig::new(20, 10).init(&device);
+//! save(&model, &ours)?;
+//! let file = load(&ours)?;
+//! assert_eq!((file.kind(), file.integrity()), (FileKind::Model, Integrity::Checked));
+//! file.into_model(&mut model)?;
+//!
+//! // A file that Burn wrote has no checksum.
+//! model.clone().save_file(&burns)?;
+//! assert_eq!(load(&burns)?.into_model(&mut model)?, Integrity::Unchecked);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod atomic_write;
-#[cfg(feature = "train")]
-pub(crate) mod checkpoint;
 #[cfg(feature = "sparse")]
 mod compact;
 pub(crate) mod contents;
 mod error;
 pub(crate) mod file_header;
+mod model;
 #[cfg(feature = "trace")]
 pub(crate) mod safetensors;
 #[cfg(feature = "sparse")]
 pub(crate) mod sparse_arrays;
-mod state;
 
 #[cfg(feature = "sparse")]
-pub use compact::{CompactReport, CompactTensor, load_compact, save_compact};
+pub use compact::{Compact, CompactReport, CompactTensor};
 pub use error::StoreError;
 pub use file_header::Integrity;
+pub(crate) use model::{Read, model_contents, read_model};
 
-use crate::layers::{layers, places};
-use crate::mask::attach::{paths, put, sound};
-use crate::mask::pruning_mask::{FIELD, NAME};
-use crate::snapshot::Snapshot;
-use crate::{PruneError, Pruner, Session};
-use burn::module::Module;
-use contents::{Contents, Form, loaded, tensors_of};
-use file_header::Kind;
-use pruning_core::mask::Bits;
-pub(crate) use state::differing;
-use state::{State, pack, resume, unpack};
-use std::path::Path;
+use contents::Contents;
+use file_header::{COMPACT, Kind, MODEL, SPARSE_MODEL};
+use std::path::{Path, PathBuf};
 
-/// A model: with its masks, with a session, or a smaller one with its plan.
-pub(crate) const MODEL: Kind = Kind { name: "model", version: 1 };
-const METADATA: &str = "pruning.session";
-const SNAPSHOT: &str = "pruning.snapshot/";
+/// The text of a file that holds a session, and the prefix of the tensors of its snapshot.
+pub(crate) const SESSION: &str = "pruning.session";
+pub(crate) const SNAPSHOT: &str = "pruning.snapshot/";
+/// The text of a file that holds the plan of a smaller model.
+pub(crate) const PLAN: &str = "pruning.shrink";
 
-/// Saves a model with its masks, as a burnpack file with a checksum.
-///
-/// The file takes the place of the one before it when it is complete and on the disk, and keeps its permissions. Several threads or processes
-/// may save to one name: the last one to finish wins. A process that is killed leaves a file `.pruning-unfinished-...` at most, which the
-/// next call to save into that folder removes.
-///
-/// A finished model can as well be saved by Burn's own `save_file`, which writes no checksum.
-///
-/// # Errors
-/// The file cannot be written.
-pub fn save<M: Module>(model: &M, file: impl AsRef<Path>) -> Result<(), StoreError> {
-    write(model, None, file.as_ref())
-}
+/// Something that [`save`] writes: a model, a model beside its session or plan, a compact or a sparse model.
+pub trait Save {
+    /// What is told of the file.
+    type Report;
 
-/// Loads a model that [`save`], [`Session::save`] or Burn itself wrote into a freshly built module: attaches its masks, then loads it all.
-///
-/// A file that Burn wrote has no checksum, which the result says.
-///
-/// ```
-/// # use burn::{module::Module, nn::LinearConfig, tensor::Device};
-/// use pruning_burn::store::{Integrity, load, save};
-/// # let (device, folder) = (Device::flex(), tempfile::tempdir()?);
-/// # let (ours, burns) = (folder.path().join("ours.bpk"), folder.path().join("burns.bpk"));
-/// let mut model = LinearConfig::new(20, 10).init(&device);
-/// save(&model, &ours)?;
-/// model.clone().save_file(&burns)?;
-/// assert_eq!(load(&mut model, &ours)?, Integrity::Checked);
-/// assert_eq!(load(&mut model, &burns)?, Integrity::Unchecked);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Errors
-/// The file is damaged, or does not fit the module. The model is what it was.
-pub fn load<M: Module>(model: &mut M, file: impl AsRef<Path>) -> Result<Integrity, StoreError> {
-    let loaded = read(model, file.as_ref())?;
-    *model = loaded.model;
-    Ok(loaded.integrity)
-}
-
-impl Session {
-    /// Saves model and session, so that [`Pruner::load`] goes on where this one is.
+    /// Writes the file: [`save`] calls it.
     ///
     /// # Errors
-    /// The model is not that of the session, or the file cannot be written.
-    pub fn save<M: Module>(&self, model: &M, file: impl AsRef<Path>) -> Result<(), StoreError> {
-        let stranger = |source| StoreError::Prune { file: file.as_ref().display().to_string(), source };
-        self.check(model).map_err(stranger)?;
-        write(model, Some(self), file.as_ref())
-    }
+    /// The file cannot be written, or what belongs together does not.
+    fn save_to(self, file: &Path) -> Result<Self::Report, StoreError>;
 }
 
-impl Pruner {
-    /// Loads a model and its session into a freshly built module. The recipe must be the one that the session followed.
-    ///
-    /// # Errors
-    /// The file is damaged, holds no session or one of another recipe, or does not fit the module.
-    pub fn load<M: Module>(&self, model: &mut M, file: impl AsRef<Path>) -> Result<Session, StoreError> {
-        let file = file.as_ref();
-        let Loaded { model: loaded, state, snapshot, .. } = read(model, file)?;
-        let name = || file.display().to_string();
-        let state = state.ok_or_else(|| StoreError::NoSession { file: name() })?;
-        let session = resume(self, &loaded, state, snapshot, &name)?;
-        *model = loaded;
-        Ok(session)
-    }
+/// Saves a model, a model with its session or its plan, a compact model, or a sparse model: see the [table](self).
+///
+/// Files are burnpack, which Burn reads; smaller models are safetensors if the file is named so, compact and sparse models always are.
+///
+/// # Errors
+/// The file cannot be written; a session or a plan is that of another model; a model that is to be smaller or compact carries masks that
+/// cannot be folded in.
+pub fn save<S: Save>(what: S, file: impl AsRef<Path>) -> Result<S::Report, StoreError> {
+    what.save_to(file.as_ref())
 }
 
-fn write<M: Module>(model: &M, session: Option<&Session>, file: &Path) -> Result<(), StoreError> {
-    let failed = |reason: String| StoreError::Write { file: file.display().to_string(), reason };
-    let mut contents = Contents::new(tensors_of(model).map_err(failed)?);
-    if let Some(session) = session {
-        let (text, snapshot) = pack(session).map_err(failed)?;
-        contents.tensors.extend(snapshot);
-        contents = contents.with(METADATA, text);
-    }
-    MODEL.save(contents, Form::Burnpack, file)
+/// Reads and checks a file that [`save`] or Burn wrote; a method of the result makes a model, a session or a sparse model of it.
+///
+/// # Errors
+/// The file cannot be read, is damaged, is none that [`save`] writes, or a later version of this library wrote it.
+pub fn load(file: impl AsRef<Path>) -> Result<Loaded, StoreError> {
+    let file = file.as_ref();
+    let (contents, integrity, kind) = Contents::load(file, &[&MODEL, &COMPACT, &SPARSE_MODEL])?;
+    Ok(Loaded { file: file.to_path_buf(), contents, integrity, header: kind })
 }
 
-/// What a file gave for a module.
-struct Loaded<M> {
-    model: M,
-    state: Option<State>,
-    snapshot: Snapshot,
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileKind {
+    /// A model, with its masks if it has any.
+    Model,
+    /// A model with the session that prunes it.
+    Session,
+    /// A smaller model with its plan.
+    SmallerModel,
+    /// A model in sparse formats.
+    CompactModel,
+    /// A sparse model.
+    SparseModel,
+}
+
+/// A file that was read and checked.
+#[derive(Debug)]
+pub struct Loaded {
+    pub(crate) file: PathBuf,
+    pub(crate) contents: Contents,
     integrity: Integrity,
+    header: &'static Kind,
 }
 
-fn read<M: Module>(model: &M, file: &Path) -> Result<Loaded<M>, StoreError> {
-    let name = || file.display().to_string();
-    let damaged = |reason: String| StoreError::Read { file: name(), reason };
-    let (Contents { tensors, texts }, integrity) = MODEL.load(file)?;
-    let state = match texts.get(METADATA) {
-        None => None,
-        Some(text) => Some(serde_json::from_str(text).map_err(|error| damaged(format!("session: {error}")))?),
-    };
+impl Loaded {
+    /// Tells what the file holds.
+    #[must_use]
+    pub fn kind(&self) -> FileKind {
+        let holds = |text| self.contents.texts.contains_key(text);
+        match self.header.name {
+            name if name == COMPACT.name => FileKind::CompactModel,
+            name if name == SPARSE_MODEL.name => FileKind::SparseModel,
+            _ if holds(SESSION) => FileKind::Session,
+            _ if holds(PLAN) => FileKind::SmallerModel,
+            _ => FileKind::Model,
+        }
+    }
 
-    let mut snapshot = Snapshot::default();
-    let mut record = Vec::with_capacity(tensors.len());
-    let mut masks = Vec::new();
-    for tensor in tensors {
-        if let Some(path) = tensor.name.strip_prefix(SNAPSHOT) {
-            let path = path.to_string();
-            snapshot.values.insert(path, unpack(tensor, model).map_err(&damaged)?);
-        } else {
-            if let Some(path) = tensor.name.strip_suffix(&format!(".{NAME}.{FIELD}")) {
-                masks.push((path.to_string(), tensor.shape.num_elements()));
-            }
-            record.push(tensor);
-        }
+    /// Tells whether the file was compared with a checksum.
+    #[must_use]
+    pub fn integrity(&self) -> Integrity {
+        self.integrity
     }
-    let unfit = |source: PruneError| StoreError::Prune { file: name(), source };
-    let all = layers(model).map_err(|error| unfit(error.into()))?;
-    let places = places(&all);
-    let mut open = Vec::new();
-    for (path, found) in masks {
-        let index = match places.get(path.as_str()) {
-            Some(&index) if all[index].path == path => index,
-            Some(_) => continue,
-            None => {
-                let source = PruneError::UnknownParameter { path, paths: paths(&all) };
-                return Err(StoreError::Prune { file: name(), source });
-            }
-        };
-        let expected = all[index].layout.len();
-        if found != expected {
-            return Err(StoreError::MaskLength { file: name(), path, expected, found });
+
+    /// An error unless the file is of this kind.
+    pub(crate) fn of_kind(&self, expected: &'static Kind) -> Result<(), StoreError> {
+        if self.header.name != expected.name {
+            let (file, found) = (self.name(), self.header.name);
+            return Err(StoreError::Kind { file, expected: expected.name, found: found.to_string() });
         }
-        if let Some(carried) = crate::mask::attach::foreign(&all[index]) {
-            let source = PruneError::Reparameterized { path, name: carried.clone() };
-            return Err(StoreError::Prune { file: name(), source });
-        }
-        if all[index].keep.is_none() {
-            open.push((index, Bits::ones(expected)));
-        }
+        Ok(())
     }
-    let masked = put(model, &all, open).map_err(unfit)?;
-    let loaded = loaded(masked, record, file)?;
-    sound(&loaded).map_err(unfit)?;
-    Ok(Loaded { model: loaded, state, snapshot, integrity })
+
+    pub(crate) fn name(&self) -> String {
+        self.file.display().to_string()
+    }
 }

@@ -40,11 +40,11 @@ fn a_file_of_burn_loads_and_says_that_it_was_not_checked() {
         model.clone().save_file(&burns).unwrap();
         for (file, integrity) in [(&ours, Integrity::Checked), (&burns, Integrity::Unchecked)] {
             let mut loaded = Net::new(2);
-            assert_eq!(load(&mut loaded, file).unwrap(), integrity);
+            assert_eq!(load(file).and_then(|file| file.into_model(&mut loaded)).unwrap(), integrity);
             assert!(same_bits(&base(&loaded), &base(&model)) && masks(&loaded) == masks(&model));
         }
     }
-    let error = pruner(MASKED).load(&mut Net::new(2), &burns).unwrap_err();
+    let error = load(&burns).and_then(|file| file.into_session(&mut Net::new(2), &pruner(MASKED))).unwrap_err();
     assert!(matches!(error, StoreError::NoSession { .. }), "{error}");
 }
 
@@ -104,7 +104,7 @@ fn a_mask_holds_zeros_and_ones() {
         Writer::new(other.collect()).write_to_file(&file).unwrap();
         let mut fresh = Net::new(2);
         let before = base(&fresh);
-        let error = load(&mut fresh, &file).unwrap_err();
+        let error = load(&file).and_then(|file| file.into_model(&mut fresh)).unwrap_err();
         assert!(error.to_string().contains("a.weight.prune.keep: element 3 is neither 0 nor 1"), "{error}");
         assert!(same_bits(&base(&fresh), &before) && masks(&fresh).is_empty());
     }

@@ -12,7 +12,7 @@ use pruning_burn::rounds::{History, IterativePruning, Round};
 use pruning_burn::shrink;
 use pruning_burn::shrink::{Fields, Shrinker};
 use pruning_burn::sparse::{Options, SparseModel};
-use pruning_burn::store::{load, load_compact, save, save_compact};
+use pruning_burn::store::{Compact, Loaded, load, save};
 use pruning_burn::trace::{Scope, Trace, Values};
 use pruning_tests::models::filled;
 use pruning_tests::shrinking::{channels, pruner};
@@ -112,7 +112,7 @@ pub(crate) fn masked_model(folder: &Path) -> Kind {
     let (model, fresh) = (Net::pruned(1), Net::new(9));
     let read = move |file: &Path| {
         let mut fresh = fresh.clone();
-        said(load(&mut fresh, file))?;
+        said(load(file).and_then(|file| file.into_model(&mut fresh)))?;
         Ok(all(&fresh, ""))
     };
     kind(folder.join("masked.bpk"), move |file| save(&model, file).unwrap(), read)
@@ -126,12 +126,12 @@ fn session(folder: &Path) -> Kind {
     let again = folder.join("again.bpk");
     let read = move |file: &Path| {
         let mut fresh = fresh.clone();
-        let session = said(pruner.load(&mut fresh, file))?;
+        let session = said(load(file).and_then(|file| file.into_session(&mut fresh, &pruner)))?;
         // The same session writes the same file.
-        session.save(&fresh, &again).unwrap();
+        save((&fresh, &session), &again).unwrap();
         Ok(all(&fresh, (session.steps(), std::fs::read(&again).unwrap())))
     };
-    kind(folder.join("session.bpk"), move |file| session.save(&model, file).unwrap(), read)
+    kind(folder.join("session.bpk"), move |file| save((&model, &session), file).unwrap(), read)
 }
 
 fn snapshot(folder: &Path) -> Kind {
@@ -180,10 +180,10 @@ fn smaller(file: PathBuf) -> Kind {
     let fresh = Net::new(9);
     let read = move |file: &Path| {
         let mut fresh = fresh.clone();
-        let plan = said(shrink::load(&mut fresh, file, |_, _: &mut Fields| {}))?;
+        let plan = said(load(file).and_then(|file| file.into_smaller(&mut fresh, |_, _: &mut Fields| {})))?;
         Ok(all(&fresh, plan))
     };
-    kind(file, move |file| shrink::save(&plan, &model, file).unwrap(), read)
+    kind(file, move |file| save((&model, &plan), file).unwrap(), read)
 }
 
 fn smaller_burnpack(folder: &Path) -> Kind {
@@ -200,11 +200,11 @@ fn compact_model(folder: &Path) -> Kind {
     pruner("sparsity = 0.9\ncriterion = \"magnitude\"").prune(&mut model, None).unwrap();
     let read = move |file: &Path| {
         let mut fresh = fresh.clone();
-        said(load_compact(&mut fresh, file))?;
+        said(load(file).and_then(|file| file.into_model(&mut fresh)))?;
         Ok(all(&fresh, ""))
     };
     let save = move |file: &Path| {
-        let report = save_compact(&model, file).unwrap();
+        let report = save(Compact(&model), file).unwrap();
         assert!(report.file < report.dense() + 1000, "{report}");
     };
     kind(folder.join("compact.safetensors"), save, read)
@@ -214,12 +214,12 @@ fn sparse_model(folder: &Path) -> Kind {
     let model = Net::pruned(1);
     let sparse = SparseModel::compile([&model.trace()], &model, &Options::every_product()).unwrap();
     let read = |file: &Path| {
-        let sparse = said(SparseModel::load(file))?;
+        let sparse = said(load(file).and_then(Loaded::into_sparse_model))?;
         let x = Tensor::<2>::from_floats([[0.3, -0.7]], &device());
         let out: Tensor<2> = sparse.run(Values::new().with(x)).unwrap().get(0).unwrap();
         Ok(format!("{:?} {:?}", out.into_data().as_bytes(), sparse.report()))
     };
-    kind(folder.join("sparse.safetensors"), move |file| sparse.save(file).unwrap(), read)
+    kind(folder.join("sparse.safetensors"), move |file| save(&sparse, file).unwrap(), read)
 }
 
 /// What Burn's `Learner` does with its model at the end of an epoch.

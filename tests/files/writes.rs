@@ -60,11 +60,14 @@ fn saves_of_many_threads_leave_the_file_of_one_of_them() {
     std::thread::scope(|scope| {
         let savers: Vec<_> = models
             .iter()
-            .map(|model| scope.spawn(|| (0..20).for_each(|_| save(model, &file).unwrap_or_else(|e| panic!("{e}")))))
+            .map(|model| (model, &file))
+            .map(|(model, file)| {
+                scope.spawn(move || (0..20).for_each(|_| save(model, file).unwrap_or_else(|e| panic!("{e}"))))
+            })
             .collect();
         while savers.iter().any(|saver| !saver.is_finished()) {
             let mut fresh = Net::new(99);
-            assert_eq!(load(&mut fresh, &file).unwrap(), Integrity::Checked);
+            assert_eq!(load(&file).and_then(|file| file.into_model(&mut fresh)).unwrap(), Integrity::Checked);
             let one = |model: &Net| same_bits(&base(model), &base(&fresh)) && masks(model) == masks(&fresh);
             assert!(models.iter().any(one));
         }
@@ -117,7 +120,10 @@ fn leftovers_go_once_their_process_is_dead() {
         child.wait().unwrap();
         assert!(unfinished(folder.path()).contains(&held));
         let mut loaded = Net::new(3);
-        assert_eq!(load(&mut loaded, folder.path().join("model.bpk")).unwrap(), Integrity::Checked);
+        assert_eq!(
+            load(folder.path().join("model.bpk")).and_then(|file| file.into_model(&mut loaded)).unwrap(),
+            Integrity::Checked
+        );
         save(&model, folder.path().join("model.bpk")).unwrap();
         assert_eq!(unfinished(folder.path()), Vec::<PathBuf>::new());
         fs::remove_file(folder.path().join("model.bpk")).unwrap();

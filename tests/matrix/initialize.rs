@@ -6,7 +6,7 @@ use burn::optim::AdamConfig;
 use burn::tensor::{DType, Device, Tensor};
 use pruning_burn::PruneError;
 use pruning_burn::mask::{attach, masks, random_masks, undo};
-use pruning_burn::store::StoreError;
+use pruning_burn::store::{StoreError, load, save};
 use pruning_tests::models::{Cnn, Mlp};
 use pruning_tests::values::{base, same_bits};
 use std::fs;
@@ -98,9 +98,9 @@ pub(crate) fn a_snapshot_in_a_file_is_bit_exact(device: &Device) {
             for step in 0..9 {
                 if cut == Some(step) {
                     let file = folder.path().join("model.bpk");
-                    session.save(&model, &file).unwrap();
+                    save((&model, &session), &file).unwrap();
                     model = Mlp::new(&device, 50);
-                    session = pruner(&recipe).load(&mut model, &file).unwrap();
+                    session = load(&file).and_then(|file| file.into_session(&mut model, &pruner(&recipe))).unwrap();
                 }
                 session.step(&mut model, None).unwrap();
                 model = train(model, &mut optimizer, &device);
@@ -130,7 +130,7 @@ pub(crate) fn snapshots_that_are_gone_or_of_another_model_are_errors(device: &De
     for _ in 0..4 {
         session.step(&mut model, None).unwrap();
     }
-    session.save(&model, &file).unwrap();
+    save((&model, &session), &file).unwrap();
     let whole = fs::read(&snapshot).unwrap();
     let other = folder.path().join("other.bpk");
     let conv = "sparsity = 0.5\ncriterion = \"magnitude\"\ninitialization = \"rewind\"";
@@ -152,7 +152,7 @@ pub(crate) fn snapshots_that_are_gone_or_of_another_model_are_errors(device: &De
         assert!(same_bits(&base(&model), &before) && masks(&model) == mask && session.steps() == 4, "{what}");
         let mut fresh = Mlp::new(device, 2);
         let before = base(&fresh);
-        let error = pruner(REWIND).load(&mut fresh, &file).unwrap_err();
+        let error = load(&file).and_then(|file| file.into_session(&mut fresh, &pruner(REWIND))).unwrap_err();
         assert!(matches!(&error, StoreError::Prune { .. } | StoreError::Snapshot { .. }), "{what}: {error}");
         assert!(same_bits(&base(&fresh), &before) && masks(&fresh).is_empty(), "{what}");
     }
@@ -162,7 +162,8 @@ pub(crate) fn snapshots_that_are_gone_or_of_another_model_are_errors(device: &De
     let saved = fs::read(&file).unwrap();
     for cut in [0, 50, saved.len() / 2, saved.len() - 1] {
         fs::write(&file, &saved[..cut]).unwrap();
-        let error = pruner(REWIND).load(&mut Mlp::new(device, 2), &file).unwrap_err();
+        let error =
+            load(&file).and_then(|file| file.into_session(&mut Mlp::new(device, 2), &pruner(REWIND))).unwrap_err();
         assert!(matches!(&error, StoreError::Read { .. }), "cut at {cut}: {error}");
     }
 }
@@ -202,9 +203,10 @@ pub(crate) fn rewound_weights_keep_their_type(device: &Device) {
             if in_file {
                 session = session.with_snapshot_file(file("rewind.bpk")).unwrap();
             }
-            session.save(&model, file("session.bpk")).unwrap();
+            save((&model, &session), file("session.bpk")).unwrap();
             let mut loaded = third(device);
-            let mut resumed = pruner(recipe).load(&mut loaded, file("session.bpk")).unwrap();
+            let mut resumed =
+                load(file("session.bpk")).and_then(|file| file.into_session(&mut loaded, &pruner(recipe))).unwrap();
             for (session, model) in [(&mut session, &mut model), (&mut resumed, &mut loaded)] {
                 session.step(model, None).unwrap();
                 undo(model).unwrap();

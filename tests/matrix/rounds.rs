@@ -68,7 +68,7 @@ pub(crate) fn controls_of_a_ticket_stay_on_their_device(device: &Device) {
     let evaluate = |model: &Cnn| evaluate(model, &device);
     IterativePruning::new(&pruner).with_folder(folder.path()).run(&mut model, train, evaluate).unwrap();
     let mut ticket = Cnn::new(&device, 2);
-    load(&mut ticket, ticket_file(folder.path(), 2)).unwrap();
+    load(ticket_file(folder.path(), 2)).and_then(|file| file.into_model(&mut ticket)).unwrap();
     let (found, start) = (masks(&ticket), base(&ticket));
     let (mut random, mut redrawn) = (ticket.clone(), ticket);
     redraw_masks(&mut random, 5).unwrap();

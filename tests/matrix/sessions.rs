@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::optim::{AdamConfig, ModuleOptimizer};
 use burn::tensor::Device;
 use pruning_burn::mask::{finish, masks, undo};
+use pruning_burn::store::{load, save};
 use pruning_burn::{PruneError, Session};
 use pruning_tests::models::{Cnn, Mlp};
 use pruning_tests::values::{base, effective, same_bits};
@@ -176,7 +177,7 @@ pub(crate) fn a_stranger_is_told_before_anything_is_kept(device: &Device) {
         assert!(matches!(&error, PruneError::AnotherModel { path } if path == "fc1.weight"), "{step}: {error}");
         let error = session.step(&mut bare, None).unwrap_err();
         assert!(matches!(&error, PruneError::NotAttached { path } if path == "fc1.weight"), "{step}: {error}");
-        let error = session.save(&other, folder.path().join("session.bpk")).unwrap_err();
+        let error = save((&other, &session), folder.path().join("session.bpk")).unwrap_err();
         assert!(error.to_string().contains("fc1.weight: is a parameter of another model"), "{error}");
         assert_eq!((session.steps(), file.exists()), (step, step > 2), "nothing is kept of a stranger");
         session.step(&mut model, None).unwrap();
@@ -231,12 +232,12 @@ pub(crate) fn resumed_training_is_bit_identical(device: &Device) {
                 let mut session = pruner.start(&mut model).unwrap();
                 let mut optimizer = optimizer();
                 let model = run(model, &mut session, &mut optimizer, cut, &device);
-                session.save(&model, &file).unwrap();
+                save((&model, &session), &file).unwrap();
                 optimizer.save(&moments).unwrap();
             }
             // Another process would build it anew, with other weights.
             let mut model = Mlp::new(&device, 99);
-            let mut session = pruner.load(&mut model, &file).unwrap();
+            let mut session = load(&file).and_then(|file| file.into_session(&mut model, &pruner)).unwrap();
             let mut optimizer = optimizer().load(&moments).unwrap();
             assert_eq!(session.steps(), cut);
             let resumed = run(model, &mut session, &mut optimizer, 8 - cut, &device);

@@ -16,12 +16,12 @@ fn round_trip<M: Module>(mut model: M, mut fresh: M) {
     let file = folder.path().join("masked.bpk");
     save(&model, &file).unwrap();
     assert!(!same_bits(&base(&fresh), &base(&model)));
-    load(&mut fresh, &file).unwrap();
+    load(&file).and_then(|file| file.into_model(&mut fresh)).unwrap();
     assert!(same_bits(&base(&fresh), &base(&model)), "the dense base comes with it");
     assert!(same_bits(&effective(&fresh), &effective(&model)));
     assert_eq!(masks(&fresh), masks(&model));
     // And again, over a model that is masked already.
-    load(&mut fresh, &file).unwrap();
+    load(&file).and_then(|file| file.into_model(&mut fresh)).unwrap();
     assert_eq!(masks(&fresh), masks(&model));
     let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
     assert_eq!(names, ["masked.bpk"], "nothing else is left in the folder");
@@ -65,7 +65,7 @@ pub(crate) fn running_statistics_are_saved_with_their_last_update(device: &Devic
         let _ = model.forward(Tensor::from_data(images.clone(), &device));
         save(&model, &file).unwrap();
         let mut loaded = Cnn::new(&device, 2);
-        load(&mut loaded, &file).unwrap();
+        load(&file).and_then(|file| file.into_model(&mut loaded)).unwrap();
         assert!(same_bits(&base(&loaded.valid()), &base(&model.valid())), "after {updates} updates");
     }
     assert_ne!(base(&model.valid())["norm.running_mean"], base(&Cnn::new(&device, 1).valid())["norm.running_mean"]);
@@ -80,7 +80,7 @@ pub(crate) fn loaded_models_need_their_file_no_more(device: &Device) {
     for gone in [true, false] {
         save(&model, &file).unwrap();
         let mut loaded = Mlp::new(device, 2);
-        load(&mut loaded, &file).unwrap();
+        load(&file).and_then(|file| file.into_model(&mut loaded)).unwrap();
         if gone {
             fs::remove_file(&file).unwrap();
         } else {
@@ -116,7 +116,7 @@ pub(crate) fn files_that_do_not_fit_are_refused(device: &Device) {
     // Another model.
     let mut other = Cnn::new(device, 1);
     let before = base(&other);
-    let error = load(&mut other, &file).unwrap_err();
+    let error = load(&file).and_then(|file| file.into_model(&mut other)).unwrap_err();
     assert!(matches!(error, StoreError::Prune { .. }), "{error}");
     assert!(error.to_string().contains("fc1.weight: the model has no such float parameter"), "{error}");
     assert!(same_bits(&base(&other), &before) && masks(&other).is_empty());
@@ -130,12 +130,12 @@ pub(crate) fn files_that_do_not_fit_are_refused(device: &Device) {
     let linear = |i, o| burn::nn::LinearConfig::new(i, o).init(device);
     let mut wider = Wider { fc1: linear(12, 17), fc2: linear(17, 8) };
     let before = base(&wider);
-    let error = load(&mut wider, &file).unwrap_err();
+    let error = load(&file).and_then(|file| file.into_model(&mut wider)).unwrap_err();
     assert!(matches!(&error, StoreError::MaskLength { path, expected: 204, found: 192, .. } if path == "fc1.weight"));
     assert!(same_bits(&base(&wider), &before) && masks(&wider).is_empty());
     // As many elements, in another shape: only the record can tell.
     let mut turned = Wider { fc1: linear(16, 12), fc2: linear(8, 16) };
-    let error = load(&mut turned, &file).unwrap_err();
+    let error = load(&file).and_then(|file| file.into_model(&mut turned)).unwrap_err();
     assert!(matches!(&error, StoreError::Misfit { .. }), "{error}");
     assert!(masks(&turned).is_empty());
 
@@ -144,12 +144,12 @@ pub(crate) fn files_that_do_not_fit_are_refused(device: &Device) {
         fs::write(&file, &whole[..cut]).unwrap();
         let mut fresh = Mlp::new(device, 2);
         let before = base(&fresh);
-        let error = load(&mut fresh, &file).unwrap_err();
+        let error = load(&file).and_then(|file| file.into_model(&mut fresh)).unwrap_err();
         assert!(matches!(error, StoreError::Read { .. }), "cut at {cut}: {error}");
         assert!(error.to_string().contains("masked.bpk"), "{error}");
         assert!(same_bits(&base(&fresh), &before) && masks(&fresh).is_empty());
     }
-    let error = load(&mut model, folder.path().join("absent.bpk")).unwrap_err();
+    let error = load(folder.path().join("absent.bpk")).and_then(|file| file.into_model(&mut model)).unwrap_err();
     assert!(matches!(error, StoreError::Read { .. }), "{error}");
 
     // A file is either the old or the new one: a write that fails leaves what was there.
@@ -160,12 +160,12 @@ pub(crate) fn files_that_do_not_fit_are_refused(device: &Device) {
     assert_eq!(fs::read(&file).unwrap(), whole);
 
     // Sessions: none in the file, or one of another recipe.
-    let error = pruner(RECIPE).load(&mut Mlp::new(device, 2), &file).unwrap_err();
+    let error = load(&file).and_then(|file| file.into_session(&mut Mlp::new(device, 2), &pruner(RECIPE))).unwrap_err();
     assert!(matches!(error, StoreError::NoSession { .. }), "{error}");
     let mut model = Mlp::new(device, 1);
     let session = pruner(RECIPE).start(&mut model).unwrap();
-    session.save(&model, &file).unwrap();
+    save((&model, &session), &file).unwrap();
     let other = pruner(&RECIPE.replace("0.7", "0.8"));
-    let error = other.load(&mut Mlp::new(device, 2), &file).unwrap_err();
+    let error = load(&file).and_then(|file| file.into_session(&mut Mlp::new(device, 2), &other)).unwrap_err();
     assert!(matches!(&error, StoreError::OtherRecipe { keys, .. } if keys == &["sparsity"]), "{error}");
 }

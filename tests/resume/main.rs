@@ -4,7 +4,7 @@ use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::Device;
 use burn_pack::{Reader, Writer};
 use pruning_burn::mask::masks;
-use pruning_burn::store::StoreError;
+use pruning_burn::store::{StoreError, load, save};
 use pruning_burn::{PruneError, Pruner, Session};
 use pruning_tests::models::Mlp;
 use pruning_tests::values::{base, same_bits};
@@ -38,7 +38,7 @@ fn train(mut model: Mlp, mut session: Session, mut optimizer: ModuleOptimizer, f
         if let Some(folder) = folder {
             let step = session.steps();
             optimizer.save(folder.join(format!("optimizer-{step}.bpk"))).unwrap();
-            session.save(&model, folder.join(format!("model-{step}.bpk"))).unwrap();
+            save((&model, &session), folder.join(format!("model-{step}.bpk"))).unwrap();
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -76,7 +76,9 @@ fn a_killed_process_goes_on_bit_for_bit() {
         assert!(done >= last && done < STEPS, "killed at {done}");
         let mut model = Mlp::new(&Device::flex().autodiff(), 99);
         let pruner = Pruner::from_toml(RECIPE, &pruning_plugins::all()).unwrap();
-        let session = pruner.load(&mut model, folder.path().join(format!("model-{done}.bpk"))).unwrap();
+        let session = load(folder.path().join(format!("model-{done}.bpk")))
+            .and_then(|file| file.into_session(&mut model, &pruner))
+            .unwrap();
         let optimizer = AdamConfig::new().init().load(folder.path().join(format!("optimizer-{done}.bpk"))).unwrap();
         let resumed = train(model, session, optimizer, None);
         assert_eq!(masks(&resumed), masks(&whole), "killed at {done}");
@@ -110,7 +112,7 @@ fn saved(recipe: &str, file: &Path) {
     let mut model = Mlp::new(&Device::flex(), 1);
     let mut session = pruner(recipe).start(&mut model).unwrap();
     (0..3).for_each(|_| assert!(session.step(&mut model, None).unwrap().is_none()));
-    session.save(&model, file).unwrap();
+    save((&model, &session), file).unwrap();
 }
 
 #[test]
@@ -120,7 +122,7 @@ fn a_session_whose_snapshot_is_gone_says_so_when_it_rewinds() {
     saved(REWIND, &file);
     rewrite(&file, |text| text.replace("\"snapshot\":true", "\"snapshot\":false"), |name| !name.contains("snapshot/"));
     let mut model = Mlp::new(&Device::flex(), 9);
-    let mut session = pruner(REWIND).load(&mut model, &file).unwrap();
+    let mut session = load(&file).and_then(|file| file.into_session(&mut model, &pruner(REWIND))).unwrap();
     let (before, mask) = (base(&model), masks(&model));
     for _ in 0..2 {
         let error = session.step(&mut model, None).unwrap_err();
@@ -145,14 +147,15 @@ fn sessions_that_another_version_wrote_are_refused() {
         rewrite(&file, |text| text.replacen(from, to, 1), |_| true);
         let mut model = Mlp::new(&Device::flex(), 9);
         let before = base(&model);
-        let error = pruner(REWIND).load(&mut model, &file).unwrap_err();
+        let error = load(&file).and_then(|file| file.into_session(&mut model, &pruner(REWIND))).unwrap_err();
         assert!(matches!(error, StoreError::Read { .. } | StoreError::Prune { .. }), "{to}: {error}");
         assert!(same_bits(&base(&model), &before) && masks(&model).is_empty(), "{to}");
     }
     // A snapshot that lacks a parameter.
     saved(REWIND, &file);
     rewrite(&file, str::to_string, |name| name != "pruning.snapshot/fc1.bias");
-    let error = pruner(REWIND).load(&mut Mlp::new(&Device::flex(), 9), &file).unwrap_err();
+    let error =
+        load(&file).and_then(|file| file.into_session(&mut Mlp::new(&Device::flex(), 9), &pruner(REWIND))).unwrap_err();
     assert!(matches!(&error, StoreError::Snapshot { path, .. } if path == "fc1.bias"), "{error}");
 }
 
@@ -164,7 +167,8 @@ fn a_recipe_whose_numbers_lose_their_last_bit_in_a_file_resumes() {
         let sparsity = 1.0 - 0.8f64.powi(rounds);
         let recipe = REWIND.replace("0.5", &sparsity.to_string());
         saved(&recipe, &file);
-        let loaded = pruner(&recipe).load(&mut Mlp::new(&Device::flex(), 9), &file);
+        let loaded =
+            load(&file).and_then(|file| file.into_session(&mut Mlp::new(&Device::flex(), 9), &pruner(&recipe)));
         assert!(loaded.is_ok(), "{sparsity}: {loaded:?}");
     }
 }

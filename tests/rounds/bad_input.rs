@@ -259,11 +259,13 @@ fn controls_of_no_ticket_are_errors() {
     assert!(matches!(reinitialize(&mut bare, &Mlp::new(&device(), 2)), Err(PruneError::NotAttached { .. })));
     let folder = half(LOTTERY);
     let mut ticket = Mlp::new(&device(), 9);
-    load(&mut ticket, pruning_burn::rounds::ticket_file(folder.path(), 1)).unwrap();
+    load(pruning_burn::rounds::ticket_file(folder.path(), 1)).and_then(|file| file.into_model(&mut ticket)).unwrap();
     let (before, fresh) = (base(&ticket), ticket.clone());
     let error = reinitialize(&mut ticket, &fresh).unwrap_err();
     assert!(matches!(error, PruneError::AlreadyAttached { .. }), "{error}");
     assert!(same_bits(&base(&ticket), &before));
-    let error = load(&mut ticket, pruning_burn::rounds::ticket_file(folder.path(), 7)).unwrap_err();
+    let error = load(pruning_burn::rounds::ticket_file(folder.path(), 7))
+        .and_then(|file| file.into_model(&mut ticket))
+        .unwrap_err();
     assert!(matches!(error, StoreError::Read { .. }), "{error}");
 }

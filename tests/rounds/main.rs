@@ -121,12 +121,12 @@ fn rounds_are_what_a_loop_of_ones_own_does() {
     let mut before = None;
     for (number, &left) in kept.iter().enumerate() {
         let mut ticket = Mlp::new(&device(), 50);
-        load(&mut ticket, ticket_file(folder.path(), number)).unwrap();
+        load(ticket_file(folder.path(), number)).and_then(|file| file.into_model(&mut ticket)).unwrap();
         let found = masks(&ticket);
         assert_eq!(found.iter().map(|(_, mask)| mask.kept()).sum::<usize>(), left);
         let trained = once(ticket.clone(), number);
         let mut kept_model = Mlp::new(&device(), 51);
-        load(&mut kept_model, model_file(folder.path(), number)).unwrap();
+        load(model_file(folder.path(), number)).and_then(|file| file.into_model(&mut kept_model)).unwrap();
         assert!(same_bits(&base(&trained), &base(&kept_model)), "a ticket is what its round trained");
         undo(&mut ticket).unwrap();
         assert!(same_bits(&base(&ticket), &start), "under its masks are the first weights, all of them");
@@ -252,7 +252,7 @@ fn a_late_rewinding_goes_back_to_the_step_and_its_rate() {
     assert_eq!(starts, [(0, 2, None, 320), (1, 2, Some(2), 143), (2, 2, Some(2), 64)]);
     for number in [1, 2] {
         let mut ticket = Mlp::new(&device(), 9);
-        load(&mut ticket, ticket_file(folder.path(), number)).unwrap();
+        load(ticket_file(folder.path(), number)).and_then(|file| file.into_model(&mut ticket)).unwrap();
         undo(&mut ticket).unwrap();
         assert!(same_bits(&base(&ticket), at_two.as_ref().unwrap()), "round {number}");
     }
@@ -264,7 +264,7 @@ fn controls_keep_the_density_of_each_layer() {
     let (pruner, mut model) = (pruner(LOTTERY), Mlp::new(&device(), 1));
     iterate(&pruner).with_folder(folder.path()).run(&mut model, train, evaluate).unwrap();
     let mut ticket = Mlp::new(&device(), 9);
-    load(&mut ticket, ticket_file(folder.path(), 2)).unwrap();
+    load(ticket_file(folder.path(), 2)).and_then(|file| file.into_model(&mut ticket)).unwrap();
     let (found, start) = (masks(&ticket), base(&ticket));
 
     let mut random = ticket.clone();

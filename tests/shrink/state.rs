@@ -7,6 +7,7 @@ use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, Sgd
 use burn::tensor::{Device, Tensor};
 use pruning_burn::shrink;
 use pruning_burn::shrink::{Fields, ShrinkError, ShrinkPlan, Shrinker, cut_optimizer};
+use pruning_burn::store;
 use pruning_burn::store::StoreError;
 use pruning_burn::trace::{Scope, Trace};
 use pruning_tests::models::Mlp;
@@ -40,9 +41,9 @@ fn a_smaller_model_loads_into_one_of_the_original_size() {
     let (plan, model) = smaller(&device);
     let folder = tempfile::tempdir().unwrap();
     for file in files(folder.path()) {
-        shrink::save(&plan, &model, &file).unwrap();
+        store::save((&model, &plan), &file).unwrap();
         let mut fresh = pruning_tests::models::filled(Shuffle::new(&device), 99);
-        assert_eq!(shrink::load(&mut fresh, &file, set).unwrap(), plan);
+        assert_eq!(store::load(&file).and_then(|file| file.into_smaller(&mut fresh, set)).unwrap(), plan);
         assert!(same_bits(&base(&fresh), &base(&model)));
         let run = |m: &Shuffle| {
             let forward = |m: &Shuffle, s: &mut Scope| m.forward(s, &device);
@@ -61,7 +62,7 @@ fn another_process_loads_it() {
     if let Ok(folder) = std::env::var("PRUNING_TEST_SHRUNKEN") {
         for file in files(Path::new(&folder)) {
             let mut fresh = Shuffle::new(&device);
-            shrink::load(&mut fresh, &file, set).unwrap();
+            store::load(&file).and_then(|file| file.into_smaller(&mut fresh, set)).unwrap();
             assert!(same_bits(&base(&fresh), &base(&smaller(&device).1)));
         }
         return;
@@ -69,7 +70,7 @@ fn another_process_loads_it() {
     let (plan, model) = smaller(&device);
     let folder = tempfile::tempdir().unwrap();
     for file in files(folder.path()) {
-        shrink::save(&plan, &model, &file).unwrap();
+        store::save((&model, &plan), &file).unwrap();
     }
     let child = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "state::another_process_loads_it"])
@@ -85,25 +86,29 @@ fn files_that_do_not_fit_are_refused() {
     let (plan, model) = smaller(&device);
     let folder = tempfile::tempdir().unwrap();
     for file in files(folder.path()) {
-        shrink::save(&plan, &model, &file).unwrap();
+        store::save((&model, &plan), &file).unwrap();
         let whole = std::fs::read(&file).unwrap();
         let mut fresh = Shuffle::new(&device);
         let before = base(&fresh);
         let unchanged = |fresh: &Shuffle| assert!(same_bits(&base(fresh), &before));
 
-        let error = shrink::load(&mut fresh, &file, |_: &mut Shuffle, _: &mut Fields| {}).unwrap_err();
+        let error = store::load(&file)
+            .and_then(|file| file.into_smaller(&mut fresh, |_: &mut Shuffle, _: &mut Fields| {}))
+            .unwrap_err();
         let StoreError::Shrink { source, .. } = &error else { panic!("{error}") };
         assert!(matches!(**source, ShrinkError::MissingSetter { .. }), "{error}");
         unchanged(&fresh);
 
         let mut other = Residual::new(&device);
-        let error = shrink::load(&mut other, &file, |_: &mut Residual, _: &mut Fields| {}).unwrap_err();
+        let error = store::load(&file)
+            .and_then(|file| file.into_smaller(&mut other, |_: &mut Residual, _: &mut Fields| {}))
+            .unwrap_err();
         let StoreError::Shrink { source, .. } = &error else { panic!("{error}") };
         assert!(matches!(**source, ShrinkError::OtherModel { .. }), "{error}");
 
         for cut in [0, 5, 40, whole.len() / 2, whole.len() - 1] {
             std::fs::write(&file, &whole[..cut]).unwrap();
-            let error = shrink::load(&mut fresh, &file, set).unwrap_err();
+            let error = store::load(&file).and_then(|file| file.into_smaller(&mut fresh, set)).unwrap_err();
             assert!(matches!(error, StoreError::Read { .. }), "{cut} bytes: {error}");
             assert!(error.to_string().contains("small."), "{error}");
             unchanged(&fresh);
@@ -112,16 +117,22 @@ fn files_that_do_not_fit_are_refused() {
         let mut broken = whole.clone();
         broken[8..40].fill(b'x');
         std::fs::write(&file, &broken).unwrap();
-        assert!(shrink::load(&mut fresh, &file, set).is_err());
+        assert!(store::load(&file).and_then(|file| file.into_smaller(&mut fresh, set)).is_err());
         unchanged(&fresh);
     }
     let plain = folder.path().join("plain.bpk");
     pruning_burn::store::save(&Shuffle::new(&device), &plain).unwrap();
     let mut fresh = Shuffle::new(&device);
-    assert!(matches!(shrink::load(&mut fresh, &plain, set), Err(StoreError::NoPlan { .. })));
-    assert!(matches!(shrink::load(&mut fresh, folder.path().join("none.bpk"), set), Err(StoreError::Read { .. })));
+    assert!(matches!(
+        store::load(&plain).and_then(|file| file.into_smaller(&mut fresh, set)),
+        Err(StoreError::NoPlan { .. })
+    ));
+    assert!(matches!(
+        store::load(folder.path().join("none.bpk")).and_then(|file| file.into_smaller(&mut fresh, set)),
+        Err(StoreError::Read { .. })
+    ));
     // Saving what the plan did not make.
-    let error = shrink::save(&plan, &fresh, &plain).unwrap_err();
+    let error = store::save((&fresh, &plan), &plain).unwrap_err();
     assert!(matches!(error, StoreError::Shrink { .. }), "{error}");
 }
 

@@ -5,7 +5,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfi
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use pruning_burn::mask::finish;
-use pruning_burn::store::{StoreError, load_compact, save_compact};
+use pruning_burn::store::{Compact, Loaded, StoreError, load, save};
 use pruning_sparse::Format;
 use pruning_tests::models::{Mlp, Zoo, filled, numbers};
 use pruning_tests::shrinking::pruner;
@@ -23,10 +23,10 @@ fn every_layer_type_comes_back_bit_for_bit() {
         let mut model = Zoo::new(&device, 7);
         pruner(&format!("criterion = \"magnitude\"\nsparsity = {sparsity}")).prune(&mut model, None).unwrap();
         finish(&mut model).unwrap();
-        let report = save_compact(&model, &file).unwrap();
+        let report = save(Compact(&model), &file).unwrap();
         assert_eq!(report.file, std::fs::metadata(&file).unwrap().len());
         let mut loaded = Zoo::new(&device, 8);
-        load_compact(&mut loaded, &file).unwrap();
+        load(&file).and_then(|file| file.into_model(&mut loaded)).unwrap();
         let (found, expected) = (base(&loaded), base(&model));
         let apart: Vec<_> =
             expected.keys().filter(|path| !same_bits(&only(&found, path), &only(&expected, path))).collect();
@@ -48,11 +48,11 @@ fn masks_are_folded_in() {
     let mut masked = Mlp::new(&device, 3);
     let mut session = pruner("criterion = \"magnitude\"\nsparsity = 0.9").start(&mut masked).unwrap();
     session.step(&mut masked, None).unwrap().unwrap();
-    save_compact(&masked, &file).unwrap();
+    save(Compact(&masked), &file).unwrap();
     let mut finished = masked.clone();
     finish(&mut finished).unwrap();
     let mut loaded = Mlp::new(&device, 4);
-    load_compact(&mut loaded, &file).unwrap();
+    load(&file).and_then(|file| file.into_model(&mut loaded)).unwrap();
     assert!(same_bits(&base(&loaded), &base(&finished)));
 }
 
@@ -82,7 +82,7 @@ fn a_twelfth_of_the_weights_takes_less_than_an_eighth_of_the_bytes() {
     let mut model = Lenet::new(&device);
     let recipe = format!("criterion = \"magnitude\"\nallocator = \"global\"\nsparsity = {}", 1.0 - 1.0 / 12.0);
     pruner(&recipe).prune(&mut model, None).unwrap();
-    let report = save_compact(&model, &file).unwrap();
+    let report = save(Compact(&model), &file).unwrap();
     assert_eq!(report.dense(), 4 * 266_610);
     assert!(report.ratio() <= 0.125, "{report}");
 }
@@ -148,7 +148,7 @@ fn every_format_is_read_by_numpy() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("formats.safetensors");
     let model = Formats::new(&device);
-    let report = save_compact(&model, &file).unwrap();
+    let report = save(Compact(&model), &file).unwrap();
     let format = |path: &str| report.tensors.iter().find(|t| t.path == path).unwrap().format;
     assert_eq!(format("coo.weight"), Format::Coo);
     assert_eq!(format("csr.weight"), Format::Csr16);
@@ -162,7 +162,7 @@ fn every_format_is_read_by_numpy() {
     let mut loaded = Formats::new(&device);
     loaded.packed = linear(vec![1.0; 64 * 24], [64, 24], &device);
     (loaded.conv, loaded.up) = (filled(loaded.conv, 9), filled(loaded.up, 9));
-    load_compact(&mut loaded, &file).unwrap();
+    load(&file).and_then(|file| file.into_model(&mut loaded)).unwrap();
     assert!(same_bits(&base(&loaded), &base(&model)));
 
     let Some(python) = ["python3", "/usr/bin/python3"].into_iter().find(|python| {
@@ -202,26 +202,26 @@ fn files_that_are_no_compact_model_are_refused_and_the_model_stays() {
     let file = folder.path().join("mlp.safetensors");
     let mut model = Mlp::new(&device, 3);
     pruner("criterion = \"magnitude\"\nsparsity = 0.9").prune(&mut model, None).unwrap();
-    save_compact(&model, &file).unwrap();
+    save(Compact(&model), &file).unwrap();
     let bytes = std::fs::read(&file).unwrap();
     let mut target = Mlp::new(&device, 9);
     let before = base(&target);
     let other = folder.path().join("other.safetensors");
-    let mut load = |bytes: &[u8]| {
+    let mut read = |bytes: &[u8]| {
         std::fs::write(&other, bytes).unwrap();
-        let error = load_compact(&mut target, &other).unwrap_err();
+        let error = load(&other).and_then(|file| file.into_model(&mut target)).unwrap_err();
         assert!(same_bits(&base(&target), &before));
         error
     };
     for len in [0, 7, 100, bytes.len() - 1] {
-        let error = load(&bytes[..len]);
+        let error = read(&bytes[..len]);
         assert!(matches!(error, StoreError::Read { .. }), "{len}: {error}");
     }
     let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     for at in (header..bytes.len()).step_by(41) {
         let mut altered = bytes.clone();
         altered[at] ^= 64;
-        let error = load(&altered);
+        let error = read(&altered);
         assert!(matches!(error, StoreError::Checksum { .. }), "{at}: {error}");
     }
     let text = String::from_utf8_lossy(&bytes[8..header]).into_owned();
@@ -238,20 +238,20 @@ fn files_that_are_no_compact_model_are_refused_and_the_model_stays() {
         ("compact model", "another model"),
         ("pruning.file", "another.file"),
     ] {
-        let error = load(&with(from, to));
+        let error = read(&with(from, to));
         assert!(matches!(error, StoreError::Checksum { .. }), "{to}: {error}");
     }
     // A model of another kind.
     pruning_burn::store::save(&model, &file).unwrap();
-    let error = load(&std::fs::read(&file).unwrap());
-    assert!(matches!(error, StoreError::Kind { expected: "compact model", .. }), "{error}");
+    let error = load(&file).and_then(Loaded::into_sparse_model).unwrap_err();
+    assert!(matches!(error, StoreError::Kind { expected: "sparse model", .. }), "{error}");
     std::fs::write(&file, &bytes).unwrap();
 
     let mut zoo = Zoo::new(&device, 1);
     let before = base(&zoo);
-    let error = load_compact(&mut zoo, &file).unwrap_err();
+    let error = load(&file).and_then(|file| file.into_model(&mut zoo)).unwrap_err();
     assert!(matches!(error, StoreError::Misfit { .. }), "{error}");
     assert!(same_bits(&base(&zoo), &before));
-    let nowhere = save_compact(&model, folder.path().join("none/mlp.safetensors")).unwrap_err();
+    let nowhere = save(Compact(&model), folder.path().join("none/mlp.safetensors")).unwrap_err();
     assert!(matches!(nowhere, StoreError::Write { .. }), "{nowhere}");
 }

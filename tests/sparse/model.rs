@@ -7,7 +7,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Distribution, Tensor, Tolerance};
 use pruning_burn::mask::{finish, masks};
 use pruning_burn::sparse::{Options, SparseModel, SparseModelError, Verdict, Why, break_even};
-use pruning_burn::store::StoreError;
+use pruning_burn::store::{Compact, Loaded, StoreError, load, save};
 use pruning_burn::trace::{ReplayError, Trace, Values};
 use pruning_tests::models::{Cnn, Mlp};
 use pruning_tests::shrinking::pruner;
@@ -235,8 +235,8 @@ fn what_no_budget_measures_is_called_uncertain() {
     let any = pass.layers.iter().any(|l| l.sparse);
     assert_eq!((pass.verdict, pass.rounds), (any.then_some(Verdict::Uncertain), 0));
     assert!(sparse.report().to_string().contains("not certain"), "{}", sparse.report());
-    sparse.save(&file).unwrap();
-    assert_eq!(SparseModel::load(&file).unwrap().report(), sparse.report());
+    save(&sparse, &file).unwrap();
+    assert_eq!(load(&file).and_then(Loaded::into_sparse_model).unwrap().report(), sparse.report());
     close(run(&sparse, Mlp::input(4, &device)), partly.forward(Mlp::input(4, &device)));
 }
 
@@ -283,15 +283,15 @@ fn files_that_are_no_sparse_model_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.safetensors");
     let sparse = SparseModel::compile([&recorded(&model, 2, &device)], &model, &Options::every_product()).unwrap();
-    sparse.save(&file).unwrap();
+    save(&sparse, &file).unwrap();
     let bytes = std::fs::read(&file).unwrap();
     let other = folder.path().join("other.safetensors");
-    let load = |bytes: &[u8]| {
+    let read = |bytes: &[u8]| {
         std::fs::write(&other, bytes).unwrap();
-        SparseModel::load(&other).unwrap_err()
+        load(&other).and_then(Loaded::into_sparse_model).unwrap_err()
     };
     for len in [0, 7, 100, bytes.len() / 2, bytes.len() - 1] {
-        let error = load(&bytes[..len]);
+        let error = read(&bytes[..len]);
         assert!(matches!(error, StoreError::Read { .. }), "{len}: {error}");
     }
     // Any byte of the arrays.
@@ -299,18 +299,21 @@ fn files_that_are_no_sparse_model_are_refused() {
     for at in (header..bytes.len()).step_by(97) {
         let mut altered = bytes.clone();
         altered[at] ^= 1;
-        let error = load(&altered);
+        let error = read(&altered);
         assert!(matches!(error, StoreError::Checksum { .. }), "{at}: {error}");
     }
     // What the header says is part of the checksum.
     let text = String::from_utf8_lossy(&bytes[8..header]).into_owned();
     for (from, to) in [("version 1", "version 2"), ("0.22", "0.23")] {
         assert!(text.contains(from), "{text}");
-        let error = load(&[&bytes[..8], text.replace(from, to).as_bytes(), &bytes[header..]].concat());
+        let error = read(&[&bytes[..8], text.replace(from, to).as_bytes(), &bytes[header..]].concat());
         assert!(matches!(error, StoreError::Checksum { .. }), "{error}");
     }
-    pruning_burn::store::save_compact(&model, &other).unwrap();
-    let error = SparseModel::load(&other).unwrap_err();
+    pruning_burn::store::save(Compact(&model), &other).unwrap();
+    let error = load(&other).and_then(Loaded::into_sparse_model).unwrap_err();
     assert!(matches!(error, StoreError::Kind { .. }), "{error}");
-    assert!(matches!(SparseModel::load(folder.path().join("none")).unwrap_err(), StoreError::Read { .. }));
+    assert!(matches!(
+        load(folder.path().join("none")).and_then(Loaded::into_sparse_model).unwrap_err(),
+        StoreError::Read { .. }
+    ));
 }

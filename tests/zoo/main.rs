@@ -12,6 +12,7 @@ use burn::backend::Flex;
 use burn::tensor::{Device, Tolerance};
 use parts::{Network, Port, ids, recorded};
 use pruning_burn::sparse::{Options, SparseModel};
+use pruning_burn::store::{Loaded, load, save};
 use pruning_tests::shrinking::{Shrinks, channels, pruner, shrinks};
 use pruning_tests::values::{base, same_bits};
 
@@ -51,8 +52,8 @@ fn is_compiled<N: Network>() {
     assert!(report.passes[0].layers.iter().all(|l| l.sparse) && !report.passes[0].layers.is_empty(), "{report}");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.safetensors");
-    sparse.save(&file).unwrap();
-    let loaded = SparseModel::load(&file).unwrap();
+    save(&sparse, &file).unwrap();
+    let loaded = load(&file).and_then(Loaded::into_sparse_model).unwrap();
     assert_eq!(loaded.report(), report);
     let y = sparse.run(x.clone().values()).unwrap();
     // A pass leaves nothing behind that the next one could meet.

@@ -7,7 +7,9 @@
 //! | any other, and devices with autodiff | Burn's own layer, of weights with their zeros | `Dense` |
 
 mod conv;
+// Launches of CubeCL kernels are unsafe: the only ones of this crate.
 #[cfg(feature = "cube")]
+#[allow(unsafe_code)]
 mod cube;
 mod host;
 mod linear;

@@ -3,7 +3,7 @@
 use crate::Pruner;
 use crate::layers::first_layers;
 use crate::rounds::{History, RoundsError};
-use crate::store::differing;
+use crate::session::file::differing;
 use crate::store::file_header::{Kind, SEAL};
 use crate::store::{Integrity, StoreError};
 use burn::module::Module;

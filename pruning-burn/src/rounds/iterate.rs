@@ -6,7 +6,7 @@ use crate::rounds::folder::{Folder, State, Trained};
 use crate::rounds::round::rewound_to;
 use crate::rounds::{History, Round, RoundReport, RoundsError, model_file, ticket_file};
 use crate::score::{CriterionInputs, Needs};
-use crate::snapshot::{Kept, apart};
+use crate::snapshot::apart;
 use crate::store::{load, save};
 use crate::{PruneError, Pruner, Session};
 use burn::module::Module;
@@ -198,15 +198,13 @@ impl<'a, M: Module> IterativePruning<'a, M> {
         let done = if trained.is_some() { Some(number) } else { number.checked_sub(1) };
         let file = done.map_or_else(|| ticket_file(&folder.path, 0), |round| model_file(&folder.path, round));
         let mut model = apart(model);
-        load(&mut model, &file)?.sealed(&file)?;
+        load(&file)?.into_model(&mut model)?.sealed(&file)?;
         let mut session = Session::on(self.pruner, &model).map_err(in_round(number))?;
         for _ in 0..done.unwrap_or(0) {
-            session.forward();
-            session.step += 1;
+            session.skip();
         }
         if let Initialization::Rewind { step } = recipe.initialization {
-            session.snapshot_file = Some(folder.rewind_file());
-            session.snapshot = (step == 0 || done.is_some()).then(|| Kept::File(folder.rewind_file()));
+            session.rewind_from(folder.rewind_file(), step == 0 || done.is_some());
         }
         Ok(At { model, session, history, trained })
     }
@@ -225,8 +223,8 @@ impl<'a, M: Module> IterativePruning<'a, M> {
             Round { number, rounds: last, report: Report::default(), rewound_to: None, wanted: None, snapshot: None };
         if number == 0 {
             round.report = self.pruner.report(&at.model).map_err(in_round(0))?;
-            round.wanted = match (initialization, &at.session.snapshot) {
-                (Initialization::Rewind { step }, None) => Some((step, at.session.clone())),
+            round.wanted = match (initialization, at.session.has_snapshot()) {
+                (Initialization::Rewind { step }, false) => Some((step, at.session.clone())),
                 _ => None,
             };
         } else {
@@ -244,8 +242,7 @@ impl<'a, M: Module> IterativePruning<'a, M> {
         at.session.check(&at.model).map_err(in_round(number))?;
         if let Some((step, _)) = round.wanted {
             let snapshot = round.snapshot.take().ok_or(RoundsError::NotReached { step })?.map_err(in_round(0))?;
-            let kept = Kept::new(snapshot, at.session.snapshot_file.as_deref()).map_err(in_round(0))?;
-            at.session.snapshot = Some(kept);
+            at.session.keep(snapshot).map_err(in_round(0))?;
         }
         let trained = Trained { pruning: round.report, seconds };
         if let Some(folder) = folder {

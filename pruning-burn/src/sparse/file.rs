@@ -1,14 +1,14 @@
-//! Compiled models on disk: [`SparseModel::save`] and [`SparseModel::load`].
+//! Sparse models on disk.
 
 use crate::sparse::layer::{Layer, Prepared};
 use crate::sparse::model::{Pass, SparseModel};
 use crate::sparse::product::Kind;
 use crate::sparse::program::{Constant, Key, Program, kind, primitive};
 use crate::sparse::report::SparseReport;
-use crate::store::StoreError;
 use crate::store::contents::{Contents, Form};
-use crate::store::file_header::Kind as FileKind;
+use crate::store::file_header::SPARSE_MODEL;
 use crate::store::sparse_arrays::{Parts, PartsError, matrix, parts, tensors};
+use crate::store::{Loaded, Save, StoreError};
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{Bytes, DType, Shape, TensorData};
 use burn_ir::{OperationIr, TensorId, TensorIr};
@@ -19,7 +19,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-const KIND: FileKind = FileKind { name: "sparse model", version: 1 };
 const METADATA: &str = "pruning.sparse_model";
 /// What the operations are written by; another one may have others.
 const BURN: &str = "0.22";
@@ -81,16 +80,12 @@ impl<T: ?Sized> Numbered<T> {
     }
 }
 
-impl SparseModel {
-    /// Saves it with its weights, as a safetensors file: weights of sparse products in their formats, all others as they are.
-    ///
-    /// The file has a checksum, and replaces another one as that of [`save`](crate::store::save) does. Choices that were measured are kept, so
-    /// nothing is measured again.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn save(&self, file: impl AsRef<Path>) -> Result<(), StoreError> {
-        let file = file.as_ref();
+/// A sparse model with its weights, as a safetensors file: weights of sparse products in their formats, all others as they are. Choices
+/// that were measured are kept, so nothing is measured again.
+impl Save for &SparseModel {
+    type Report = ();
+
+    fn save_to(self, file: &Path) -> Result<(), StoreError> {
         let failed = |reason: String| StoreError::Write { file: file.display().to_string(), reason };
         let mut weights: Numbered<Prepared> = Numbered(Vec::new());
         let mut biases: Numbered<[f32]> = Numbered(Vec::new());
@@ -157,18 +152,20 @@ impl SparseModel {
             Bytes::from_bytes_vec(program),
         ));
         let about = serde_json::to_string(&About { burn: BURN.into() }).map_err(|error| failed(error.to_string()))?;
-        KIND.save(Contents::new(stored).with(METADATA, about), Form::Safetensors, file)
+        SPARSE_MODEL.save(Contents::new(stored).with(METADATA, about), Form::Safetensors, file)
     }
+}
 
-    /// Loads what [`save`](Self::save) wrote. The module it came from, and its type, are not needed.
+impl Loaded {
+    /// Makes the sparse model of the file. The module that it came from, and its type, are not needed.
     ///
     /// # Errors
-    /// The file is damaged, of another kind, or of another version of this crate or of Burn.
-    pub fn load(file: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let file = file.as_ref();
+    /// The file holds another thing, or the operations of another version of Burn.
+    pub fn into_sparse_model(self) -> Result<SparseModel, StoreError> {
+        self.of_kind(&SPARSE_MODEL)?;
+        let Self { file, contents: Contents { tensors: stored, texts }, .. } = self;
         let name = || file.display().to_string();
         let damaged = |reason: String| StoreError::Read { file: name(), reason };
-        let Contents { tensors: stored, texts } = KIND.load_sealed(file)?;
         let about =
             texts.get(METADATA).ok_or_else(|| damaged("it does not say what made its operations".to_string()))?;
         let about: About = serde_json::from_str(about).map_err(|error| damaged(error.to_string()))?;
@@ -250,7 +247,7 @@ impl SparseModel {
             check(&program, &layers).map_err(damaged)?;
             passes.push(Pass::new(program, layers, &[]));
         }
-        Ok(Self { passes, report: content.report })
+        Ok(SparseModel { passes, report: content.report })
     }
 }
 

@@ -1,11 +1,11 @@
-//! Pruned models in small files that other programs read too: [`save_compact`] and [`load_compact`].
+//! Pruned models in small files that other programs read too: [`Compact`].
 
 use crate::layers::{first_layers, names, places};
 use crate::mask::attach::finish;
-use crate::store::StoreError;
 use crate::store::contents::{Contents, Form, loaded, tensors_of};
-use crate::store::file_header::Kind;
+use crate::store::file_header::COMPACT;
 use crate::store::sparse_arrays::{Parts, PartsError, bytes_of, matrix, parts, tensors, values_of};
+use crate::store::{Loaded, Save, StoreError};
 use burn::module::Module;
 use burn::tensor::{Bytes, DType, Shape, bf16, f16};
 use burn_pack::Tensor;
@@ -17,7 +17,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 
-const KIND: Kind = Kind { name: "compact model", version: 1 };
 const METADATA: &str = "pruning.compact";
 
 /// Tensors that are not stored as they are.
@@ -95,8 +94,10 @@ impl fmt::Display for CompactReport {
     }
 }
 
-/// Saves a model in a safetensors file in which every float tensor of two or more dimensions has the format that takes the fewest bytes
-/// (see [`smallest`]). Masks are folded in first. The file has a checksum, and replaces another one as that of [`save`](crate::store::save) does.
+/// A model to be saved in as few bytes as sparse formats take: `save(Compact(&model), file)`.
+///
+/// The file is safetensors, and every float tensor of two or more dimensions has the format that takes the fewest bytes (see [`smallest`]).
+/// Masks are folded in first.
 ///
 /// A tensor `p` that stays dense is stored under its name. Else its arrays are: `p.values`, and
 ///
@@ -113,10 +114,19 @@ impl fmt::Display for CompactReport {
 /// tensor `[a, b, rest]` is then a matrix of `b` rows, each `[a, rest]`). The metadata `pruning.file` names the version, and the CRC-32 of the
 /// file with zeros in place of its digits. `examples/read_compact.py` reads such files with NumPy.
 ///
-/// # Errors
-/// A parameter carries a reparameterization of another kind, or the file cannot be written.
-pub fn save_compact<M: Module>(model: &M, file: impl AsRef<Path>) -> Result<CompactReport, StoreError> {
-    let file = file.as_ref();
+/// Saving fails if a parameter carries a reparameterization of another kind, or the file cannot be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Compact<'a, M>(pub &'a M);
+
+impl<M: Module> Save for Compact<'_, M> {
+    type Report = CompactReport;
+
+    fn save_to(self, file: &Path) -> Result<CompactReport, StoreError> {
+        write(self.0, file)
+    }
+}
+
+fn write<M: Module>(model: &M, file: &Path) -> Result<CompactReport, StoreError> {
     let name = || file.display().to_string();
     let failed = |reason: String| StoreError::Write { file: name(), reason };
     let mut plain = model.clone();
@@ -159,20 +169,18 @@ pub fn save_compact<M: Module>(model: &M, file: impl AsRef<Path>) -> Result<Comp
     }
     report.sort_by(|a, b| a.path.cmp(&b.path));
     let text = serde_json::to_string(&Stored { tensors: entries }).map_err(|error| failed(error.to_string()))?;
-    KIND.save(Contents::new(stored).with(METADATA, text), Form::Safetensors, file)?;
+    COMPACT.save(Contents::new(stored).with(METADATA, text), Form::Safetensors, file)?;
     let file = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?.len();
     Ok(CompactReport { tensors: report, file })
 }
 
-/// Loads what [`save_compact`] wrote, bit for bit, into a freshly built module of the same sizes.
-///
-/// # Errors
-/// The file is damaged, of another kind or of a later version, or does not fit the module. The model is what it was.
-pub fn load_compact<M: Module>(model: &mut M, file: impl AsRef<Path>) -> Result<(), StoreError> {
-    let file = file.as_ref();
-    let name = || file.display().to_string();
+/// The module with the values of a compact file, bit for bit.
+pub(super) fn read<M: Module>(file: Loaded, model: &M) -> Result<M, StoreError> {
+    file.of_kind(&COMPACT)?;
+    let Contents { tensors: stored, texts } = file.contents;
+    let path_of_file = file.file.as_path();
+    let name = || path_of_file.display().to_string();
     let damaged = |reason: String| StoreError::Read { file: name(), reason };
-    let Contents { tensors: stored, texts } = KIND.load_sealed(file)?;
     let text = texts.get(METADATA).ok_or_else(|| damaged("it does not say how tensors are stored".to_string()))?;
     let content: Stored = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
     let mut arrays: BTreeMap<String, Parts> = BTreeMap::new();
@@ -210,8 +218,7 @@ pub fn load_compact<M: Module>(model: &mut M, file: impl AsRef<Path>) -> Result<
         let shape = Shape::from(entry.shape.clone());
         record.push(Tensor::new(path.clone(), dtype, shape, None, Bytes::from_bytes_vec(bytes)));
     }
-    *model = loaded(model.clone(), record, file)?;
-    Ok(())
+    loaded(model.clone(), record, path_of_file)
 }
 
 /// A tensor in its smallest format, and its sparsity; none if that is dense.

@@ -1,7 +1,7 @@
 //! What a file holds, tensors and texts, in one of two formats: burnpack, which Burn reads, and safetensors, which many others do.
 
 use crate::store::StoreError;
-use crate::store::file_header::{Integrity, Kind, SEAL, seal_in};
+use crate::store::file_header::{Integrity, Kind, SEAL, check_any, seal_in};
 #[cfg(feature = "trace")]
 use crate::store::safetensors;
 use burn::module::Module;
@@ -43,6 +43,42 @@ impl Contents {
         self
     }
 
+    /// Reads a file of one of these kinds as a whole. One without a checksum must be none of this library's.
+    ///
+    /// Burn would read each tensor when it is first used, and by then the file may be another one, or gone.
+    pub(crate) fn load<'k>(file: &Path, kinds: &[&'k Kind]) -> Result<(Self, Integrity, &'k Kind), StoreError> {
+        let damaged = |reason: String| StoreError::Read { file: file.display().to_string(), reason };
+        let bytes = fs::read(file).map_err(|error| damaged(error.to_string()))?;
+        let (contents, integrity, kind) = Self::parse(bytes, file, kinds)?;
+        if contents.texts.keys().any(|name| name.starts_with(OURS)) {
+            integrity.sealed(file)?;
+        }
+        check_booleans(&contents.tensors).map_err(damaged)?;
+        Ok((contents, integrity, kind))
+    }
+
+    fn parse<'k>(bytes: Vec<u8>, file: &Path, kinds: &[&'k Kind]) -> Result<(Self, Integrity, &'k Kind), StoreError> {
+        let damaged = |reason: String| StoreError::Read { file: file.display().to_string(), reason };
+        #[cfg(feature = "trace")]
+        if !bytes.starts_with(&burn_pack::MAGIC_NUMBER.to_le_bytes()) {
+            let texts = safetensors::texts(&bytes).map_err(damaged)?;
+            let (integrity, kind) = check_any(kinds, seal_in(&texts), bytes.as_slice(), file)?;
+            let tensors = safetensors::tensors(&bytes).map_err(damaged)?;
+            return Ok((Self { tensors, texts }, integrity, kind));
+        }
+        // Shared, so that tensors are parts of it and not copies.
+        let bytes = Bytes::from_bytes_vec(bytes).shared();
+        let reader = Reader::from_bytes(bytes.clone()).map_err(|error| damaged(error.to_string()))?;
+        let texts = reader.metadata().clone();
+        // Where the count of tensors is damaged, Burn's reader leaves out the last of them, and all texts.
+        if !texts.contains_key(SEAL) && head(&bytes).windows(SEAL.len()).any(|window| window == SEAL.as_bytes()) {
+            return Err(damaged("its list of tensors is damaged".to_string()));
+        }
+        let (integrity, kind) = check_any(kinds, seal_in(&texts), &bytes[..], file)?;
+        let tensors = reader.into_tensors().map_err(|error| damaged(error.to_string()))?;
+        Ok((Self { tensors, texts }, integrity, kind))
+    }
+
     fn write(self, form: Form, file: &mut NamedTempFile) -> Result<(), String> {
         match form {
             Form::Burnpack => {
@@ -72,57 +108,13 @@ impl Kind {
         self.write(file, |unfinished| contents.write(form, unfinished))
     }
 
-    /// Reads a file as a whole. One without a checksum must be none of this library's.
-    ///
-    /// Burn would read each tensor when it is first used, and by then the file may be another one, or gone.
-    pub(crate) fn load(&self, file: &Path) -> Result<(Contents, Integrity), StoreError> {
-        let damaged = |reason: String| StoreError::Read { file: file.display().to_string(), reason };
-        let bytes = fs::read(file).map_err(|error| damaged(error.to_string()))?;
-        let (contents, integrity) = self.parse(bytes, file)?;
-        if contents.texts.keys().any(|name| name.starts_with(OURS)) {
-            integrity.sealed(file)?;
-        }
-        check_booleans(&contents.tensors).map_err(damaged)?;
-        Ok((contents, integrity))
-    }
-
-    /// Reads a file that this library wrote.
-    #[cfg(feature = "sparse")]
-    pub(crate) fn load_sealed(&self, file: &Path) -> Result<Contents, StoreError> {
-        let (contents, integrity) = self.load(file)?;
-        integrity.sealed(file)?;
-        Ok(contents)
-    }
-
     /// The tensors of a burnpack file that this library wrote. It is checked at once; their bytes stay in it until they are asked for.
     pub(crate) fn open(&self, file: &Path) -> Result<Vec<Tensor>, StoreError> {
         let damaged = |reason: String| StoreError::Read { file: file.display().to_string(), reason };
         let reader = Reader::from_file_exact(file).map_err(|error| damaged(error.to_string()))?;
         let bytes = File::open(file).map_err(|error| damaged(error.to_string()))?;
-        self.check_sealed(seal_in(reader.metadata()), bytes, file)?;
+        self.check(seal_in(reader.metadata()), bytes, file)?.sealed(file)?;
         reader.into_tensors().map_err(|error| damaged(error.to_string()))
-    }
-
-    fn parse(&self, bytes: Vec<u8>, file: &Path) -> Result<(Contents, Integrity), StoreError> {
-        let damaged = |reason: String| StoreError::Read { file: file.display().to_string(), reason };
-        #[cfg(feature = "trace")]
-        if !bytes.starts_with(&burn_pack::MAGIC_NUMBER.to_le_bytes()) {
-            let texts = safetensors::texts(&bytes).map_err(damaged)?;
-            let integrity = self.check(seal_in(&texts), bytes.as_slice(), file)?;
-            let tensors = safetensors::tensors(&bytes).map_err(damaged)?;
-            return Ok((Contents { tensors, texts }, integrity));
-        }
-        // Shared, so that tensors are parts of it and not copies.
-        let bytes = Bytes::from_bytes_vec(bytes).shared();
-        let reader = Reader::from_bytes(bytes.clone()).map_err(|error| damaged(error.to_string()))?;
-        let texts = reader.metadata().clone();
-        // Where the count of tensors is damaged, Burn's reader leaves out the last of them, and all texts.
-        if !texts.contains_key(SEAL) && head(&bytes).windows(SEAL.len()).any(|window| window == SEAL.as_bytes()) {
-            return Err(damaged("its list of tensors is damaged".to_string()));
-        }
-        let integrity = self.check(seal_in(&texts), &bytes[..], file)?;
-        let tensors = reader.into_tensors().map_err(|error| damaged(error.to_string()))?;
-        Ok((Contents { tensors, texts }, integrity))
     }
 }
 

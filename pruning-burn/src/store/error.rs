@@ -82,12 +82,14 @@ pub enum StoreError {
         source: Box<crate::shrink::ShrinkError>,
     },
     /// The file is of another kind.
-    #[error("{file}: holds no {expected}")]
+    #[error("{file}: holds a {found}, not a {expected}")]
     Kind {
         /// The file.
         file: String,
         /// What it should hold.
         expected: &'static str,
+        /// What it says that it holds.
+        found: String,
     },
     /// A later version of this crate wrote the file.
     #[error("{file}: is of version {found}, this crate reads up to {supported}")]

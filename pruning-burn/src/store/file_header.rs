@@ -37,6 +37,13 @@ pub(crate) struct Kind {
     pub(crate) version: u32,
 }
 
+/// A model: with its masks, with a session, or a smaller one with its plan.
+pub(crate) const MODEL: Kind = Kind { name: "model", version: 1 };
+/// A model in sparse formats.
+pub(crate) const COMPACT: Kind = Kind { name: "compact model", version: 1 };
+/// A compiled model.
+pub(crate) const SPARSE_MODEL: Kind = Kind { name: "sparse model", version: 1 };
+
 #[derive(Debug, PartialEq)]
 struct Seal<'a> {
     kind: &'a str,
@@ -97,28 +104,33 @@ impl Kind {
 
     /// Compares the bytes of a file with the seal that is in it.
     pub(crate) fn check(&self, seal: Option<&str>, bytes: impl Read, file: &Path) -> Result<Integrity, StoreError> {
-        let name = || file.display().to_string();
-        let damaged = |reason: String| StoreError::Read { file: name(), reason };
-        let Some(text) = seal else { return Ok(Integrity::Unchecked) };
-        let seal = Seal::read(text).ok_or_else(|| damaged(format!("its checksum is damaged: {text}")))?;
-        let found = checksum(bytes, text).map_err(|error| damaged(error.to_string()))?;
-        let (_, found) = found.ok_or_else(|| damaged("its checksum is damaged".to_string()))?;
-        if found != seal.crc32 {
-            return Err(StoreError::Checksum { file: name(), expected: seal.crc32, found });
-        }
-        if seal.kind != self.name {
-            return Err(StoreError::Kind { file: name(), expected: self.name });
-        }
-        if seal.version > self.version {
-            return Err(StoreError::Version { file: name(), found: seal.version, supported: self.version });
-        }
-        Ok(Integrity::Checked)
+        check_any(&[self], seal, bytes, file).map(|(integrity, _)| integrity)
     }
+}
 
-    /// For files that this library alone writes: one without a checksum is an error.
-    pub(crate) fn check_sealed(&self, seal: Option<&str>, bytes: impl Read, file: &Path) -> Result<(), StoreError> {
-        self.check(seal, bytes, file)?.sealed(file)
+/// Compares the bytes of a file with the seal that is in it, which must be of one of these kinds; one without a seal counts as of the first.
+pub(crate) fn check_any<'k>(
+    kinds: &[&'k Kind],
+    seal: Option<&str>,
+    bytes: impl Read,
+    file: &Path,
+) -> Result<(Integrity, &'k Kind), StoreError> {
+    let name = || file.display().to_string();
+    let damaged = |reason: String| StoreError::Read { file: name(), reason };
+    let Some(text) = seal else { return Ok((Integrity::Unchecked, kinds[0])) };
+    let seal = Seal::read(text).ok_or_else(|| damaged(format!("its checksum is damaged: {text}")))?;
+    let found = checksum(bytes, text).map_err(|error| damaged(error.to_string()))?;
+    let (_, found) = found.ok_or_else(|| damaged("its checksum is damaged".to_string()))?;
+    if found != seal.crc32 {
+        return Err(StoreError::Checksum { file: name(), expected: seal.crc32, found });
     }
+    let Some(kind) = kinds.iter().find(|kind| kind.name == seal.kind) else {
+        return Err(StoreError::Kind { file: name(), expected: kinds[0].name, found: seal.kind.to_string() });
+    };
+    if seal.version > kind.version {
+        return Err(StoreError::Version { file: name(), found: seal.version, supported: kind.version });
+    }
+    Ok((Integrity::Checked, kind))
 }
 
 impl Integrity {

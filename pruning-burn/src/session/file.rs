@@ -1,20 +1,22 @@
-//! The state of a session as data.
+//! Sessions on disk: their state as data.
 
 use crate::layers::{layers, places};
 use crate::mask::attach::paths;
 use crate::snapshot::{Kept, Snapshot, Stored};
-use crate::store::{SNAPSHOT, StoreError};
+use crate::store::contents::Form;
+use crate::store::file_header::MODEL;
+use crate::store::{Loaded, Read, SESSION, SNAPSHOT, Save, StoreError, model_contents, read_model};
 use crate::{PruneError, Pruner, Session};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct State {
+pub(crate) struct State {
     recipe: Value,
     step: usize,
     targets: Vec<String>,
@@ -24,8 +26,46 @@ pub(super) struct State {
     snapshot_file: Option<PathBuf>,
 }
 
+/// A model with the session that prunes it. An error if the model is another one.
+impl<M: Module> Save for (&M, &Session) {
+    type Report = ();
+
+    fn save_to(self, file: &Path) -> Result<(), StoreError> {
+        let (model, session) = self;
+        let name = || file.display().to_string();
+        session.check(model).map_err(|source| StoreError::Prune { file: name(), source })?;
+        let (text, snapshot) = pack(session).map_err(|reason| StoreError::Write { file: name(), reason })?;
+        let mut contents = model_contents(model, file)?;
+        contents.tensors.extend(snapshot);
+        MODEL.save(contents.with(SESSION, text), Form::Burnpack, file)
+    }
+}
+
+impl Loaded {
+    /// Loads a model and its session into a freshly built module, so that training goes on where it was. The recipe of the pruner must be
+    /// the one that the session followed.
+    ///
+    /// # Errors
+    /// The file holds no session or one of another recipe, or does not fit the module. The model is what it was.
+    pub fn into_session<M: Module>(self, model: &mut M, pruner: &Pruner) -> Result<Session, StoreError> {
+        self.of_kind(&MODEL)?;
+        let name = || self.file.display().to_string();
+        let damaged = |reason: String| StoreError::Read { file: name(), reason };
+        let text = self.contents.texts.get(SESSION).ok_or_else(|| StoreError::NoSession { file: name() })?;
+        let state = serde_json::from_str(text).map_err(|error| damaged(format!("session: {error}")))?;
+        let Read { model: read, snapshot: tensors } = read_model(model, self.contents.tensors, &self.file)?;
+        let mut snapshot = Snapshot::default();
+        for (path, tensor) in tensors {
+            snapshot.values.insert(path, unpack(tensor, model).map_err(damaged)?);
+        }
+        let session = resume(pruner, &read, state, snapshot, &name)?;
+        *model = read;
+        Ok(session)
+    }
+}
+
 /// The state of a session as text, and the tensors of its snapshot.
-pub(super) fn pack(session: &Session) -> Result<(String, Vec<burn_pack::Tensor>), String> {
+pub(crate) fn pack(session: &Session) -> Result<(String, Vec<burn_pack::Tensor>), String> {
     let state = State {
         recipe: session.pruner.recipe().to_value(),
         step: session.step,
@@ -41,7 +81,7 @@ pub(super) fn pack(session: &Session) -> Result<(String, Vec<burn_pack::Tensor>)
 }
 
 /// The session of a state, on the model that was loaded with it.
-pub(super) fn resume<M: Module>(
+pub(crate) fn resume<M: Module>(
     pruner: &Pruner,
     model: &M,
     state: State,
@@ -104,7 +144,7 @@ pub(crate) fn differing(recipe: &Value, read: &Value) -> Vec<String> {
     keys
 }
 
-pub(super) fn unpack<M: Module>(tensor: burn_pack::Tensor, model: &M) -> Result<Stored, String> {
+pub(crate) fn unpack<M: Module>(tensor: burn_pack::Tensor, model: &M) -> Result<Stored, String> {
     let (_, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| error.to_string())?;
     let shape = shape.as_slice().to_vec();
     let len = shape.iter().try_fold(1usize, |len, &size| len.checked_mul(size)).ok_or("a shape that cannot be")?;

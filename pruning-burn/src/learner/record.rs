@@ -2,10 +2,10 @@
 
 use crate::Session;
 use crate::mask::attach::sound;
+use crate::session::file::{State, pack, resume, unpack};
 use crate::snapshot::Snapshot;
 use crate::store::contents::check_booleans;
-use crate::store::state::{State, pack, resume, unpack};
-use crate::store::{METADATA, SNAPSHOT};
+use crate::store::{SESSION, SNAPSHOT};
 use burn::module::Module;
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Bytes, DType};
@@ -23,7 +23,7 @@ pub(crate) fn with_session(record: ModuleRecord, session: &Session) -> ModuleRec
         let (text, snapshot) = pack(session)?;
         let bytes = record.clone().into_bytes().map_err(|error| error.to_string())?;
         let mut tensors = Reader::from_bytes(bytes).and_then(Reader::into_tensors).map_err(|e| e.to_string())?;
-        tensors.push(bytes_as_tensor(METADATA, text.into_bytes()));
+        tensors.push(bytes_as_tensor(SESSION, text.into_bytes()));
         tensors.extend(snapshot);
         let crc32 = checksum(&tensors).map_err(|error| error.to_string())?;
         tensors.push(bytes_as_tensor(CHECKSUM, crc32.to_le_bytes().to_vec()));
@@ -38,7 +38,7 @@ pub(crate) fn load<M: Module>(model: M, record: ModuleRecord, session: &Session)
     let invalid = |reason: String| RecordError::Validation(reason);
     let mut tensors = Reader::from_bytes(record.into_bytes()?)?.into_tensors()?;
     let expected = tensors.iter().position(|tensor| tensor.name == CHECKSUM).map(|at| tensors.remove(at));
-    if !tensors.iter().any(|tensor| tensor.name == METADATA) {
+    if !tensors.iter().any(|tensor| tensor.name == SESSION) {
         return Err(invalid("the record holds no pruning session".to_string()));
     }
     let expected = expected.ok_or_else(|| invalid("the record holds a pruning session and no checksum".to_string()))?;
@@ -50,7 +50,7 @@ pub(crate) fn load<M: Module>(model: M, record: ModuleRecord, session: &Session)
 
     let (mut state, mut snapshot, mut rest) = (None, Snapshot::default(), Vec::new());
     for tensor in tensors {
-        if tensor.name == METADATA {
+        if tensor.name == SESSION {
             let bytes = tensor.into_bytes()?;
             let read: State = serde_json::from_slice(&bytes).map_err(|error| invalid(format!("session: {error}")))?;
             state = Some(read);
@@ -80,7 +80,7 @@ fn checksum(tensors: &[Tensor]) -> Result<u32, burn_pack::Error> {
     let mut hasher = Hasher::new();
     for tensor in sorted {
         // A record gives every tensor an id, and those beside the model had none.
-        let id = tensor.param_id.filter(|_| tensor.name != METADATA && !tensor.name.starts_with(SNAPSHOT));
+        let id = tensor.param_id.filter(|_| tensor.name != SESSION && !tensor.name.starts_with(SNAPSHOT));
         let about = format!("{} {:?} {:?} {id:?}\n", tensor.name, tensor.dtype, tensor.shape.as_slice());
         hasher.update(about.as_bytes());
         hasher.update(&tensor.to_bytes()?);

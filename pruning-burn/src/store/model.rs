@@ -1,0 +1,103 @@
+//! Models on disk, with their masks.
+
+use crate::PruneError;
+use crate::layers::{layers, places};
+use crate::mask::attach::{foreign, paths, put, sound};
+use crate::mask::pruning_mask::{FIELD, NAME};
+use crate::store::contents::{Contents, Form, loaded, tensors_of};
+use crate::store::file_header::MODEL;
+#[cfg(feature = "sparse")]
+use crate::store::{FileKind, compact};
+use crate::store::{Integrity, Loaded, SNAPSHOT, Save, StoreError};
+use burn::module::Module;
+use burn_pack::Tensor;
+use pruning_core::mask::Bits;
+use std::path::Path;
+
+/// A model with its masks. A finished model can as well be saved by Burn's own `save_file`, which writes no checksum.
+impl<M: Module> Save for &M {
+    type Report = ();
+
+    fn save_to(self, file: &Path) -> Result<(), StoreError> {
+        MODEL.save(model_contents(self, file)?, Form::Burnpack, file)
+    }
+}
+
+/// The tensors of a model, masks among them.
+pub(crate) fn model_contents<M: Module>(model: &M, file: &Path) -> Result<Contents, StoreError> {
+    let failed = |reason: String| StoreError::Write { file: file.display().to_string(), reason };
+    Ok(Contents::new(tensors_of(model).map_err(failed)?))
+}
+
+impl Loaded {
+    /// Loads the model of the file into a freshly built module of the same sizes: attaches the masks that it has, then loads it all. The
+    /// model of a session, of a compact file and one that Burn wrote are loaded as well.
+    ///
+    /// # Errors
+    /// The file holds no model, or one that does not fit the module. The model is what it was.
+    pub fn into_model<M: Module>(self, model: &mut M) -> Result<Integrity, StoreError> {
+        let integrity = self.integrity();
+        #[cfg(feature = "sparse")]
+        if self.kind() == FileKind::CompactModel {
+            *model = compact::read(self, model)?;
+            return Ok(integrity);
+        }
+        self.of_kind(&MODEL)?;
+        *model = read_model(model, self.contents.tensors, &self.file)?.model;
+        Ok(integrity)
+    }
+}
+
+/// What a file gave for a module.
+pub(crate) struct Read<M> {
+    pub(crate) model: M,
+    /// The tensors of a session's snapshot, by the paths of their parameters.
+    pub(crate) snapshot: Vec<(String, Tensor)>,
+}
+
+/// Puts the tensors of a file into a module: attaches the masks that the file has, then loads it all.
+pub(crate) fn read_model<M: Module>(model: &M, tensors: Vec<Tensor>, file: &Path) -> Result<Read<M>, StoreError> {
+    let name = || file.display().to_string();
+    let mut snapshot = Vec::new();
+    let mut record = Vec::with_capacity(tensors.len());
+    let mut masks = Vec::new();
+    for tensor in tensors {
+        if let Some(path) = tensor.name.strip_prefix(SNAPSHOT) {
+            snapshot.push((path.to_string(), tensor));
+        } else {
+            if let Some(path) = tensor.name.strip_suffix(&format!(".{NAME}.{FIELD}")) {
+                masks.push((path.to_string(), tensor.shape.num_elements()));
+            }
+            record.push(tensor);
+        }
+    }
+    let unfit = |source: PruneError| StoreError::Prune { file: name(), source };
+    let all = layers(model).map_err(|error| unfit(error.into()))?;
+    let places = places(&all);
+    let mut open = Vec::new();
+    for (path, found) in masks {
+        let index = match places.get(path.as_str()) {
+            Some(&index) if all[index].path == path => index,
+            Some(_) => continue,
+            None => {
+                let source = PruneError::UnknownParameter { path, paths: paths(&all) };
+                return Err(StoreError::Prune { file: name(), source });
+            }
+        };
+        let expected = all[index].layout.len();
+        if found != expected {
+            return Err(StoreError::MaskLength { file: name(), path, expected, found });
+        }
+        if let Some(carried) = foreign(&all[index]) {
+            let source = PruneError::Reparameterized { path, name: carried.clone() };
+            return Err(StoreError::Prune { file: name(), source });
+        }
+        if all[index].keep.is_none() {
+            open.push((index, Bits::ones(expected)));
+        }
+    }
+    let masked = put(model, &all, open).map_err(unfit)?;
+    let loaded = loaded(masked, record, file)?;
+    sound(&loaded).map_err(unfit)?;
+    Ok(Read { model: loaded, snapshot })
+}
