@@ -54,6 +54,7 @@ mod layers;
 pub mod learner;
 pub mod mask;
 pub mod nn;
+mod optimizer_state;
 pub mod prelude;
 pub mod pruner;
 pub mod rounds;

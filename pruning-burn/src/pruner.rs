@@ -10,7 +10,6 @@ use crate::layers::layers;
 use crate::mask::attach::put;
 use crate::pruner::selection::{Amounts, Selection, report_on, select};
 use crate::score::{Criterion, CriterionInputs, Needs};
-use crate::session::Session;
 #[cfg(feature = "trace")]
 use crate::trace::Trace;
 use burn::module::Module;
@@ -224,14 +223,6 @@ impl Pruner {
     pub fn report<M: Module>(&self, model: &M) -> Result<Report, PruneError> {
         let all = layers(model)?;
         Ok(report_on(&all, &Selection::new(&self.recipe, &all)?))
-    }
-
-    /// Attaches masks that keep everything, and starts a [`Session`] that tightens them by the schedule.
-    ///
-    /// # Errors
-    /// The recipe does not fit the model, or a target carries a mask or another reparameterization.
-    pub fn start<M: Module>(&self, model: &mut M) -> Result<Session, PruneError> {
-        Session::start(self, model)
     }
 }
 

@@ -3,12 +3,12 @@
 mod advance;
 pub(crate) mod file;
 mod grow;
-pub(crate) mod optimizer_state;
 
-pub use optimizer_state::mask_optimizer;
+pub use crate::optimizer_state::mask_optimizer;
 
 use crate::layers::{Layer, layers};
 use crate::mask::attach::put;
+use crate::optimizer_state;
 use crate::pruner::selection::Selection;
 use crate::score::{CriterionInputs, Needs};
 use crate::snapshot::{Kept, Snapshot};
@@ -97,6 +97,16 @@ pub struct Session {
     fresh: Option<Snapshot>,
     /// What the last step brought back.
     grown: BTreeMap<String, Bits>,
+}
+
+impl Pruner {
+    /// Attaches masks that keep everything, and starts a [`Session`] that tightens them by the schedule.
+    ///
+    /// # Errors
+    /// The recipe does not fit the model, or a target carries a mask or another reparameterization.
+    pub fn start<M: Module>(&self, model: &mut M) -> Result<Session, PruneError> {
+        Session::start(self, model)
+    }
 }
 
 impl Session {

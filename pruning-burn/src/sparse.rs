@@ -38,6 +38,7 @@ mod file;
 mod layer;
 mod model;
 mod options;
+mod pass;
 mod product;
 mod program;
 mod race;

@@ -37,6 +37,7 @@ pub mod report;
 pub mod schedule;
 pub mod score;
 pub mod shown;
+mod sparsity;
 
 #[doc(hidden)]
 pub use caught::{caught, panic_message};

@@ -15,6 +15,10 @@ pub(crate) fn edges(source: &Source) -> BTreeMap<Name, Edges> {
                 let common = name.iter().zip(&target).take_while(|(a, b)| a == b).count();
                 // A parent and its child are no siblings.
                 let (Some(from), Some(to)) = (name.get(common), target.get(common)) else { continue };
+                // Errors hold the errors of what failed below, and of what asked above.
+                if name.iter().chain(&target).any(|module| module == "error") {
+                    continue;
+                }
                 let places = found.entry(name[..common].to_vec()).or_default().entry((from.clone(), to.clone()));
                 places.or_default().push(mention.place.clone());
             }

@@ -10,35 +10,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Circles that are still to be cut: the folder of a crate, the module around them, and those that name each other.
-const CIRCLES: [&str; 28] = [
-    "pruning-burn: error, score, mask",
-    "pruning-burn: error, score, snapshot",
-    "pruning-burn: error, shrink",
-    "pruning-burn: error, store",
+const CIRCLES: [&str; 7] = [
     "pruning-burn: layers, mask",
     "pruning-burn: mask, pruner",
-    "pruning-burn: pruner, recipe",
-    "pruning-burn: pruner, session",
     "pruning-burn: pruner, shrink",
-    "pruning-burn: session, shrink",
-    "pruning-burn: shrink, store",
-    "pruning-burn: snapshot, store",
-    "pruning-burn::nn::sparse: conv, cube",
-    "pruning-burn::nn::sparse: conv, ops",
-    "pruning-burn::nn::sparse: cube, ops",
-    "pruning-burn::nn::sparse: cube, weights",
-    "pruning-burn::nn::sparse: linear, ops",
     "pruning-burn::shrink: apply, equivalence",
     "pruning-burn::shrink: choose, plan",
-    "pruning-burn::shrink: error, verify",
-    "pruning-burn::sparse: autotune, model",
-    "pruning-burn::sparse: autotune, weight_cache",
     "pruning-burn::trace: arithmetic_rules, rules",
     "pruning-burn::trace: rules, shape_rules",
-    "pruning-core: budget, plugin",
-    "pruning-core: budget, score",
-    "pruning-core: plugin, schedule",
-    "pruning-core::budget::select: split, threshold",
 ];
 
 /// Files that are still to be divided.

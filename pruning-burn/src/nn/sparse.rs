@@ -7,15 +7,19 @@
 //! | any other, and devices with autodiff | Burn's own layer, of weights with their zeros | `Dense` |
 
 mod conv;
+mod convolution;
 // Launches of CubeCL kernels are unsafe: the only ones of this crate.
 #[cfg(feature = "cube")]
 #[allow(unsafe_code)]
 mod cube;
-mod host;
+mod layer;
 mod linear;
 // Burn deprecates its NdArray backend as a whole.
 #[cfg_attr(feature = "ndarray", allow(deprecated))]
 mod ops;
+mod product;
+#[cfg(feature = "cube")]
+mod uploads;
 mod weights;
 
 pub use conv::SparseConv2d;
@@ -24,6 +28,7 @@ pub use linear::SparseLinear;
 use burn::backend::{DeviceOps, DispatchDevice, DispatchDeviceId};
 use burn::tensor::{DType, Device};
 use pruning_sparse::{Activation, Format, SparseError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How a sparse layer is made.
 ///
@@ -135,4 +140,9 @@ fn check_len(what: &'static str, expected: usize, actual: usize) -> Result<(), S
 #[cfg(feature = "cube")]
 fn check_most(what: &'static str, limit: usize, actual: usize) -> Result<(), SparseLayerError> {
     if actual <= limit { Ok(()) } else { Err(SparseError::TooLarge { what, limit, actual }.into()) }
+}
+
+/// What a lock guards; a call that panicked has left it whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,7 +4,7 @@ use crate::host;
 use crate::host::{Numbers, to_matrix};
 use crate::layers::{Layer, Position, names};
 use crate::mask::attach::{foreign, parameters, paths};
-use crate::recipe::Recipe;
+use crate::pruner::Recipe;
 use crate::score::criterion::scored;
 use crate::score::{Criterion, CriterionInputs, LayerView, Needs};
 use crate::{PruneError, Pruner};

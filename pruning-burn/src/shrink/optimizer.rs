@@ -2,7 +2,7 @@
 
 use crate::PruneError;
 use crate::layers::{layers, places};
-use crate::session::optimizer_state::{parameter, rewritten};
+use crate::optimizer_state::{parameter, rewritten};
 use crate::shrink::ShrinkError;
 use crate::shrink::mask::place_of;
 use burn::module::Module;

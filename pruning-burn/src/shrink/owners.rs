@@ -1,8 +1,8 @@
 //! Which groups a recipe means: those whose units are the channels of its targets.
 
 use crate::layers::{Layer, names};
+use crate::pruner::Recipe;
 use crate::pruner::selection::{Selection, Target as Pruned, alive, score};
-use crate::recipe::Recipe;
 use crate::score::CriterionInputs;
 use crate::shrink::ShrinkError;
 use crate::shrink::groups::Solved;

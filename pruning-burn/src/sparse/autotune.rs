@@ -3,36 +3,34 @@
 use crate::sparse::SparseModelError;
 use crate::sparse::decide::{Chosen, Decision, Times, decide};
 use crate::sparse::layer::Layer;
-use crate::sparse::model::{Pass, SparseModel};
 use crate::sparse::options::{Choice, Options};
+use crate::sparse::pass::Pass;
 use crate::sparse::product::{Kind, Product, products};
 use crate::sparse::program::{Program, kind};
 use crate::sparse::race::Lap;
 use crate::sparse::report::{LayerRow, PassReport, SparseReport, Verdict, Why};
-use crate::sparse::weight_cache::{Shop, Weight};
+use crate::sparse::weight_cache::{Weight, WeightCache};
 use crate::trace::{ReplayBackend, Values};
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{Bytes, TensorData};
 use burn_ir::OperationIr;
-use pruning_sparse::{Format, fastest, smallest};
+use pruning_sparse::{Format, Plan, fastest, smallest};
 use std::time::Instant;
 
 /// From here on a weight is tried sparse: no product below pays on any machine that was measured.
 const LEAST: f64 = 0.3;
-/// Samples from which a product goes by tiles, for which one format is as good as another (see [`Plan`](pruning_sparse::Plan)).
-pub(super) const TILED: usize = 4;
 
 /// Formats worth trying for a product, the first one by default.
 fn formats(weight: &Weight, product: &Product, options: &Options) -> Vec<Format> {
-    let by_rows = product.kind == Kind::Linear && product.batch < TILED;
-    let csr = if weight.dense.cols() <= 1 << 16 { Format::Csr16 } else { Format::Csr32 };
+    let by_rows = product.kind == Kind::Linear && product.batch < Plan::TILED;
+    let csr = Format::csr(weight.dense.cols());
     match options.choice {
         Choice::Measured => {}
         Choice::All => return vec![csr],
         Choice::Rule => {
             // A convolution has many positions to an image.
-            let batch = if product.kind == Kind::Linear { product.batch } else { TILED };
+            let batch = if product.kind == Kind::Linear { product.batch } else { Plan::TILED };
             let format = fastest(&weight.dense, batch);
             return if format == Format::Dense { Vec::new() } else { vec![format] };
         }
@@ -59,22 +57,25 @@ struct Tried {
 }
 
 /// Compiles every pass.
-pub(super) fn compile(programs: Vec<Program>, options: &Options) -> Result<SparseModel, SparseModelError> {
-    let mut shop = Shop::default();
+pub(super) fn compile(
+    programs: Vec<Program>,
+    options: &Options,
+) -> Result<(Vec<Pass>, SparseReport), SparseModelError> {
+    let mut weights = WeightCache::default();
     let found: Vec<Vec<Product>> = programs.iter().map(products).collect();
     for (program, products) in programs.iter().zip(&found) {
-        products.iter().for_each(|product| shop.note(program, product));
+        products.iter().for_each(|product| weights.note(program, product));
     }
     let mut passes = Vec::new();
     let mut report = SparseReport::default();
     for (program, products) in programs.iter().zip(found) {
         let mut tried = Vec::new();
         for product in products {
-            let (key, weight) = shop.weight(program, &product)?;
-            let bias = shop.bias(program, &product);
+            let (key, weight) = weights.weight(program, &product)?;
+            let bias = weights.bias(program, &product);
             let mut candidates = Vec::new();
             for format in formats(&weight, &product, options) {
-                let prepared = shop.prepare(&key, &weight, &product, format)?;
+                let prepared = weights.prepare(&key, &weight, &product, format)?;
                 candidates.push((format, Layer::new(&product, prepared, bias.clone())));
             }
             tried.push(Tried { product, sparsity: weight.sparsity, candidates });
@@ -87,7 +88,7 @@ pub(super) fn compile(programs: Vec<Program>, options: &Options) -> Result<Spars
         passes.push(pass);
         report.passes.push(about);
     }
-    Ok(SparseModel { passes, report })
+    Ok((passes, report))
 }
 
 /// Operations of a program with some products done by layers, named by their numbers.

@@ -3,6 +3,7 @@
 use crate::sparse::SparseModelError;
 use crate::sparse::autotune::{example, lap};
 use crate::sparse::layer::{Layer, Prepared};
+use crate::sparse::pass::Pass;
 use crate::sparse::product::{Product, products};
 use crate::sparse::program::Program;
 use crate::sparse::race::{Duel, race};
@@ -109,7 +110,7 @@ fn of_product(program: &Program, product: &Product, budget: Duration) -> Result<
     };
     let dense = alone(product.operations.iter().map(|&place| program.operations[place].clone()).collect());
     let inputs = example(&dense);
-    let dense = super::model::Pass::new(dense, Vec::new(), &[]);
+    let dense = Pass::new(dense, Vec::new(), &[]);
     let weights = product.matrix(&program.constants[&product.weight]);
     let refuse = |source| SparseModelError::Weight { path: product.path.clone(), source };
     let weights = weights.map_err(refuse)?;
@@ -120,7 +121,7 @@ fn of_product(program: &Program, product: &Product, budget: Duration) -> Result<
         let prepared = Arc::new(Prepared::new(matrix, &product.kind, product.batch).map_err(refuse)?);
         let id = "alone".to_string();
         let sparse = alone(vec![product.custom(id.clone())]);
-        let sparse = super::model::Pass::new(sparse, vec![(id, Layer::new(product, prepared, bias.clone()))], &[]);
+        let sparse = Pass::new(sparse, vec![(id, Layer::new(product, prepared, bias.clone()))], &[]);
         let passes = [&dense, &sparse];
         let mut duel = Duel::default();
         let rounds = race(

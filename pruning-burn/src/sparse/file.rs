@@ -1,7 +1,8 @@
 //! Sparse models on disk.
 
 use crate::sparse::layer::{Layer, Prepared};
-use crate::sparse::model::{Pass, SparseModel};
+use crate::sparse::model::SparseModel;
+use crate::sparse::pass::Pass;
 use crate::sparse::product::Kind;
 use crate::sparse::program::{Constant, Key, Program, kind, primitive};
 use crate::sparse::report::SparseReport;

@@ -1,11 +1,10 @@
 //! What passes share: weights as matrices, and prepared for use.
 
 use crate::sparse::SparseModelError;
-use crate::sparse::autotune::TILED;
 use crate::sparse::layer::Prepared;
 use crate::sparse::product::{Kind, Product};
 use crate::sparse::program::{Key, Program, primitive};
-use pruning_sparse::{Dense, Format, Sparse};
+use pruning_sparse::{Dense, Format, Plan, Sparse};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -28,12 +27,7 @@ enum How {
 impl How {
     fn of(product: &Product) -> Self {
         match &product.kind {
-            Kind::Linear => Self::Linear(match product.batch {
-                0..TILED => 1,
-                TILED..=8 => 8,
-                9..=16 => 16,
-                _ => 32,
-            }),
+            Kind::Linear => Self::Linear(Plan::lanes(product.batch)),
             Kind::Conv(window) => Self::Conv(format!("{window:?}"), product.batch),
         }
     }
@@ -47,7 +41,7 @@ pub(super) struct Weight {
 
 /// All that passes share.
 #[derive(Default)]
-pub(super) struct Shop {
+pub(super) struct WeightCache {
     weights: HashMap<Key, Arc<Weight>>,
     prepared: HashMap<Use, Arc<Prepared>>,
     /// The largest batch of each use.
@@ -55,7 +49,7 @@ pub(super) struct Shop {
     biases: HashMap<Key, Arc<[f32]>>,
 }
 
-impl Shop {
+impl WeightCache {
     /// Notes how large the batches are in which a weight is used, before anything is prepared.
     pub(super) fn note(&mut self, program: &Program, product: &Product) {
         let key = Key::of(primitive(&program.constants[&product.weight].value));

@@ -2,8 +2,7 @@
 
 use crate::formats::packed::{check_pattern, groups};
 use crate::kernels::level::Level;
-use crate::kernels::plan::TILED;
-use crate::{Dense, Element, Format};
+use crate::{Dense, Element, Format, Plan};
 
 /// N:M patterns and blocks that are tried.
 const PATTERNS: [(usize, usize); 4] = [(1, 4), (2, 8), (2, 4), (4, 8)];
@@ -17,7 +16,7 @@ const BLOCKS: [(usize, usize); 3] = [(4, 4), (8, 8), (16, 16)];
 #[must_use]
 pub fn smallest<T: Element>(dense: &Dense<T>, kernel: usize) -> Format {
     let (rows, cols, nonzeros) = (dense.rows(), dense.cols(), dense.nonzeros());
-    let csr = if cols <= 1 << 16 { Format::Csr16 } else { Format::Csr32 };
+    let csr = Format::csr(cols);
     let mut candidates: Vec<_> = [Format::Dense, Format::Coo, csr, Format::Bitmap].map(|f| (f, nonzeros)).to_vec();
     let kernels = if kernel == 1 { vec![1] } else { vec![kernel, 1] };
     for ((n, m), kernel) in
@@ -47,17 +46,17 @@ pub fn smallest<T: Element>(dense: &Dense<T>, kernel: usize) -> Format {
 #[must_use]
 pub fn fastest<T: Element>(dense: &Dense<T>, batch: usize) -> Format {
     let len = dense.values().len();
-    let csr = if dense.cols() <= 1 << 16 { Format::Csr16 } else { Format::Csr32 };
+    let csr = Format::csr(dense.cols());
     let density = dense.nonzeros() as f64 / len.max(1) as f64;
     // Matrices in the caches are read faster than they are unpacked.
     let far = len * 4 >= 16 << 20;
-    let limit = match (batch >= TILED, far) {
+    let limit = match (batch >= Plan::TILED, far) {
         (true, _) => 0.5,
         (false, true) => 0.7,
         (false, false) => 0.2,
     };
     let level = Level::available().first().copied().unwrap_or(Level::Scalar);
-    let bits = batch < TILED && far && density > level.spreads_from().max(0.2);
+    let bits = batch < Plan::TILED && far && density > level.spreads_from().max(0.2);
     if density > limit {
         Format::Dense
     } else if bits {

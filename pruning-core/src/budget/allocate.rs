@@ -272,6 +272,14 @@ fn printed(allocator: &dyn Allocator) -> String {
     caught(|| shown::debug(allocator)).unwrap_or_else(|_| "that cannot be printed".to_string())
 }
 
+/// Registers an [`Allocator`](crate::budget::Allocator): `register_allocator!(MyAllocator);` beside its definition.
+#[macro_export]
+macro_rules! register_allocator {
+    ($plugin:ty) => {
+        $crate::register_plugin!($plugin, dyn $crate::budget::Allocator);
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,6 +17,7 @@ mod rank;
 mod share;
 mod split;
 mod threshold;
+mod window;
 
 pub use rank::ranks;
 pub use share::share_highest;

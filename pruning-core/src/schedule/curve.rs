@@ -64,3 +64,59 @@ pub(crate) fn sparsity_at(
     // A layer that ends below the beginning of the schedule is not pruned past its end.
     Ok(Sparsity::new(value.clamp(0.0, target.value())).unwrap_or(target))
 }
+
+/// Registers a [`Curve`](crate::schedule::Curve): `register_curve!(MyCurve);` beside its definition.
+///
+/// ```
+/// # use pruning_core::schedule::Curve;
+/// # use pruning_core::plugin::Plugin;
+/// # use pruning_core::budget::Sparsity;
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Debug, Default, Serialize, Deserialize)]
+/// struct Steep {}
+///
+/// impl Plugin for Steep {
+///     const NAME: &'static str = "acme.steep";
+///     const SUMMARY: &'static str = "All of it in the last moment.";
+/// }
+///
+/// impl Curve for Steep {
+///     fn sparsity(&self, initial: Sparsity, target: Sparsity, progress: f64) -> f64 {
+///         let way = progress.powi(9);
+///         initial.value() * (1.0 - way) + target.value() * way
+///     }
+/// }
+///
+/// pruning_core::register_curve!(Steep);
+/// ```
+///
+/// A name with other characters does not compile:
+///
+/// ```compile_fail,E0080
+/// # use pruning_core::schedule::Curve;
+/// # use pruning_core::plugin::Plugin;
+/// # use pruning_core::budget::Sparsity;
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Debug, Default, Serialize, Deserialize)]
+/// struct Steep {}
+///
+/// impl Plugin for Steep {
+///     const NAME: &'static str = "Acme Steep";
+///     const SUMMARY: &'static str = "All of it in the last moment.";
+/// }
+///
+/// impl Curve for Steep {
+///     fn sparsity(&self, initial: Sparsity, target: Sparsity, progress: f64) -> f64 {
+///         let way = progress.powi(9);
+///         initial.value() * (1.0 - way) + target.value() * way
+///     }
+/// }
+///
+/// pruning_core::register_curve!(Steep);
+/// ```
+#[macro_export]
+macro_rules! register_curve {
+    ($plugin:ty) => {
+        $crate::register_plugin!($plugin, dyn $crate::schedule::Curve);
+    };
+}

@@ -208,9 +208,9 @@ impl Granularity {
 
     /// The sparsity that an N:M pattern stands for; other granularities have none of their own.
     #[must_use]
-    pub fn pattern_sparsity(&self) -> Option<crate::budget::Sparsity> {
+    pub fn pattern_sparsity(&self) -> Option<crate::sparsity::Sparsity> {
         match *self {
-            Self::Nm { n, m, .. } => crate::budget::Sparsity::new((m - n.min(m)) as f64 / m as f64).ok(),
+            Self::Nm { n, m, .. } => crate::sparsity::Sparsity::new((m - n.min(m)) as f64 / m as f64).ok(),
             _ => None,
         }
     }

@@ -1,19 +1,19 @@
 //! A two-dimensional convolution with sparse weights.
 
 use crate::layers::layout;
+use crate::nn::sparse::convolution::Convolution;
+use crate::nn::sparse::layer::Layer;
 use crate::nn::sparse::ops;
-use crate::nn::sparse::ops::Layer;
-use crate::nn::sparse::weights::{Weights, lock};
+use crate::nn::sparse::weights::Weights;
 use crate::nn::sparse::{Execution, SparseLayerError, SparseOptions, check_len, check_type};
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{DType, Device, Shape, Tensor};
-use pruning_sparse::WorkspacePool;
-use pruning_sparse::{ConvPlan, ConvShape, Sparse, SparseError};
-use std::sync::{Arc, Mutex};
+use burn::tensor::{DType, Device, Tensor};
+use pruning_sparse::{ConvShape, Sparse, SparseError};
+use std::sync::Arc;
 
 /// A convolution for inference, made of a pruned one, without its zeros.
 ///
@@ -47,42 +47,6 @@ use std::sync::{Arc, Mutex};
 pub struct SparseConv2d {
     #[module(skip)]
     convolution: Arc<Convolution>,
-}
-
-/// What clones share.
-#[derive(Debug)]
-pub(super) struct Convolution {
-    pub(super) weights: Weights,
-    /// For an input of no size.
-    frame: ConvShape,
-    padding: PaddingConfig2d,
-    /// Plans, the one that was used last at the end.
-    plans: Mutex<Vec<(Key, Arc<Shared>)>>,
-}
-
-/// A plan, and the memory of calls that are over.
-#[derive(Debug)]
-struct Shared {
-    plan: ConvPlan,
-    spare: WorkspacePool,
-}
-
-/// What a plan is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Key {
-    input: [usize; 2],
-    batch: usize,
-}
-
-/// The most samples of a plan; larger batches go in pieces. Memory does not grow with it once there is some for every thread.
-const BATCH: usize = 32;
-/// What a layer keeps plans for: single samples and batches of two sizes of input, or four sizes of one of them.
-const KEPT: usize = 4;
-
-impl Key {
-    fn of(input: &Shape) -> Self {
-        Self { input: [input[2], input[3]], batch: if input[0] == 1 { 1 } else { BATCH } }
-    }
 }
 
 impl SparseConv2d {
@@ -124,8 +88,8 @@ impl SparseConv2d {
         }
         check_len("columns of the weights", frame.fan_in(), weights.matrix.cols())?;
         #[cfg(feature = "cube")]
-        super::cube::check(&frame)?;
-        Ok(Self { convolution: Arc::new(Convolution { weights, frame, padding, plans: Mutex::default() }) })
+        crate::nn::sparse::cube::check(&frame)?;
+        Ok(Self { convolution: Arc::new(Convolution::new(weights, frame, padding)) })
     }
 
     /// The output for an input, as [`Conv2d::forward`] has it.
@@ -210,71 +174,8 @@ impl SparseConv2d {
     /// Bytes of the weights in host memory, in their format and in the plans that are made so far.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let plans = lock(&self.convolution.plans);
-        let plans = plans.iter().map(|(_, shared)| shared.plan.bytes());
-        self.convolution.weights.matrix.bytes() + plans.sum::<usize>()
+        self.convolution.weights.matrix.bytes() + self.convolution.plan_bytes()
     }
-}
-
-impl Convolution {
-    /// The convolution of an input of a height and width.
-    pub(super) fn shape(&self, input: [usize; 2]) -> ConvShape {
-        let sides = match self.padding {
-            PaddingConfig2d::Valid => [[0, 0]; 2],
-            PaddingConfig2d::Same => [0, 1].map(|i| same(input[i], self.frame.kernel[i], self.frame.stride[i])),
-            PaddingConfig2d::Explicit(top, left, bottom, right) => [[top, bottom], [left, right]],
-        };
-        let mut shape = self.frame.clone().with_sides(sides);
-        shape.input = input;
-        shape
-    }
-
-    /// Makes a plan for an input, unless there is one.
-    pub(super) fn prepare(&self, input: &Shape) -> Result<(), SparseLayerError> {
-        self.shared(input)?;
-        Ok(())
-    }
-
-    /// The output for an input, on the host.
-    pub(super) fn run(&self, x: &[f32], input: &Shape, y: &mut [f32]) -> Result<(), SparseLayerError> {
-        let shared = self.shared(input)?;
-        let (bias, activation) = (self.weights.bias.as_deref(), self.weights.options.activation);
-        let (sample, result) = (x.len() / input[0], y.len() / input[0]);
-        let pieces = x.chunks(BATCH * sample).zip(y.chunks_mut(BATCH * result));
-        shared.spare.with(|workspace| {
-            let mut done = pieces.map(|(x, y)| shared.plan.run_in(workspace, x, x.len() / sample, bias, activation, y));
-            Ok(done.try_for_each(|done| done)?)
-        })
-    }
-
-    /// The plan for an input. What it computes must not depend on earlier calls, so that a batch has a plan of its own.
-    fn shared(&self, input: &Shape) -> Result<Arc<Shared>, SparseLayerError> {
-        let key = Key::of(input);
-        if let Some(found) = kept(&mut lock(&self.plans), key, None) {
-            return Ok(found);
-        }
-        // Without the lock, since this takes a while.
-        let plan = ConvPlan::new(&self.weights.matrix, &self.shape(key.input), key.batch)?;
-        let made = Arc::new(Shared { plan, spare: WorkspacePool::default() });
-        Ok(kept(&mut lock(&self.plans), key, Some(made.clone())).unwrap_or(made))
-    }
-}
-
-/// The plan for a key, which is then the one that was used last; where there is none, another one takes its place, and the oldest goes.
-fn kept(plans: &mut Vec<(Key, Arc<Shared>)>, key: Key, other: Option<Arc<Shared>>) -> Option<Arc<Shared>> {
-    let found = plans.iter().position(|(of, _)| *of == key).map(|at| plans.remove(at).1).or(other)?;
-    plans.push((key, found.clone()));
-    let excess = plans.len().saturating_sub(KEPT);
-    plans.drain(..excess);
-    Some(found)
-}
-
-/// Padding that leaves `ceil(input / stride)` outputs, the odd one after the input. Burn's own is private.
-fn same(input: usize, kernel: usize, stride: usize) -> [usize; 2] {
-    let outputs = input.div_ceil(stride);
-    let needed = if outputs > 0 { (outputs - 1) * stride + kernel } else { 0 };
-    let padding = needed.saturating_sub(input);
-    [padding / 2, padding - padding / 2]
 }
 
 impl ModuleDisplay for SparseConv2d {

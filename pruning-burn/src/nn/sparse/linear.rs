@@ -1,9 +1,9 @@
 //! A linear layer with sparse weights.
 
 use crate::layers::layout;
-use crate::nn::sparse::host::Plans;
+use crate::nn::sparse::layer::Layer;
 use crate::nn::sparse::ops;
-use crate::nn::sparse::ops::Layer;
+use crate::nn::sparse::product::{Plans, Product};
 use crate::nn::sparse::weights::Weights;
 use crate::nn::sparse::{Execution, SparseLayerError, SparseOptions, check_len, check_type};
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
@@ -51,13 +51,6 @@ use std::sync::Arc;
 pub struct SparseLinear {
     #[module(skip)]
     product: Arc<Product>,
-}
-
-/// What clones share.
-#[derive(Debug)]
-pub(super) struct Product {
-    pub(super) weights: Weights,
-    pub(super) plans: Plans,
 }
 
 impl SparseLinear {

@@ -1,13 +1,13 @@
 //! What linear layers and convolutions have in common: a matrix, biases, an activation, and copies on devices.
 
 use crate::host::to_matrix;
-use crate::nn::sparse::{SparseLayerError, SparseOptions, check_len, check_type, records};
+use crate::nn::sparse::{SparseLayerError, SparseOptions, check_len, check_type, lock, records};
 use burn::module::Content;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
 use pruning_core::score::MatrixLayout;
 use pruning_sparse::{Activation, Csr, Dense, Sparse, SparseError};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 /// Output units as rows, and what follows the product.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Weights {
     /// For Burn's own layer, on the last device it ran on, without gradients.
     dense: Mutex<Option<(Device, Copies)>>,
     #[cfg(feature = "cube")]
-    pub(super) kernels: super::cube::Kernels,
+    pub(super) kernels: crate::nn::sparse::uploads::Kernels,
 }
 
 /// Weights `[rows, cols]`, and biases.
@@ -70,7 +70,7 @@ impl Weights {
             options,
             dense: Mutex::default(),
             #[cfg(feature = "cube")]
-            kernels: super::cube::Kernels::default(),
+            kernels: crate::nn::sparse::uploads::Kernels::default(),
         })
     }
 
@@ -113,9 +113,4 @@ impl Weights {
 /// Zeros without their sign: masks leave minus zeros, which a sparse matrix would keep.
 fn plain(value: f32) -> f32 {
     if value == 0.0 { 0.0 } else { value }
-}
-
-/// What a lock guards; a call that panicked has left it whole.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
 //! The product form: the input unrolled, a line for each output position (im2col), and a [`Plan`].
 
 use crate::conv::shape::{Axis, ConvShape};
-use crate::formats::csr::Indices;
+use crate::formats::csr::{Indices, NARROW};
 use crate::kernels::level::Level;
 use crate::kernels::output::Activation;
 use crate::kernels::workspace::{PlanId, Workspace};
@@ -121,7 +121,7 @@ fn parts<T: Element>(matrix: &Sparse<T>, groups: usize) -> Result<Vec<Csr<T>>, S
     });
     let csr = |(mut starts, indices, values): (Vec<u32>, Vec<u32>, Vec<T>)| {
         (0..rows).for_each(|row| starts[row + 1] += starts[row]);
-        let narrow = matrix.cols() <= 1 << 16;
+        let narrow = matrix.cols() <= NARROW;
         let indices =
             if narrow { Indices::U16(indices.into_iter().map(|i| i as u16).collect()) } else { Indices::U32(indices) };
         Csr::new(rows, matrix.cols(), starts, indices, values)

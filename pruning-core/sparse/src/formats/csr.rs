@@ -5,6 +5,9 @@ use crate::formats::element::Values;
 use crate::{Dense, Element, SparseError};
 use serde::{Deserialize, Serialize};
 
+/// Columns that indices of 16 bits reach.
+pub(crate) const NARROW: usize = 1 << 16;
+
 /// Column indices, as wide as the matrix needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -130,14 +133,14 @@ impl<T: Element> Csr<T> {
     /// # Errors
     /// There are more entries than 32 bits can count, or more than 2^28 elements with less than one row or entry for each 4096 of them.
     pub fn from_dense(dense: &Dense<T>) -> Result<Self, SparseError> {
-        Self::with_width(dense, if dense.cols() <= 1 << 16 { 2 } else { 4 })
+        Self::with_width(dense, if dense.cols() <= NARROW { 2 } else { 4 })
     }
 
     /// The entries of a matrix, with indices of two or four bytes.
     pub(crate) fn with_width(dense: &Dense<T>, width: usize) -> Result<Self, SparseError> {
         let nonzeros = dense.nonzeros();
         check_most("entries", u32::MAX as usize, nonzeros)?;
-        check_most("columns", if width == 2 { 1 << 16 } else { u32::MAX as usize }, dense.cols())?;
+        check_most("columns", if width == 2 { NARROW } else { u32::MAX as usize }, dense.cols())?;
         check_shape(dense.rows(), dense.cols(), dense.rows() + nonzeros)?;
         let mut starts = vec![0; dense.rows() + 1];
         let mut values = Vec::with_capacity(nonzeros);

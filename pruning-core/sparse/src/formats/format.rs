@@ -1,5 +1,6 @@
 //! The formats, and what each one takes.
 
+use crate::formats::csr::NARROW;
 use crate::formats::packed::{one, row_words};
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,12 @@ pub enum Format {
 }
 
 impl Format {
+    /// Chooses compressed sparse rows with the narrowest indices that reach so many columns.
+    #[must_use]
+    pub const fn csr(cols: usize) -> Self {
+        if cols <= NARROW { Self::Csr16 } else { Self::Csr32 }
+    }
+
     /// Bytes that the arrays of a matrix `[rows, cols]` take in this format.
     ///
     /// `stored` is what is stored of it: for [`Blocks`](Self::Blocks) the blocks that are not all zero, else the elements that are

@@ -5,7 +5,7 @@
 //! set bits, whatever the sparsity.
 
 use crate::Element;
-use crate::formats::csr::Indices;
+use crate::formats::csr::{Indices, NARROW};
 use crate::kernels::level::Level;
 use crate::kernels::output::{Activation, Output};
 use crate::{Csr, Sparse, SparseError};
@@ -153,7 +153,7 @@ fn csr<T: Element>(matrix: &Sparse<T>) -> Result<Csr<T>, SparseError> {
     let (mut narrow, mut wide) = (Vec::new(), Vec::new());
     matrix.for_each(|row, col, value| {
         starts[row + 1] += 1;
-        if cols <= 1 << 16 {
+        if cols <= NARROW {
             narrow.push(col as u16)
         } else {
             wide.push(col as u32)
@@ -162,7 +162,7 @@ fn csr<T: Element>(matrix: &Sparse<T>) -> Result<Csr<T>, SparseError> {
     });
     crate::error::check_most("entries", u32::MAX as usize, values.len())?;
     (0..rows).for_each(|row| starts[row + 1] += starts[row]);
-    Csr::new(rows, cols, starts, if cols <= 1 << 16 { Indices::U16(narrow) } else { Indices::U32(wide) }, values)
+    Csr::new(rows, cols, starts, if cols <= NARROW { Indices::U16(narrow) } else { Indices::U32(wide) }, values)
 }
 
 /// Columns by name.

@@ -8,9 +8,6 @@ use crate::kernels::panels::Panels;
 use crate::kernels::workspace::{PlanId, Workspace, aligned};
 use crate::{Element, Sparse, SparseError};
 
-/// Batches below this go sample by sample; from here on, in tiles.
-pub(crate) const TILED: usize = 4;
-
 /// `Y = X W^T` for one sparse `W`, prepared for batches up to a size: weights in the order in which they are used, and all the
 /// memory that a call needs.
 ///
@@ -49,6 +46,21 @@ enum Form {
 }
 
 impl Plan {
+    /// The size of a batch from which samples are multiplied in tiles; smaller ones go sample by sample.
+    pub const TILED: usize = 4;
+
+    /// Counts the samples that a plan for a batch multiplies at once: 1, 8, 16 or 32. Plans of one matrix with the same count hold the
+    /// weights in the same form.
+    #[must_use]
+    pub const fn lanes(batch: usize) -> usize {
+        match batch {
+            0..Self::TILED => 1,
+            Self::TILED..=8 => 8,
+            9..=16 => 16,
+            _ => 32,
+        }
+    }
+
     /// Prepares a product with a matrix for batches of up to `batch` samples.
     ///
     /// # Errors
@@ -63,15 +75,9 @@ impl Plan {
     pub fn with_level<T: Element>(matrix: &Sparse<T>, batch: usize, level: Level) -> Result<Self, SparseError> {
         let level = level.check()?;
         check_memory("inputs of a batch", batch, matrix.cols())?;
-        let form = if batch < TILED {
-            Form::Rows(Rows::new(matrix, level)?)
-        } else {
-            let lanes = match batch {
-                0..=8 => 8,
-                9..=16 => 16,
-                _ => 32,
-            };
-            Form::Panels(Panels::new(matrix, lanes)?)
+        let form = match Self::lanes(batch) {
+            1 => Form::Rows(Rows::new(matrix, level)?),
+            lanes => Form::Panels(Panels::new(matrix, lanes)?),
         };
         let (id, workspace) = (PlanId::new(), Workspace::default());
         Ok(Self { id, rows: matrix.rows(), cols: matrix.cols(), batch, level, form, workspace })

@@ -1,7 +1,7 @@
 //! One pass over the scores of a layer, which splits its units by a window of keys.
 
 use crate::budget::compare::{Compare, Pass, run};
-use crate::budget::select::threshold::Window;
+use crate::budget::select::window::Window;
 use crate::budget::select::{Scores, count_at_least};
 use crate::mask::Bits;
 use crate::mask::ones;

@@ -1,32 +1,8 @@
 //! Finding the window of keys that holds a threshold.
 
 use crate::budget::select::split::Split;
+use crate::budget::select::window::Window;
 use crate::budget::select::{Scores, count_at_least};
-
-/// Keys from `low` to `high`, both included.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Window {
-    pub(super) low: u32,
-    pub(super) high: u32,
-}
-
-impl Window {
-    const ALL: Self = Self { low: 0, high: u32::MAX };
-
-    /// The highest key of the window for which `test` holds, as it then does for all below; the lowest if it holds for none.
-    pub(super) fn highest_where(self, test: impl Fn(u32) -> bool) -> u32 {
-        let Self { mut low, mut high } = self;
-        while low < high {
-            let middle = low + (high - low).div_ceil(2);
-            if test(middle) {
-                low = middle;
-            } else {
-                high = middle - 1;
-            }
-        }
-        low
-    }
-}
 
 /// A budget of `keep` units over layers, each of which keeps a number within its bounds.
 pub(super) struct Shares<'a> {

@@ -2,9 +2,10 @@
 //!
 //! A convolution has a unit for each output; neighbors differ in their place in the image, and read the same weight at the same time.
 
-use crate::nn::sparse::conv::Convolution;
+use crate::nn::sparse::convolution::Convolution;
 use crate::nn::sparse::cube::relu::*;
-use crate::nn::sparse::cube::{Buffer, Uploaded, address, biases};
+use crate::nn::sparse::cube::{address, arg, biases};
+use crate::nn::sparse::uploads::{Buffer, Uploaded};
 use crate::nn::sparse::{SparseLayerError, check_most};
 use burn::tensor::Shape;
 use burn_cubecl::CubeDevice;
@@ -86,11 +87,11 @@ pub(super) fn launch(convolution: &Convolution, x: CubeTensor, y: &CubeTensor) {
             dim,
             address(&x, y, &uploaded.values),
             x.into_buffer_arg(),
-            uploaded.starts.arg(),
-            uploaded.counts.arg(),
-            uploaded.places.arg(),
-            uploaded.values.arg(),
-            uploaded.bias.arg(),
+            arg(&uploaded.starts),
+            arg(&uploaded.counts),
+            arg(&uploaded.places),
+            arg(&uploaded.values),
+            arg(&uploaded.bias),
             y.clone().into_buffer_arg(),
             SizesLaunch::new(channels, height, width, output[1], output[2], output[3], down, right, top, left),
             units,

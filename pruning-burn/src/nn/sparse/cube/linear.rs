@@ -6,8 +6,9 @@
 //! multiplied.
 
 use crate::nn::sparse::cube::relu::*;
-use crate::nn::sparse::cube::{Buffer, Uploaded, address, biases};
-use crate::nn::sparse::linear::Product;
+use crate::nn::sparse::cube::{address, arg, biases};
+use crate::nn::sparse::product::Product;
+use crate::nn::sparse::uploads::{Buffer, Uploaded};
 use crate::nn::sparse::{SparseLayerError, check_most};
 use burn_cubecl::CubeDevice;
 use burn_cubecl::cubecl::{self, calculate_cube_count_elemwise, prelude::*};
@@ -67,11 +68,11 @@ pub(super) fn launch(product: &Product, x: CubeTensor, y: &CubeTensor) {
             dim,
             address(&x, y, &uploaded.values),
             x.into_buffer_arg(),
-            uploaded.starts.arg(),
-            uploaded.counts.arg(),
-            uploaded.places.arg(),
-            uploaded.values.arg(),
-            uploaded.bias.arg(),
+            arg(&uploaded.starts),
+            arg(&uploaded.counts),
+            arg(&uploaded.places),
+            arg(&uploaded.values),
+            arg(&uploaded.bias),
             y.clone().into_buffer_arg(),
             rows,
             cols,

@@ -1,14 +1,21 @@
-//! Products on the host: plans for batches of several sizes, made when they are first needed, for any number of threads.
+//! A product with one matrix, and its plans on the host: for batches of several sizes, made when they are first needed, for any number of
+//! threads.
 
 use crate::nn::sparse::SparseLayerError;
 use crate::nn::sparse::weights::Weights;
-use pruning_sparse::WorkspacePool;
-use pruning_sparse::{Format, Plan, Sparse, SparseError, fastest};
+use pruning_sparse::{Format, Plan, Sparse, SparseError, WorkspacePool, fastest};
 use std::sync::OnceLock;
 
 /// The most samples of each plan. Single samples have a form of their own; the others differ in how many samples they take at
 /// once. Larger batches go in pieces.
-const BATCHES: [usize; 4] = [3, 8, 16, 256];
+const BATCHES: [usize; 4] = [Plan::TILED - 1, 8, 16, 256];
+
+/// What clones of a [`SparseLinear`](crate::nn::SparseLinear) share.
+#[derive(Debug)]
+pub(super) struct Product {
+    pub(super) weights: Weights,
+    pub(super) plans: Plans,
+}
 
 /// Plans of a linear layer.
 #[derive(Debug, Default)]
