@@ -1,4 +1,11 @@
 //! A schedule inside Burn's `Learner`: [`Pruned`].
+//!
+//! # Contract
+//!
+//! The session takes its first step when the model is made and one after each step of the optimizer, which is what a loop of one's own
+//! does. At a step that looks at gradients, the batch before it runs through an opened copy (zeros in the base, masks that keep all), and
+//! the optimizer gets the gradients through the masks. Records of Burn hold tensors alone, so the session is in them as the bytes of its
+//! text, under `pruning.session`, and `pruning.crc32` is the checksum of all tensors: of the model, the session and its snapshot.
 
 mod metric;
 mod record;

@@ -49,6 +49,15 @@
 //! reinitialize(&mut redrawn, &new())?;                          // its masks on new weights
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Contract
+//!
+//! A round is one pruning (or update of growing) of the schedule, round 0 the training before it; steps in between are the training's, and
+//! only the first training says where it is ([`Round::reached`]), for a recipe that rewinds to a step. In a folder, `rounds.json` says
+//! what is finished; any other file counts from the moment it does, and is written before: the ticket before the training, the trained
+//! model before the evaluation, which is why an evaluation that fails costs no training. The session is no file, since its step follows
+//! from the number of rounds and its snapshot is `rewind.bpk`. A folder is refused whose recipe, parameters (paths and shapes) or format
+//! differ. Weights of the first call count: a later one only brings a module to load into.
 
 mod error;
 mod folder;

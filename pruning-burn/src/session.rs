@@ -1,4 +1,19 @@
 //! Pruning while training goes on: [`Session`].
+//!
+//! # Contract
+//!
+//! A step is whatever the caller counts. [`Session::step`] first checks that the model is its own: by ids and masks alone where nothing is
+//! due, in full otherwise. It prunes if the schedule has an event there. The last event of a schedule prunes to the target itself, not to
+//! what a power or curve makes of it. A session that fails in `step` is where it was. `initialization = "rewind"` takes a snapshot at its
+//! step, and restores it after each pruning: every float parameter, not the running statistics. `"reinitialize"` restores what
+//! [`Session::start_from`] was given, since Burn keeps no initializer. The library owns no learning rate; [`Session::learning_rate_step`]
+//! says where its schedule is. A session resumes only under the recipe it followed.
+//!
+//! With `grow`, updates follow the last pruning every so many steps, before `end`. Each layer drops the lowest `round(f(t) n)` of its `n`
+//! weights by the recipe's criterion and grows as many by the other one, among all that are inactive after the drop (RigL, algorithm 1),
+//! so what it has just dropped can stay and keeps its value; all others start from a base of zero. `f` anneals by a cosine whose time is
+//! counted from the last pruning. Pruned weights need scores of their own: gradients through masks are refused. A criterion sees the
+//! number of the update, by which `random` draws anew. Single weights grow, no units.
 
 mod advance;
 pub(crate) mod file;

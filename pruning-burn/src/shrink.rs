@@ -33,6 +33,29 @@
 //! verify(&masked, &model, forward)?.within(1e-6)?;             // and with real ones
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Contract
+//!
+//! **Masked channels.** With a trace a channel means the same for `Pruner`, `Session`, `Scan` and [`mask`](mask()): a unit of a coupled
+//! group, masked in every weight, bias, scale and shift on which it lies. Without a trace only the weight that makes the channel is
+//! masked, and `Warning::Untraced` says what is left. Layers that share channels are counted at the first of them, and lose as little as
+//! the lowest of their overrides says; one that is left dense or excluded keeps the group. `channel_score` says whether the weights of the
+//! whole group score a unit, or those of the targets that make it.
+//!
+//! **Plans.** [`ShrinkPlan`] is data: kept positions by parameter and axis, fields to set, groups, costs, every product that is left, and
+//! the user's rules.
+//!
+//! **Proof.** [`apply`](apply()) cuts a copy (`valid()` first, since running statistics are shared between clones), lets the caller set
+//! the fields, and makes two checks before it assigns. The first one records the forward of the model and of the copy. What the plan
+//! removes is followed through the labels of the dense trace, without a choice: it must be what the plan removes, and nothing that is
+//! pinned. That gives the size of every tensor. Both traces are brought into a normal form (no change of shape but stated at each use, no
+//! operation that does nothing, linear layers folded), in which every operation of the copy must be the dense one with the dense scalars
+//! and captured values, in the sizes that follow. A function that sets fields must leave the parameters alone, ids and numbers, since the
+//! second check brings its own: it runs the masked model and the copy on random inputs, with random biases, scales and statistics; masks
+//! that change nothing prove nothing, and the result says so.
+//!
+//! [`size_fields`] reads the numbers in the structs around each cut from the module's `Debug`: those that equal a size which changes are
+//! named where a check fails. They are guesses, so the plan does not ask for them.
 
 mod apply;
 pub(crate) mod channels;

@@ -30,6 +30,20 @@
 //! assert!(difference < 1e-5);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Contract
+//!
+//! A program is a trace with its weights: operations on constants alone are run once (unless their result is larger than what it comes
+//! from), and every use says whether it is the last, so that an interpreter holds nothing but the constants after a run. A product whose
+//! right operand is a constant takes the addition of a constant row and the ReLU that follow with it, and becomes one custom operation of
+//! Burn's interpreter.
+//!
+//! What becomes sparse is decided by timing those operations inside whole runs, dense and with each candidate in turn, and at last the
+//! whole pass against the dense one. Each round is a pair; a race bets on the winner of the next pair, which makes no one rich between
+//! equal ways, so that noise of any kind is called a difference once in a hundred. What the budget leaves open goes by the middle of the
+//! pairs, product by product, and the report says [`Verdict::Uncertain`]. The race knows no clock, so its tests have machines with known
+//! noise. Interpreters wait in a pool with the constants registered; a run takes one, so threads share a model. Weights are prepared once
+//! for all passes in which they are used alike.
 
 mod autotune;
 mod break_even;

@@ -30,6 +30,25 @@
 //! assert_eq!(load(&burns)?.into_model(&mut model)?, Integrity::Unchecked);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Contract
+//!
+//! Every file has a seal among its texts, under `pruning.file`: `model, version 1, CRC-32 0a1b2c3d`. The checksum is that of all bytes of
+//! the file with zeros in place of its own digits, so padding and names count as well, and it is the same procedure for burnpack,
+//! safetensors and `rounds.json`. It is compared before anything of the file is used. [`load`] also reads files that Burn wrote, which
+//! have no seal, and says so ([`Integrity::Unchecked`]), unless a text of this library is in the file. A change of a form raises the
+//! version of its kind. Files are read as a whole, but for snapshots, which are checked and then read tensor by tensor. Compact and sparse
+//! models are safetensors with their description in a text; the operations of a sparse model are CBOR, since JSON has no infinities. A
+//! loader checks the shapes of the module before it takes memory for what a file says, and every array by the constructors of the sparse
+//! formats, which refuse sizes that what is stored does not bear out. Booleans are 0 or 1.
+//!
+//! A file is written in the folder of its final name, under a name of its own (`.pruning-unfinished-` and twelve random characters),
+//! locked, synced, renamed, and the folder synced. It keeps the permissions of the file that it replaces (not its owner), and links stay.
+//! A write first removes the unfinished files in its folder that it can lock, since no living process holds them. Two races are closed: a
+//! new file that is taken for a leftover before it is locked is begun anew, and one is removed only while it is locked.
+//!
+//! How a type is laid out as tensors and texts stands beside the type (`session/file.rs`, `shrink/file.rs`, `sparse/file.rs`); how files
+//! are written, sealed and read stands here and nowhere else.
 
 mod atomic_write;
 #[cfg(feature = "sparse")]

@@ -22,6 +22,18 @@
 //! assert_eq!(y.into_data(), model.forward(x).into_data());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Contract
+//!
+//! [`Trace::record`] runs the user's forward on Burn's capture device. Parameters are replaced by empty tensors of their shape first, so
+//! no weight is copied, and a trace belongs to a shape, not to weights. Replay registers the weights of a model and runs the operations by
+//! `burn-router`'s interpreter on any backend.
+//!
+//! An operation without a rule keeps the axes of its operands, with its name as the reason; [`AxisRules`] adds a rule, and
+//! [`AxisRules::with_strict`] makes it an error. A rule that does not fit the shapes keeps its axes as well: nothing of it panics. Axes
+//! whose masked zeros would become infinite (`log`, a division by them) stay. Heads are the free axes along which activations are
+//! multiplied with each other entry by entry; their size is the axis that this product sums over. A parameter of the user's has its input
+//! and output channels where a product has them, and else where the table of layer types says.
 
 mod arithmetic_rules;
 mod compare;

@@ -1,4 +1,19 @@
 //! How much is removed, and how a budget becomes masks: sparsities, [`Allocator`], exact selection, [`choose_masks`].
+//!
+//! # Contract
+//!
+//! **Allocators** return counts within the bounds of each layer that add up to the asked total exactly (of units; a budget of weights or
+//! multiply-accumulates is met to within one unit). [`allocate`] checks it, and a broken contract is an error that names the allocator.
+//! Layers come sorted by path, so the order of a model's fields does not matter. A layer keeps one unit unless the recipe says
+//! `allow_empty`. The number removed is `round_half_even(sparsity * units)`, the rule of torch; `floor` and `ceil` can be chosen.
+//! [`Scope`] says where the fraction is rounded: over the model, or in each layer.
+//!
+//! **Selection** keeps the highest scores. Ties go to the lower index, and to earlier layers, by path, where several layers share. What is
+//! pruned stays pruned. [`Scores`] checks that every score is finite and draws a fixed sample in one read. The sample gives a narrow
+//! window of keys around the threshold; one pass writes the mask above the window and lists the keys inside it, whose exact ranks finish
+//! the mask. The counts of that pass prove the window; if they do not, another one is tried. So the result never depends on the sample.
+//! Doubles are selected as their ranks among all doubles of the pruning, which single precision holds exactly ([`ranks`]); allocators see
+//! them rounded.
 
 mod allocate;
 mod choose_masks;

@@ -24,6 +24,12 @@
 //! ```
 //!
 //! A test runner that wants one trial for each check takes them from [`allocator_checks`] and [`curve_checks`].
+//!
+//! # Contract
+//!
+//! A check is a function over cases, and each has plugins that are wrong on purpose (`mutants.rs`) which it must catch. The checks of one
+//! list share the first answers of a plugin, since a state of its own may have settled before the check for it runs. An allocator is also
+//! called with its layers in other orders; a unit may move where remainders are equal.
 
 mod allocator;
 mod curve;

@@ -10,6 +10,18 @@
 //! An axis that an operation splits in two, as attention splits channels into heads, has labels in both factors, and an
 //! entry goes when either factor's does. [`AxisGraph::solve`] decides which of the two is free: whole heads, or the same
 //! positions of every head.
+//!
+//! # Contract
+//!
+//! Every position along an axis of a parameter has a label. Operations join labels (an addition those at equal positions, a product the
+//! columns of one operand with the rows of the other) or map them (slice, concatenation, reshape). A set of joined labels is what goes
+//! together; sets on the same axes compete as one group. Sets that meet an input, an output, a mean or a softmax along their axis are
+//! pinned, with the reason. Beside the labels an axis knows whether its removed entries are zero before they are removed (`sigmoid` loses
+//! that), since a sum over them is exact only then.
+//!
+//! A reshape that splits an axis records the split: an entry goes when either factor does, and solving leaves one factor free, whole heads
+//! or the same positions of each, and the other one where that leads nowhere. Even pieces (`chunk`) stay even, if all of them are there; a
+//! lone slice keeps its axis, since its size may be written down, and so does a tensor that the code makes and puts beside another one.
 
 mod labels;
 mod plan;

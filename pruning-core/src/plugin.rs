@@ -1,4 +1,14 @@
 //! What every plugin says about itself: [`Plugin`]. And the macros that register one.
+//!
+//! # Contract
+//!
+//! The struct of a plugin is its serde configuration. `register_criterion!`, `register_allocator!` and `register_curve!` put it into
+//! `inventory`; every plugin crate also has a function `register(&mut Plugins)`, which keeps the linker from dropping it. [`Plugins`] is a
+//! value. Two plugins under one name make that name fail, and the error names both origins; for a name of another kind the error tells the
+//! kind. A plugin that is configured with another one by name finds it in [`Plugin::resolve`], in the registry that builds it. A recipe
+//! says by the key `name` which plugin it is, so a configuration with a field of that name (or alias) is refused. Names are
+//! `[a-z][a-z0-9_]*` segments joined by dots, checked when the crate is compiled; bare names belong to this project. `links =
+//! "pruning-core"` makes Cargo refuse two copies of this crate, which would have a registry each.
 
 mod registry;
 

@@ -1,4 +1,10 @@
 //! What a pruning did: [`Report`].
+//!
+//! # Contract
+//!
+//! The layers of a report are all targets, also those at an override of 0 (they carry no mask), so asked and achieved have one
+//! denominator. `asked` and `unit_sparsity` are fractions of units, `sparsity` of weights. Followers lose entries with channels and are no
+//! targets.
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};

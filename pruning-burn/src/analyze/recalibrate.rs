@@ -1,4 +1,11 @@
 //! Statistics of batch norms after a pruning: [`recalibrate_batch_norm`].
+//!
+//! # How it works
+//!
+//! Burn shows the momentum of a batch norm to no visitor. The statistics of a copy are set to 0 before each batch, and once to 1024: what
+//! comes out is `gain * start + part`, and `part / (1 - gain)` the statistic of the batch. The result is written into fresh
+//! `RunningState`s (by `valid` and `train`), since the old ones are shared with clones; every other parameter is put back as the very
+//! tensor it was.
 
 use crate::layers::{Position, SharedId, layers};
 use crate::snapshot::apart;

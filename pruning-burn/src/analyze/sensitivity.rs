@@ -26,6 +26,18 @@
 //! suggested.apply(&pruner).prune(&mut model, None)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Contract
+//!
+//! A scan prunes one layer of a copy at one sparsity and lets a closure evaluate it; each copy has running statistics of its own, so
+//! neither order nor threads matter. The result is plain data with a fingerprint of the parameters (FNV-1a over their bytes) and the part
+//! of the recipe that ranks units; [`Scan::resume`] refuses a result of something else. [`Sensitivity::suggest`] bounds the loss of each
+//! layer and reads a curve as its highest value so far. [`Sensitivity::suggest_for`] minimizes the sum of all curves under a total of
+//! weights (or of any other cost): a curve becomes the nearest one that rises (isotonic regression), with a parabola between measurements,
+//! since the loss grows with the square of what is taken away; pieces of the convex hulls of all curves are taken by rising loss for each
+//! unit of cost, those of one price evenly. Along hulls that is the exact minimum, and a higher total never gives a weight back. Fewer
+//! weights cannot be better, so the falls of a curve up to its sparsity are noise; where the gain over uniform sparsities is below it, the
+//! suggestion is [`Basis::Recipe`]: no layers, and the recipe's own allocator.
 
 mod curve;
 mod scan;

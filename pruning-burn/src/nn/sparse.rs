@@ -5,6 +5,17 @@
 //! | Flex (feature `flex`), NdArray (`ndarray`) | on the memory of the tensors, by [`Plan`](pruning_sparse::Plan) | `Host` |
 //! | wgpu, Vulkan, Metal, CUDA, ROCm (`cube`, or `fusion` where Burn fuses) | a kernel; weights are copied to each device once | `Kernel` |
 //! | any other, and devices with autodiff | Burn's own layer, of weights with their zeros | `Dense` |
+//!
+//! # Contract
+//!
+//! Sparse layers are constants: an `Arc` that no visitor sees and no record carries. A forward is one operation of a backend extension,
+//! whose argument is the layer. On the host it borrows the tensor's memory; plans are made when a batch first needs them and are shared,
+//! and memory that a call works in is taken from a pool and given back, never held locked, since a rayon thread that waits may start
+//! another call. Which plan a batch takes depends on the batch alone, so that results do not depend on earlier calls. On CubeCL devices
+//! weights are uploaded once for each device: slices of 32 rows, entries side by side, one unit for a row and four samples; convolutions
+//! have a unit for each output. Whatever can fail does so before the operation, which cannot return an error. Where Burn fuses, the
+//! feature `fusion` is needed: it decides the type of Burn's backend. Elsewhere, and under autodiff, Burn's own layer runs on weights with
+//! their zeros, kept for the last device (but not for one that records).
 
 mod conv;
 mod convolution;

@@ -25,6 +25,22 @@
 //! assert!(Format::Coo.bytes(2, 4, 3, 4) > Format::Dense.bytes(2, 4, 3, 4));
 //! # Ok::<(), pruning_sparse::SparseError>(())
 //! ```
+//!
+//! # Contract
+//!
+//! A zero is the all-zero bit pattern, so every conversion is exact. Constructors and serde check every index; what the kernels build from
+//! them is private and never changed, and their unchecked reads rely on that. A [`Plan`] copies the weights into the order of use, and
+//! threads share it: a call works in a [`Workspace`], which knows whose it is, since a padded input keeps its zeros from call to call.
+//!
+//! Batches: `X` in transposed tiles, columns in panels that stay in the first-level cache (wider below 4 % nonzeros), rows in chunks of
+//! 256 sorted by their nonzeros in a panel, since the processor then predicts where a row ends. Single samples: a dot product, scalar for
+//! compressed rows; for bits AVX-512's expand, or a permutation from a table on AVX2. Sums go in one order whatever the threads, and no
+//! zero is multiplied, not even with an infinity.
+//!
+//! A [`ConvPlan`] adds each weight times a run of the input to a run of outputs in registers (direct sparse convolution). A copy of the
+//! input with its padding, split by the remainders of the stride, makes every tap one offset; input without padding and stride is read
+//! where it is. Bands of channels stay in the first-level cache; a fitted cost chooses registers and bands. Outputs of a few pixels go by
+//! products with the unrolled input.
 
 mod choose;
 mod conv;
