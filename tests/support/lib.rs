@@ -4,3 +4,9 @@ pub mod devices;
 pub mod models;
 pub mod shrinking;
 pub mod values;
+
+/// The Rust blocks of the README and of the pages under `docs`, as documentation tests.
+#[cfg(doctest)]
+mod pages {
+    include!(concat!(env!("OUT_DIR"), "/pages.rs"));
+}
