@@ -1,12 +1,22 @@
-//! What the README says of the code.
+//! What the README and the pages of the guide say of the code. Their Rust blocks are documentation tests, see `support/build.rs`.
+
+mod links;
+mod recipes;
 
 use pruning_burn::Pruner;
 
 const README: &str = include_str!("../../README.md");
+const METHODS: &str = include_str!("../../docs/guide/which-method.md");
 
-fn between(start: &str, end: &str) -> &'static str {
-    let from = README.find(start).unwrap() + start.len();
-    README[from..].split(end).next().unwrap().trim()
+fn between(page: &'static str, start: &str, end: &str) -> &'static str {
+    let from = page.find(start).unwrap() + start.len();
+    page[from..].split(end).next().unwrap().trim()
+}
+
+#[test]
+fn the_readme_is_read_in_two_minutes() {
+    let words = README.split_whitespace().count();
+    assert!(words <= 900, "{words} words: move what is new to a page under docs/guide");
 }
 
 #[test]
@@ -16,13 +26,14 @@ fn the_table_of_plugins_is_that_of_the_registry() {
         let references = plugin.references().join("; ");
         table += &format!("\n| {} | `{}` | {} | {references} |", plugin.kind(), plugin.name(), plugin.summary());
     }
-    let written = between("<!-- plugins: made from the registry, checked by a test -->", "<!-- end of plugins -->");
-    assert_eq!(written, table, "the README should say:\n{table}");
+    let written =
+        between(METHODS, "<!-- plugins: made from the registry, checked by a test -->", "<!-- end of plugins -->");
+    assert_eq!(written, table, "docs/guide/which-method.md should say:\n{table}");
 }
 
 #[test]
 fn the_recipe_reads() {
-    let recipe = between("A recipe says what to do:\n\n```toml", "```");
+    let recipe = between(README, "A recipe says what to do:\n\n```toml", "```");
     assert!(recipe.contains("iterative"), "{recipe}");
     Pruner::from_toml(recipe, &pruning_plugins::all()).unwrap();
 }
