@@ -79,5 +79,8 @@ pub use session::Session;
 /// Recipes: what is pruned, how much, when, and from which weights training goes on.
 pub mod recipe {
     pub use crate::pruner::Recipe;
-    pub use pruning_core::recipe::{Budget, Match, Override, Pattern, PatternIndex, Problem, RecipeError, Targets};
+    pub use pruning_core::recipe::{
+        Budget, Found, GrowDraft, Match, Override, OverrideDraft, Pattern, PatternIndex, Problem, RecipeDraft,
+        RecipeError, ScheduleDraft, Targets,
+    };
 }

@@ -1,8 +1,10 @@
 //! A recipe at work: [`Pruner`].
 
+mod builder;
 pub(crate) mod layer_scores;
 pub(crate) mod selection;
 
+pub use builder::PrunerBuilder;
 pub use layer_scores::LayerScores;
 
 use crate::PruneError;
@@ -13,15 +15,12 @@ use crate::score::{Criterion, CriterionInputs, Needs};
 #[cfg(feature = "trace")]
 use crate::trace::Trace;
 use burn::module::Module;
+use pruning_core::budget::Amount;
 #[cfg(feature = "trace")]
 use pruning_core::budget::Measure;
-use pruning_core::budget::{Allocator, Amount, Rounding};
-use pruning_core::plugin::{Plugins, Register, named};
-use pruning_core::recipe::{Budget, Pattern, RecipeError};
+use pruning_core::plugin::Plugins;
+use pruning_core::recipe::{Budget, RecipeError};
 use pruning_core::report::Report;
-use pruning_core::schedule::{Initialization, Schedule};
-use pruning_core::score::{ChannelScore, Granularity, Reduction};
-use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -74,7 +73,7 @@ impl Pruner {
 
     /// In code, with plugins as values.
     pub fn builder() -> PrunerBuilder {
-        PrunerBuilder { plugins: Plugins::linked(), recipe: Map::new() }
+        PrunerBuilder::new(Plugins::linked())
     }
 
     /// The same pruner, which knows what the model computes.
@@ -223,146 +222,5 @@ impl Pruner {
     pub fn report<M: Module>(&self, model: &M) -> Result<Report, PruneError> {
         let all = layers(model)?;
         Ok(report_on(&all, &Selection::new(&self.recipe, &all)?))
-    }
-}
-
-/// Builds a [`Pruner`] in code. What a recipe file can say can be said here, and is checked in the same way.
-///
-/// ```
-/// # use pruning_magnitude::Magnitude;
-/// # use pruning_allocation::Global;
-/// use pruning_burn::Pruner;
-/// let pruner = Pruner::builder().with_criterion(Magnitude::l1()).with_allocator(Global::default()).with_sparsity(0.9).build()?;
-/// assert_eq!(pruner.recipe().criterion.name(), "magnitude");
-/// # Ok::<(), pruning_burn::recipe::RecipeError>(())
-/// ```
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct PrunerBuilder {
-    plugins: Plugins,
-    recipe: Map<String, Value>,
-}
-
-impl PrunerBuilder {
-    fn set(mut self, key: &str, value: Value) -> Self {
-        self.recipe.insert(key.to_string(), value);
-        self
-    }
-
-    fn plugin<P: Register>(mut self, key: &str, plugin: &P) -> Self {
-        self.plugins.add::<P>();
-        let config = serde_json::to_value(plugin).unwrap_or_default();
-        self.set(key, named(P::NAME, &config))
-    }
-
-    /// Which weights matter least.
-    pub fn with_criterion<P: Register + Criterion>(self, criterion: P) -> Self {
-        self.plugin("criterion", &criterion)
-    }
-
-    /// How the budget is shared out.
-    pub fn with_allocator<P: Register + Allocator>(self, allocator: P) -> Self {
-        self.plugin("allocator", &allocator)
-    }
-
-    /// The fraction removed.
-    pub fn with_sparsity(self, sparsity: f64) -> Self {
-        // JSON has no NaN; as text it meets the same error.
-        let value = serde_json::Number::from_f64(sparsity).map_or_else(
-            || {
-                json!(if sparsity.is_nan() {
-                    "nan"
-                } else if sparsity > 0.0 {
-                    "inf"
-                } else {
-                    "-inf"
-                })
-            },
-            Value::Number,
-        );
-        self.set("sparsity", value)
-    }
-
-    /// The number of units removed, instead of a fraction.
-    pub fn with_count(self, count: usize) -> Self {
-        self.set("count", json!(count))
-    }
-
-    /// What is removed together.
-    pub fn with_granularity(self, granularity: Granularity) -> Self {
-        self.set("granularity", json!(granularity))
-    }
-
-    /// Leaves layers dense that the granularity does not fit, such as those whose fan-in M of N:M does not divide; the report names them.
-    pub fn with_skip_unfit(self) -> Self {
-        self.set("skip_unfit", json!(true))
-    }
-
-    /// How element scores become unit scores.
-    pub fn with_reduction(self, reduction: Reduction) -> Self {
-        self.set("reduction", json!(reduction))
-    }
-
-    /// Which weights score a channel or head of a traced model.
-    pub fn with_channel_score(self, channel_score: ChannelScore) -> Self {
-        self.set("channel_score", json!(channel_score))
-    }
-
-    /// How fractions become counts.
-    pub fn with_rounding(self, rounding: Rounding) -> Self {
-        self.set("rounding", json!(rounding))
-    }
-
-    /// When.
-    pub fn with_schedule(self, schedule: &Schedule) -> Self {
-        self.set("schedule", schedule.to_value())
-    }
-
-    /// From which weights training goes on.
-    pub fn with_initialization(self, initialization: Initialization) -> Self {
-        self.set("initialization", json!(initialization))
-    }
-
-    /// Lets a layer lose all its units.
-    pub fn with_allow_empty(self) -> Self {
-        self.set("allow_empty", json!(true))
-    }
-
-    fn pattern(mut self, key: &str, pattern: impl Into<String>) -> Self {
-        let target = self.recipe.entry("target").or_insert_with(|| json!({}));
-        if let Some(list) = target[key].as_array_mut() {
-            list.push(json!(Pattern::new(pattern)));
-        } else {
-            target[key] = json!([Pattern::new(pattern)]);
-        }
-        self
-    }
-
-    /// Adds a pattern of parameters to prune.
-    pub fn with_include(self, pattern: impl Into<String>) -> Self {
-        self.pattern("include", pattern)
-    }
-
-    /// Adds a pattern of parameters to leave alone.
-    pub fn with_exclude(self, pattern: impl Into<String>) -> Self {
-        self.pattern("exclude", pattern)
-    }
-
-    /// Gives the layers of a pattern a sparsity of their own; 0 leaves them dense.
-    pub fn with_layer_sparsity(mut self, pattern: impl Into<String>, sparsity: f64) -> Self {
-        let each = json!({ "target": Pattern::new(pattern), "sparsity": sparsity });
-        match self.recipe.entry("override").or_insert_with(|| json!([])) {
-            Value::Array(list) => list.push(each),
-            other => *other = json!([each]),
-        }
-        self
-    }
-
-    /// Checks it all.
-    ///
-    /// # Errors
-    /// Every problem there is.
-    pub fn build(self) -> Result<Pruner, RecipeError> {
-        Recipe::from_value(Value::Object(self.recipe), &self.plugins).map(Pruner::from)
     }
 }

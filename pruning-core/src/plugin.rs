@@ -14,7 +14,7 @@ mod registry;
 
 #[doc(hidden)]
 pub use registry::Linked;
-pub use registry::{Configured, Entry, Origin, Plugins, RegistryError, named};
+pub use registry::{Configured, Entry, Origin, Plugins, RegistryError};
 pub(crate) use registry::{did_you_mean, nearest};
 
 use serde::Serialize;

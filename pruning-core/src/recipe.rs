@@ -1,17 +1,22 @@
 //! What is to be done, as data: [`Recipe`].
 
+mod check;
+mod draft;
 mod fields;
+mod problem;
 mod read;
 mod target;
+mod write;
 
-pub use fields::Problem;
+pub use draft::{Found, GrowDraft, OverrideDraft, RecipeDraft, ScheduleDraft};
+pub use problem::{Problem, RecipeError};
 pub use target::{Match, Pattern, PatternIndex, Targets};
 
 use crate::budget::{Allocator, Rounding, Sparsity};
 use crate::plugin::{Configured, PluginKind, Plugins};
-use crate::schedule::{Grow, Initialization, Rounds, Schedule};
+use crate::schedule::{Grow, Initialization, Schedule};
 use crate::score::{ChannelScore, Granularity, Reduction};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// Everything a pruner needs to know, with every plugin found and every value checked.
 ///
@@ -44,6 +49,7 @@ use serde_json::{Map, Value, json};
 /// sparsity = 0.5
 /// ```
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Recipe<K: ?Sized> {
     /// How much is removed.
     pub budget: Budget,
@@ -108,6 +114,7 @@ pub enum Budget {
 
 /// A layer, or several, that the shared budget leaves out.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Override {
     /// The layers.
     pub target: Pattern,
@@ -117,26 +124,11 @@ pub struct Override {
     pub granularity: Option<Granularity>,
 }
 
-/// A recipe with problems: all of them.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} in the recipe:{}", count(problems.len()), lines(problems))]
-pub struct RecipeError {
-    /// In the order of the recipe's documentation.
-    pub problems: Vec<Problem>,
-}
-
-/// A line for each problem, but for more than anyone reads.
-fn lines(problems: &[Problem]) -> String {
-    const MOST: usize = 50;
-    let lines: String = problems.iter().take(MOST).map(|p| format!("\n  {p}")).collect();
-    match problems.len().saturating_sub(MOST) {
-        0 => lines,
-        more => format!("{lines}\n  and {more} more"),
+impl Override {
+    /// Layers with a sparsity of their own, in the recipe's granularity.
+    pub fn new(target: impl Into<String>, sparsity: Sparsity) -> Self {
+        Self { target: Pattern::new(target), sparsity, granularity: None }
     }
-}
-
-fn count(n: usize) -> String {
-    if n == 1 { "1 problem".to_string() } else { format!("{n} problems") }
 }
 
 impl<K: PluginKind + ?Sized> Recipe<K> {
@@ -145,9 +137,7 @@ impl<K: PluginKind + ?Sized> Recipe<K> {
     /// # Errors
     /// Every problem there is: syntax, unknown keys, values out of range, unknown plugins, keys that exclude each other.
     pub fn from_toml(text: &str, plugins: &Plugins) -> Result<Self, RecipeError> {
-        let table: toml::Table = toml::from_str(text).map_err(|error| RecipeError {
-            problems: vec![Problem { path: String::new(), message: error.to_string().trim_end().to_string() }],
-        })?;
+        let table: toml::Table = toml::from_str(text).map_err(RecipeError::of_text)?;
         Self::from_value(json_of(toml::Value::Table(table)), plugins)
     }
 
@@ -156,9 +146,7 @@ impl<K: PluginKind + ?Sized> Recipe<K> {
     /// # Errors
     /// As [`from_toml`](Self::from_toml).
     pub fn from_json(text: &str, plugins: &Plugins) -> Result<Self, RecipeError> {
-        let value = serde_json::from_str(text).map_err(|error| RecipeError {
-            problems: vec![Problem { path: String::new(), message: error.to_string() }],
-        })?;
+        let value = serde_json::from_str(text).map_err(RecipeError::of_text)?;
         Self::from_value(value, plugins)
     }
 
@@ -167,12 +155,7 @@ impl<K: PluginKind + ?Sized> Recipe<K> {
     /// # Errors
     /// As [`from_toml`](Self::from_toml).
     pub fn from_value(value: Value, plugins: &Plugins) -> Result<Self, RecipeError> {
-        let mut problems = Vec::new();
-        let recipe = read::read(value, plugins, &mut problems);
-        match recipe {
-            Some(recipe) if problems.is_empty() => Ok(recipe),
-            _ => Err(RecipeError { problems }),
-        }
+        read::read(value, plugins).check(plugins)
     }
 }
 
@@ -206,88 +189,6 @@ impl<K: ?Sized> Recipe<K> {
     pub fn is_structural(&self) -> bool {
         let overrides = self.overrides.iter().filter_map(|o| o.granularity);
         std::iter::once(self.granularity).chain(overrides).any(|g| g.is_structural())
-    }
-
-    /// The recipe with every default filled in, as a value.
-    #[must_use]
-    pub fn to_value(&self) -> Value {
-        let mut map = Map::new();
-        let mut put = |key: &str, value: Value| map.insert(key.to_string(), value);
-        let derived = matches!(self.schedule, Schedule::Iterative { rounds: Rounds::FractionTimes(..), .. });
-        match self.budget {
-            Budget::Sparsity(s) if !derived => drop(put("sparsity", json!(s))),
-            Budget::Sparsity(_) => {}
-            Budget::Count(n) => drop(put("count", json!(n))),
-        }
-        put("criterion", self.criterion.to_value());
-        if let Some(allocator) = &self.allocator {
-            put("allocator", allocator.to_value());
-        }
-        put("granularity", json!(self.granularity));
-        // Recipes in files from before this key are those without it.
-        if self.skip_unfit {
-            put("skip_unfit", json!(true));
-        }
-        if let Some(reduction) = self.reduction {
-            put("reduction", json!(reduction));
-        }
-        if self.is_structural() {
-            put("channel_score", json!(self.channel_score));
-        }
-        put("rounding", json!(self.rounding));
-        put("allow_empty", json!(self.allow_empty));
-        put("initialization", json!(self.initialization));
-        if let Some(grow) = &self.grow {
-            put(
-                "grow",
-                json!({
-                    "criterion": grow.criterion.to_value(), "fraction": grow.fraction, "anneal": grow.anneal,
-                    "every": grow.every, "end": grow.end,
-                }),
-            );
-        }
-        put("schedule", self.schedule.to_value());
-        put("target", json!(self.targets));
-        if !self.overrides.is_empty() {
-            let each = self.overrides.iter().map(|o| {
-                let mut value = json!({ "target": o.target, "sparsity": o.sparsity });
-                if let Some(granularity) = o.granularity {
-                    value["granularity"] = json!(granularity);
-                }
-                value
-            });
-            put("override", each.collect());
-        }
-        Value::Object(map)
-    }
-
-    /// The recipe with every default filled in; reading it again gives the same recipe.
-    #[must_use]
-    pub fn to_toml(&self) -> String {
-        toml::to_string(&self.to_value()).unwrap_or_else(|_| self.to_value().to_string())
-    }
-}
-
-impl Schedule {
-    /// As a recipe gives it, with every default filled in.
-    #[must_use]
-    pub fn to_value(&self) -> Value {
-        match self {
-            Schedule::OneShot { at } => json!({ "kind": "one_shot", "at": at }),
-            Schedule::Iterative { begin, every, rounds } => {
-                let mut value = json!({ "kind": "iterative", "begin": begin, "every": every });
-                if let Rounds::ToTarget(n) | Rounds::FractionTimes(_, n) = rounds {
-                    value["rounds"] = json!(n);
-                }
-                if let Rounds::Fraction(f) | Rounds::FractionTimes(f, _) = rounds {
-                    value["fraction"] = json!(f);
-                }
-                value
-            }
-            Schedule::Gradual { begin, end, every, initial, curve } => json!({
-                "kind": "gradual", "begin": begin, "end": end, "every": every, "initial": initial, "curve": curve.to_value(),
-            }),
-        }
     }
 }
 

@@ -47,16 +47,17 @@ impl Sparsity {
     }
 }
 
-// TOML has NaN and infinities, which reach us as text since JSON has not: they get the same error as other numbers.
+/// The number of a sparsity as a recipe writes it, whatever its range. TOML has NaN and infinities, which reach us as text since JSON has
+/// not: they get the same error as other numbers.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a sparsity: a number in [0, 1)")]
-enum SparsityForm {
+pub(crate) enum SparsityForm {
     Number(f64),
     Text(NotFinite),
 }
 
 #[derive(Deserialize)]
-enum NotFinite {
+pub(crate) enum NotFinite {
     #[serde(rename = "nan")]
     Nan,
     #[serde(rename = "inf")]
@@ -65,16 +66,22 @@ enum NotFinite {
     NegativeInfinite,
 }
 
+impl SparsityForm {
+    pub(crate) fn value(self) -> f64 {
+        match self {
+            Self::Number(value) => value,
+            Self::Text(NotFinite::Nan) => f64::NAN,
+            Self::Text(NotFinite::Infinite) => f64::INFINITY,
+            Self::Text(NotFinite::NegativeInfinite) => f64::NEG_INFINITY,
+        }
+    }
+}
+
 impl TryFrom<SparsityForm> for Sparsity {
     type Error = SparsityError;
 
     fn try_from(form: SparsityForm) -> Result<Self, SparsityError> {
-        Self::new(match form {
-            SparsityForm::Number(value) => value,
-            SparsityForm::Text(NotFinite::Nan) => f64::NAN,
-            SparsityForm::Text(NotFinite::Infinite) => f64::INFINITY,
-            SparsityForm::Text(NotFinite::NegativeInfinite) => f64::NEG_INFINITY,
-        })
+        Self::new(form.value())
     }
 }
 

@@ -6,7 +6,7 @@ use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use pruning_burn::PruneError;
 use pruning_burn::mask::{finish, masks, soft_threshold};
-use pruning_burn::recipe::{Pattern, Targets};
+use pruning_burn::recipe::Targets;
 use pruning_tests::models::{Cnn, Mlp, Tied};
 use pruning_tests::values::{base, effective, same_bits, weights};
 
@@ -109,7 +109,7 @@ pub(crate) fn a_tied_parameter_has_one_threshold(device: &Device) {
 }
 
 pub(crate) fn thresholds_that_cannot_be_are_errors(device: &Device) {
-    let named = |include: &str| Targets { include: vec![Pattern::new(include)], exclude: Vec::new() };
+    let named = |include: &str| Targets::new([include]);
     let mut model = Mlp::new(device, 1);
     let before = base(&model);
     let error = soft_threshold::learn(&mut model, &named("fc9"), 0.0).unwrap_err();

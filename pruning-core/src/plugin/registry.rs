@@ -45,22 +45,33 @@ pub struct Entry {
     fields: fn() -> &'static [&'static str],
     // A `Build<K>` for the kind `K` of the entry.
     build: Arc<dyn Any + Send + Sync>,
+    // A `Wrap<P, K>` for the type `P` of the plugin.
+    wrap: Arc<dyn Any + Send + Sync>,
 }
 
+type Wrap<P, K> = fn(P) -> Arc<K>;
 type Build<K> = Box<dyn Fn(Value, &Plugins) -> Result<(Arc<K>, Value), String> + Send + Sync>;
+
+/// Checks a plugin, and asks for all that it says of itself.
+fn made<P: Plugin, K: PluginKind + ?Sized>(
+    mut plugin: P,
+    plugins: &Plugins,
+    wrap: Wrap<P, K>,
+) -> Result<(Arc<K>, Value), String> {
+    plugin.resolve(plugins)?;
+    plugin.validate()?;
+    let config = serde_json::to_value(&plugin).map_err(|error| error.to_string())?;
+    let plugin = wrap(plugin);
+    plugin.declare();
+    Ok((plugin, config))
+}
 
 impl Entry {
     /// The entry of `P` as a plugin of kind `K`; made by [`register_plugin`](crate::register_plugin).
     #[must_use]
     pub fn new<P: Plugin, K: PluginKind + ?Sized>(wrap: fn(P) -> Arc<K>, origin: Origin) -> Self {
         let build: Build<K> = Box::new(move |config, plugins| {
-            let mut plugin: P = serde_json::from_value(config).map_err(|error| error.to_string())?;
-            plugin.resolve(plugins)?;
-            plugin.validate()?;
-            let config = serde_json::to_value(&plugin).map_err(|error| error.to_string())?;
-            let plugin = wrap(plugin);
-            plugin.declare();
-            Ok((plugin, config))
+            made(serde_json::from_value(config).map_err(|error| error.to_string())?, plugins, wrap)
         });
         Self {
             kind: K::KIND,
@@ -71,6 +82,7 @@ impl Entry {
             plugin: TypeId::of::<P>(),
             fields: fields::of::<P>,
             build: Arc::new(build),
+            wrap: Arc::new(wrap),
         }
     }
 
@@ -182,8 +194,7 @@ impl<K: ?Sized> fmt::Debug for Configured<K> {
 }
 
 /// A plugin as a recipe gives it: the fields of its configuration and its name, which no field can take the place of.
-#[must_use]
-pub fn named(name: &str, config: &Value) -> Value {
+fn named(name: &str, config: &Value) -> Value {
     let mut map = Map::from_iter([(NAME.to_string(), json!(name))]);
     let fields = config.as_object().into_iter().flatten().filter(|(field, _)| *field != NAME);
     map.extend(fields.map(|(field, value)| (field.clone(), value.clone())));
@@ -296,38 +307,64 @@ impl Plugins {
     /// # Errors
     /// The name is unknown or claimed twice, or a field is unknown or has a value it must not have.
     pub fn build<K: PluginKind + ?Sized>(&self, name: &str, config: Value) -> Result<Configured<K>, RegistryError> {
-        let entry = match self.entries.iter().find(|((kind, n), _)| *kind == K::KIND && *n == name) {
-            Some((_, claims)) => match conflict(claims) {
-                Some(error) => return Err(error),
-                None => &claims[0],
-            },
-            None => {
-                let known: Vec<_> = self.of_kind::<K>().map(|entry| entry.name).collect();
-                let suggestion = nearest(name, known.iter().copied());
-                let known = known.into_iter().map(String::from).collect();
-                let (kind, name) = (K::KIND, name.to_string());
-                return Err(match self.iter().find(|entry| entry.name == name) {
-                    Some(other) => RegistryError::OtherKind { kind, name, found: other.kind, known },
-                    None => RegistryError::Unknown { kind, name, suggestion, known },
-                });
-            }
-        };
-        let bad = |problem| RegistryError::Config { kind: K::KIND, name: name.to_string(), problem };
-        let config = if config.is_null() { Value::Object(Default::default()) } else { config };
+        let entry = self.entry::<K>(name)?;
         let build = entry.build.downcast_ref::<Build<K>>();
-        let build = build.ok_or_else(|| bad(format!("it is registered as another kind than {}", K::KIND)))?;
-        if let Some(error) = reserved(entry) {
-            return Err(error);
-        }
-        // The code of someone else: a panic of it is a problem like any other.
-        let built = caught(|| build(config, self)).unwrap_or_else(|message| Err(format!("it panicked: {message}")));
-        let (plugin, config) = built.map_err(bad)?;
-        // One whose `Deserialize` does not say its fields.
-        if config.get(NAME).is_some() {
-            return Err(reserved_field(entry));
-        }
-        Ok(Configured { name: name.to_string(), config, plugin })
+        let config = if config.is_null() { Value::Object(Default::default()) } else { config };
+        configured(entry, || build.ok_or_else(other_kind::<K>)?(config, self))
     }
+
+    /// Takes a plugin as a value, and checks it as [`build`](Self::build) checks one that a recipe gives.
+    ///
+    /// # Errors
+    /// Another plugin claims the name, or a field has a value it must not have, or one that no recipe can give.
+    pub fn configure<P: Register, K: PluginKind + ?Sized>(&self, plugin: P) -> Result<Configured<K>, RegistryError> {
+        let plugins = self.clone().with::<P>();
+        let entry = plugins.entry::<K>(P::NAME)?;
+        let wrap = entry.wrap.downcast_ref::<Wrap<P, K>>();
+        configured(entry, || {
+            let (plugin, config) = made(plugin, &plugins, *wrap.ok_or_else(other_kind::<K>)?)?;
+            // What a recipe writes reads back, which an infinity, say, does not.
+            P::deserialize(&config).map_err(|error| format!("its configuration does not read back: {error}"))?;
+            Ok((plugin, config))
+        })
+    }
+
+    /// The one plugin of a name.
+    fn entry<K: PluginKind + ?Sized>(&self, name: &str) -> Result<&Entry, RegistryError> {
+        if let Some((_, claims)) = self.entries.iter().find(|((kind, n), _)| *kind == K::KIND && *n == name) {
+            let refused = conflict(claims).or_else(|| reserved(&claims[0]));
+            return refused.map_or(Ok(&claims[0]), Err);
+        }
+        let known: Vec<_> = self.of_kind::<K>().map(|entry| entry.name).collect();
+        let suggestion = nearest(name, known.iter().copied());
+        let known = known.into_iter().map(String::from).collect();
+        let (kind, name) = (K::KIND, name.to_string());
+        Err(match self.iter().find(|entry| entry.name == name) {
+            Some(other) => RegistryError::OtherKind { kind, name, found: other.kind, known },
+            None => RegistryError::Unknown { kind, name, suggestion, known },
+        })
+    }
+}
+
+fn other_kind<K: PluginKind + ?Sized>() -> String {
+    format!("it is registered as another kind than {}", K::KIND)
+}
+
+fn configured<K: ?Sized>(
+    entry: &Entry,
+    make: impl FnOnce() -> Result<(Arc<K>, Value), String>,
+) -> Result<Configured<K>, RegistryError> {
+    // The code of someone else: a panic of it is a problem like any other.
+    let made = caught(make).unwrap_or_else(|message| Err(format!("it panicked: {message}")));
+    let (plugin, config) = made.map_err(|problem| {
+        let (kind, name) = (entry.kind, entry.name.to_string());
+        RegistryError::Config { kind, name, problem }
+    })?;
+    // One whose `Deserialize` does not say its fields.
+    if config.get(NAME).is_some() {
+        return Err(reserved_field(entry));
+    }
+    Ok(Configured { name: entry.name.to_string(), config, plugin })
 }
 
 fn reserved(entry: &Entry) -> Option<RegistryError> {

@@ -1,77 +1,54 @@
 //! Reading a table of a recipe so that every problem in it is found, not only the first.
 
-use crate::plugin::nearest;
+use crate::plugin::{did_you_mean, nearest};
+use crate::recipe::problem::Problems;
 use crate::shown;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// Something wrong at one place of a recipe.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Dotted path, as in `schedule.curve`; empty for the recipe as a whole.
-    pub path: String,
-    /// What is wrong, with the value.
-    pub message: String,
-}
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let message = shown::text(&self.message);
-        if self.path.is_empty() { f.write_str(&message) } else { write!(f, "{}: {message}", shown::list([&self.path])) }
-    }
-}
-
 /// One table: each field is taken once, and what is left over is a problem.
-pub(crate) struct Fields<'p> {
+pub(super) struct Fields<'p> {
     path: String,
     map: Map<String, Value>,
     known: Vec<&'static str>,
-    problems: &'p mut Vec<Problem>,
+    problems: &'p mut Problems,
 }
 
 impl<'p> Fields<'p> {
     /// A value that should be a table; anything else is a problem.
-    pub(crate) fn new(path: impl Into<String>, value: Value, problems: &'p mut Vec<Problem>) -> Self {
+    pub(super) fn new(path: impl Into<String>, value: Value, problems: &'p mut Problems) -> Self {
         let path = path.into();
         let map = match value {
             Value::Object(map) => map,
             other => {
-                problems.push(Problem { path: path.clone(), message: format!("expected a table, not {other}") });
+                problems.add(&path, format!("expected a table, not {other}"));
                 Map::new()
             }
         };
         Self { path, map, known: Vec::new(), problems }
     }
 
-    pub(crate) fn path_of(&self, field: &str) -> String {
+    fn path_of(&self, field: &str) -> String {
         // A key may be empty, and the problem with it is still one of a key.
         let field = if field.is_empty() { "(empty)" } else { field };
         if self.path.is_empty() { field.to_string() } else { format!("{}.{field}", self.path) }
     }
 
-    pub(crate) fn problem(&mut self, field: &str, message: impl std::fmt::Display) {
-        let path = if field.is_empty() { self.path.clone() } else { self.path_of(field) };
-        self.problems.push(Problem { path, message: message.to_string() });
+    pub(super) fn problem(&mut self, field: &str, message: impl std::fmt::Display) {
+        self.problems.add(self.path_of(field), message);
     }
 
-    /// The texts of a list that must say something.
-    pub(crate) fn no_empty<T>(&mut self, field: &str, list: &[T], text: impl Fn(&T) -> &str) {
-        if list.iter().any(|each| text(each).is_empty()) {
-            self.problem(field, "an empty pattern selects nothing: name a parameter or a module, or leave it out");
-        }
-    }
-
-    pub(crate) fn problems(&mut self) -> &mut Vec<Problem> {
+    pub(super) fn problems(&mut self) -> &mut Problems {
         self.problems
     }
 
-    pub(crate) fn raw(&mut self, field: &'static str) -> Option<Value> {
+    pub(super) fn raw(&mut self, field: &'static str) -> Option<Value> {
         self.known.push(field);
         self.map.remove(field)
     }
 
     /// The field, or nothing if it is absent or wrong.
-    pub(crate) fn take<T: DeserializeOwned>(&mut self, field: &'static str) -> Option<T> {
+    pub(super) fn take<T: DeserializeOwned>(&mut self, field: &'static str) -> Option<T> {
         let value = self.raw(field)?;
         let text = value.to_string();
         match serde_json::from_value(value) {
@@ -87,15 +64,13 @@ impl<'p> Fields<'p> {
     }
 
     /// Ends the table: unknown fields are problems.
-    pub(crate) fn finish(mut self) {
+    pub(super) fn finish(mut self) {
         for key in std::mem::take(&mut self.map).keys() {
             let near = nearest(key, self.known.iter().copied());
             let mut known = self.known.clone();
             known.sort_unstable();
-            let hint = crate::plugin::did_you_mean(&near);
-            let path = self.path_of(key);
-            let message = format!("unknown key{hint}; there are: {}", shown::list(known));
-            self.problems.push(Problem { path, message });
+            let hint = did_you_mean(&near);
+            self.problem(key, format!("unknown key{hint}; there are: {}", shown::list(known)));
         }
     }
 }

@@ -116,6 +116,7 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
 
 /// Which parameters a recipe prunes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Targets {
     /// At least one of these must match; `["*"]` by default.
     pub include: Vec<Pattern>,
@@ -125,11 +126,23 @@ pub struct Targets {
 
 impl Default for Targets {
     fn default() -> Self {
-        Self { include: vec![Pattern::new("*")], exclude: Vec::new() }
+        Self::new(["*"])
     }
 }
 
 impl Targets {
+    /// The parameters that one of the patterns matches.
+    pub fn new<S: Into<String>>(include: impl IntoIterator<Item = S>) -> Self {
+        Self { include: include.into_iter().map(Pattern::new).collect(), exclude: Vec::new() }
+    }
+
+    /// The same but for those that one of these patterns matches.
+    #[must_use]
+    pub fn with_exclude<S: Into<String>>(mut self, exclude: impl IntoIterator<Item = S>) -> Self {
+        self.exclude.extend(exclude.into_iter().map(Pattern::new));
+        self
+    }
+
     /// Whether the parameter at `path` is a target; `by_default` for weights that need not be named.
     #[must_use]
     pub fn contains(&self, path: &str, by_default: bool) -> bool {
@@ -175,9 +188,8 @@ mod tests {
 
     #[test]
     fn biases_are_targets_only_when_named() {
-        let targets = |include: &[&str], exclude: &[&str]| Targets {
-            include: include.iter().map(|p| Pattern::new(*p)).collect(),
-            exclude: exclude.iter().map(|p| Pattern::new(*p)).collect(),
+        let targets = |include: &[&str], exclude: &[&str]| {
+            Targets::new(include.iter().copied()).with_exclude(exclude.iter().copied())
         };
         assert!(targets(&["*"], &[]).contains("fc1.weight", true));
         assert!(!targets(&["*"], &[]).contains("fc1.bias", false));

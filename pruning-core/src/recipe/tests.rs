@@ -66,9 +66,12 @@ impl Curve for Cubic {
 
 crate::register_curve!(Cubic);
 
+fn plugins() -> Plugins {
+    Plugins::empty().with::<Magnitude>().with::<Uniform>().with::<Cubic>()
+}
+
 fn parse(text: &str) -> Result<Recipe<dyn Named>, RecipeError> {
-    let plugins = Plugins::empty().with::<Magnitude>().with::<Uniform>().with::<Cubic>();
-    Recipe::from_toml(text, &plugins)
+    Recipe::from_toml(text, &plugins())
 }
 
 fn problems(text: &str) -> Vec<String> {
@@ -240,4 +243,48 @@ fn problems_show_no_empty_name_and_no_megabytes() {
     let many: String = (0..10_000).map(|i| format!("key{i} = 1\n")).collect();
     let text = parse(&many).unwrap_err().to_string();
     assert!(text.len() < 20_000 && text.ends_with("more"), "{}", crate::shown::text(&text));
+}
+
+#[test]
+fn a_draft_has_the_problems_of_the_same_text() {
+    let mut draft = RecipeDraft::<dyn Named> {
+        sparsity: Some(f64::NAN),
+        criterion: Some(plugins().configure(Magnitude { p: 2.0 })),
+        granularity: Some(Granularity::Nm { n: 5, m: 4, along: Default::default() }),
+        schedule: ScheduleDraft::Gradual { begin: 9, end: Some(3), every: 0, initial: 1.5, curve: None },
+        overrides: vec![OverrideDraft::new("", 0.5), OverrideDraft::default()],
+        exclude: vec![Pattern::new("")],
+        grow: Some(GrowDraft { fraction: f64::NAN, every: 0, ..GrowDraft::default() }),
+        ..RecipeDraft::default()
+    };
+    let said: Vec<_> = draft.clone().check(&plugins()).unwrap_err().problems.iter().map(ToString::to_string).collect();
+    let read = problems(
+        "sparsity = nan\ncriterion = { name = \"magnitude\", p = 2.0 }\ngranularity = \"5:4\"\n\
+         schedule = { kind = \"gradual\", begin = 9, end = 3, every = 0, initial = 1.5 }\ntarget = { exclude = [\"\"] }\n\
+         override = [{ target = \"\", sparsity = 0.5 }, {}]\ngrow = { fraction = -1.0, every = 0 }",
+    );
+    assert_eq!(said.join("\n").replace("fraction: NaN", "fraction: -1"), read.join("\n"));
+    assert_eq!(said.len(), 13, "{said:#?}");
+    // Mended, it is the recipe that it says.
+    draft.sparsity = Some(0.5);
+    draft.granularity = None;
+    draft.schedule = ScheduleDraft::default();
+    draft.overrides.clear();
+    draft.exclude.clear();
+    draft.grow = None;
+    let text = "sparsity = 0.5\ncriterion = { name = \"magnitude\", p = 2.0 }";
+    assert_eq!(draft.check(&plugins()).unwrap().to_toml(), parse(text).unwrap().to_toml());
+}
+
+#[test]
+fn problems_are_told_in_the_order_of_the_documentation() {
+    let found = problems(
+        "zeta = 1\nrounding = 3\ncount = 2\nsparsity = 0.5\noverride = [{ sparsity = 0.1 }, { target = \"a\" }]\n\
+         grow = { every = 0, zeta = 1 }\ncriterion = \"magnitud\"",
+    );
+    let paths: Vec<_> = found.iter().map(|problem| problem.split(": ").next().unwrap_or_default()).collect();
+    let expected = ["count", "criterion", "rounding", "override.0", "override.1"];
+    assert_eq!(paths[..5], expected, "{found:#?}");
+    assert!(paths[5..8].iter().all(|path| path.starts_with("grow")), "{found:#?}");
+    assert_eq!(paths[paths.len() - 2..], ["grow.zeta", "zeta"]);
 }

@@ -18,6 +18,7 @@ use std::fmt;
 /// grow = { criterion = "gradient", fraction = 0.3, anneal = "cosine", every = 100, end = 7500 }
 /// ```
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Grow<K: ?Sized> {
     /// The highest of these scores come back.
     pub criterion: Configured<K>,

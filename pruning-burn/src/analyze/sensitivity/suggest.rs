@@ -4,7 +4,7 @@ use crate::Pruner;
 use crate::analyze::sensitivity::curve::{Curve, spend};
 use crate::analyze::sensitivity::{LayerSensitivity, Sensitivity};
 use pruning_core::budget::Sparsity;
-use pruning_core::recipe::{Budget, Override, Pattern};
+use pruning_core::recipe::{Budget, Override};
 use pruning_core::schedule::{Rounds, Schedule};
 use pruning_core::score::Granularity;
 use serde::{Deserialize, Serialize};
@@ -269,10 +269,10 @@ impl Suggestion {
         let mut recipe = pruner.recipe().clone();
         if matches!(self.basis, Basis::Curves) {
             recipe.overrides.retain(|o| o.sparsity == Sparsity::ZERO);
-            recipe.overrides.extend(self.layers.iter().map(|layer| Override {
-                target: Pattern::new(layer.path.clone()),
-                sparsity: layer.sparsity,
-                granularity: layer.granularity,
+            recipe.overrides.extend(self.layers.iter().map(|layer| {
+                let mut own = Override::new(&layer.path, layer.sparsity);
+                own.granularity = layer.granularity;
+                own
             }));
         }
         // With overrides no layer shares the budget; it tells the total. Rounds by a fraction make the budget themselves.

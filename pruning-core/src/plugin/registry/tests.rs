@@ -12,7 +12,7 @@ macro_rules! curve {
             #[derive(Debug, Default, Serialize, Deserialize)]
             #[serde(default, deny_unknown_fields)]
             pub(super) struct Line {
-                bend: f64,
+                pub(super) bend: f64,
             }
 
             impl Plugin for Line {
@@ -128,6 +128,8 @@ fn a_field_called_name_is_refused_before_it_takes_the_place_of_the_plugins_name(
     }
     // A flattened struct hides its fields until it is written.
     assert_eq!(plugins.check().unwrap_err().len(), 3);
+    let error = plugins.configure::<Flat, dyn Curve>(Flat::default()).unwrap_err();
+    assert!(matches!(error, RegistryError::ReservedField { .. }), "{error}");
     let fine = json!({ "name": "test.named.fine", "names": ["a"], "inner": { "name": "b" } });
     assert_eq!(plugins.read::<dyn Curve>(fine.clone()).unwrap().to_value(), fine);
 }
@@ -182,4 +184,21 @@ fn a_configuration_that_panics_is_an_error() {
     crate::register_curve!(Nervous);
     let error = Plugins::empty().with::<Nervous>().build::<dyn Curve>("test.nervous", Value::Null).unwrap_err();
     assert_eq!(error.to_string(), "curve \"test.nervous\": it panicked: nothing is valid");
+    assert_eq!(Plugins::empty().configure::<Nervous, dyn Curve>(Nervous {}).unwrap_err(), error);
+}
+
+#[test]
+fn a_plugin_given_as_a_value_is_checked_as_one_of_a_recipe() {
+    let none = Plugins::empty();
+    let line = none.configure::<_, dyn Curve>(alone::Line { bend: 0.5 }).unwrap();
+    assert_eq!(line.to_value(), json!({ "name": "test.alone", "bend": 0.5 }));
+    for (bend, part) in [(10.0, "bend 10 must be below 9"), (f64::NEG_INFINITY, "does not read back")] {
+        let error = none.configure::<_, dyn Curve>(alone::Line { bend }).unwrap_err().to_string();
+        assert!(error.contains("curve \"test.alone\"") && error.contains(part), "{error}");
+    }
+    let taken = Plugins::empty().with::<there::Line>();
+    let error = taken.configure::<_, dyn Curve>(here::Line { bend: 0.5 }).unwrap_err();
+    assert!(matches!(error, RegistryError::Conflict { .. }), "{error}");
+    let error = none.configure::<_, dyn crate::budget::Allocator>(alone::Line { bend: 0.5 }).unwrap_err();
+    assert!(matches!(error, RegistryError::OtherKind { .. }), "{error}");
 }

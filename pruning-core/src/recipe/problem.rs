@@ -1,0 +1,124 @@
+//! What is wrong with a recipe: [`Problem`], and all of them in [`RecipeError`].
+
+use crate::shown;
+use std::fmt;
+
+/// Something wrong at one place of a recipe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Problem {
+    /// Dotted path, as in `schedule.curve`; empty for the recipe as a whole.
+    pub path: String,
+    /// What is wrong, with the value.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let message = shown::text(&self.message);
+        if self.path.is_empty() { f.write_str(&message) } else { write!(f, "{}: {message}", shown::list([&self.path])) }
+    }
+}
+
+/// A recipe with problems: all of them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} in the recipe:{}", count(problems.len()), lines(problems))]
+#[non_exhaustive]
+pub struct RecipeError {
+    /// In the order of the recipe's documentation.
+    pub problems: Vec<Problem>,
+}
+
+impl RecipeError {
+    /// A text that cannot be read at all.
+    pub(super) fn of_text(error: impl fmt::Display) -> Self {
+        let message = error.to_string().trim_end().to_string();
+        Self { problems: vec![Problem { path: String::new(), message }] }
+    }
+}
+
+/// A line for each problem, but for more than anyone reads.
+fn lines(problems: &[Problem]) -> String {
+    const MOST: usize = 50;
+    let lines: String = problems.iter().take(MOST).map(|p| format!("\n  {p}")).collect();
+    match problems.len().saturating_sub(MOST) {
+        0 => lines,
+        more => format!("{lines}\n  and {more} more"),
+    }
+}
+
+fn count(n: usize) -> String {
+    if n == 1 { "1 problem".to_string() } else { format!("{n} problems") }
+}
+
+/// The keys of a recipe and of its tables, in the order in which problems with them are told.
+const KEYS: &[&str] = &[
+    "sparsity",
+    "count",
+    "criterion",
+    "granularity",
+    "allocator",
+    "reduction",
+    "channel_score",
+    "rounding",
+    "skip_unfit",
+    "allow_empty",
+    "initialization",
+    "schedule",
+    "target",
+    "override",
+    "grow",
+    "kind",
+    "at",
+    "begin",
+    "rounds",
+    "fraction",
+    "anneal",
+    "every",
+    "end",
+    "initial",
+    "curve",
+    "exclude",
+    "include",
+];
+
+/// Problems as they are found, by reading and by checking: each remembers the place by which they are sorted in the end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Problems(Vec<(Vec<usize>, Problem)>);
+
+impl Problems {
+    pub(super) fn add(&mut self, path: impl Into<String>, message: impl fmt::Display) {
+        let path = path.into();
+        self.0.push((place(&path), Problem { path, message: message.to_string() }));
+    }
+
+    /// A key that is missing: the problem is one of its table, told where the key would stand.
+    pub(super) fn missing(&mut self, path: &str, message: impl fmt::Display) {
+        let table = path.rsplit_once('.').map_or("", |(table, _)| table);
+        self.0.push((place(path), Problem { path: table.to_string(), message: message.to_string() }));
+    }
+
+    /// Whether there is one at the place, or within it.
+    pub(super) fn about(&self, path: &str) -> bool {
+        let within =
+            |found: &str| found.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        self.0.iter().any(|(_, problem)| within(&problem.path))
+    }
+
+    /// The outcome, unless there are problems.
+    pub(super) fn or<T>(mut self, outcome: Option<T>) -> Result<T, RecipeError> {
+        match outcome {
+            Some(outcome) if self.0.is_empty() => Ok(outcome),
+            _ => {
+                self.0.sort_by(|(one, _), (other, _)| one.cmp(other));
+                Err(RecipeError { problems: self.0.into_iter().map(|(_, problem)| problem).collect() })
+            }
+        }
+    }
+}
+
+/// Where a path stands: keys by their order, entries of a list by their number, unknown keys last.
+fn place(path: &str) -> Vec<usize> {
+    let of = |key: &str| KEYS.iter().position(|known| *known == key).or(key.parse().ok()).unwrap_or(usize::MAX);
+    path.split('.').filter(|_| !path.is_empty()).map(of).collect()
+}
