@@ -1,7 +1,7 @@
 //! Makes a documentation test of every Rust block in the README and the pages under `docs`, for `lib.rs` to include.
 //!
 //! A comment `<!-- setup`, on lines of its own and closed by a line `-->`, holds code that readers do not need to see: it is put before
-//! each block that follows it on the page, up to the next such comment. Blocks may use `?`.
+//! each block that follows it on the page, up to the next such comment. Blocks may use `?`, and write files: each runs in an empty folder.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,9 @@ fn find(folder: &Path, pages: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
+/// Documentation tests run each in a process of its own.
+const OWN_FOLDER: [&str; 2] = ["let folder = tempfile::tempdir()?;", "std::env::set_current_dir(&folder)?;"];
+
 struct Block {
     /// Where its fence is on the page, from 1.
     line: usize,
@@ -71,10 +74,9 @@ fn blocks(page: &str) -> Result<Vec<Block>, String> {
             if language.split(',').next() != Some("rust") {
                 continue;
             }
-            let mut code = setup.clone() + &block;
-            if !code.contains("fn main()") {
-                code += &hidden("Ok::<(), Box<dyn std::error::Error>>(())");
-            }
+            let own_folder: String = OWN_FOLDER.map(hidden).concat();
+            let end = hidden("Ok::<(), Box<dyn std::error::Error>>(())");
+            let code = own_folder + &setup + &block + &end;
             found.push(Block { line, fence: text.trim_start().into(), code });
         }
     }
