@@ -34,7 +34,7 @@ pub use pruning_core::conformance::{
 };
 
 use crate::host::to_matrix;
-use crate::layers::layout;
+use crate::layer_types;
 use crate::plugin::Register;
 use crate::score::criterion::scored;
 use crate::score::{Criterion, CriterionError, CriterionInputs, LayerView, Needs};
@@ -138,7 +138,7 @@ impl Case {
     }
 
     fn layout(&self) -> pruning_core::score::MatrixLayout {
-        layout(self.kind, self.path().rsplit('.').next().unwrap_or_default(), &self.shape)
+        layer_types::of(self.kind).layout(self.path().rsplit('.').next().unwrap_or_default(), &self.shape)
     }
 }
 

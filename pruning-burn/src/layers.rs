@@ -1,7 +1,9 @@
 //! Which parameters a module has, and how each is seen as a matrix.
 
 use crate::host;
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use crate::layer_types::{self, Axes};
+use crate::walk::{self, Position, Visit};
+use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Bool, DType, Tensor};
 use pruning_core::score::MatrixLayout;
 use std::any::Any;
@@ -31,6 +33,27 @@ pub(crate) struct Layer {
     pub(crate) carries: Option<String>,
     /// The bits of our mask, if it carries one.
     pub(crate) keep: Option<Tensor<1, Bool>>,
+}
+
+impl Layer {
+    /// What the parameter carries, if that is not our mask.
+    pub(crate) fn foreign(&self) -> Option<&String> {
+        self.carries.as_ref().filter(|_| self.keep.is_none())
+    }
+}
+
+/// The name of our mask on a parameter, and the name of its bits.
+pub(crate) const MASK: [&str; 2] = ["prune", "keep"];
+
+/// The path of the layer that owns a parameter.
+#[cfg(feature = "trace")]
+pub(crate) fn layer_path(param: &str) -> &str {
+    param.rsplit_once('.').map_or("", |(layer, _)| layer)
+}
+
+/// The first path of each parameter.
+pub(crate) fn paths(all: &[Layer]) -> Vec<String> {
+    all.iter().map(|l| l.path.clone()).collect()
 }
 
 /// Every path of a parameter.
@@ -63,116 +86,19 @@ pub struct SharedId {
 /// Two parameters share an id and are not the same.
 pub(crate) fn layers<M: Module>(module: &M) -> Result<Vec<Layer>, SharedId> {
     let mut visitor = Visitor { checks: true, ..Visitor::default() };
-    module.visit(&mut visitor);
+    walk::visit(module, &mut visitor);
     visitor.shared.map_or(Ok(visitor.layers), Err)
 }
 
 /// The same, where no error can be told: of parameters that share an id, the first one counts.
 pub(crate) fn first_layers<M: Module>(module: &M) -> Vec<Layer> {
     let mut visitor = Visitor::default();
-    module.visit(&mut visitor);
+    walk::visit(module, &mut visitor);
     visitor.layers
 }
 
-/// The matrix view of a parameter of a layer type. One table for all of Burn's layers; any other parameter of two or more
-/// dimensions counts its first one as rows.
-pub(crate) fn layout(kind: &str, field: &str, shape: &[usize]) -> MatrixLayout {
-    let product = |dims: &[usize]| dims.iter().product::<usize>();
-    match (kind, field, shape) {
-        ("Linear" | "Embedding", "weight", &[fan_in, units]) => MatrixLayout::column_major(units, fan_in),
-        ("ConvTranspose1d" | "ConvTranspose2d" | "ConvTranspose3d", "weight", [channels, units, kernel @ ..]) => {
-            MatrixLayout::new(*channels, *units, product(kernel), product(kernel))
-        }
-        ("Conv1d" | "Conv2d" | "Conv3d" | "DeformConv2d", "weight", [units, channels, kernel @ ..]) => {
-            let kernel = product(kernel);
-            // A parameter without elements has no kernel to divide by.
-            if kernel == 0 {
-                return MatrixLayout::row_major(*units, 0);
-            }
-            MatrixLayout::new(1, *units, channels * kernel, kernel)
-        }
-        (_, _, []) => MatrixLayout::row_major(1, 1),
-        (_, _, [units, rest @ ..]) => MatrixLayout::row_major(*units, product(rest)),
-    }
-}
-
-fn by_default(kind: &str, field: &str) -> bool {
-    let kinds = [
-        "Linear",
-        "Conv1d",
-        "Conv2d",
-        "Conv3d",
-        "ConvTranspose1d",
-        "ConvTranspose2d",
-        "ConvTranspose3d",
-        "DeformConv2d",
-    ];
-    field == "weight" && kinds.contains(&kind)
-}
-
-/// Where a traversal is; the same calls for visitors and mappers.
-#[derive(Debug, Default)]
-pub(crate) struct Position {
-    names: Vec<String>,
-    containers: Vec<String>,
-    /// Depth at which a reparameterization was entered.
-    inside: Option<usize>,
-}
-
-impl Position {
-    pub(crate) fn enter(&mut self, name: &str, container: &str) {
-        if self.inside.is_none() && container == REPARAMETERIZATION {
-            self.inside = Some(self.names.len());
-        }
-        self.names.push(name.to_string());
-        self.containers.push(container.to_string());
-    }
-
-    pub(crate) fn exit(&mut self) {
-        self.names.pop();
-        self.containers.pop();
-        if self.inside.is_some_and(|depth| depth >= self.names.len()) {
-            self.inside = None;
-        }
-    }
-
-    pub(crate) fn path(&self) -> String {
-        self.names.join(".")
-    }
-
-    /// Within a reparameterization: the path of the parameter that carries it, and the rest of the path.
-    pub(crate) fn carried(&self) -> Option<(String, &[String])> {
-        self.inside.map(|depth| (self.names[..depth].join("."), &self.names[depth..]))
-    }
-
-    /// Whether this is a running statistic. Burn visits those as parameters, so they are told by their layer.
-    pub(crate) fn at_buffer(&self) -> bool {
-        self.in_batch_norm() && self.names.last().is_some_and(|field| field.starts_with("running_"))
-    }
-
-    /// Whether this is a field of a batch norm.
-    pub(crate) fn in_batch_norm(&self) -> bool {
-        self.kind() == "BatchNorm"
-    }
-
-    /// The structs around this place, outermost first, and the path of each.
-    #[cfg(feature = "trace")]
-    pub(crate) fn owners(&self) -> Vec<(String, String)> {
-        let structs = self.containers.iter().enumerate().filter_map(|(i, c)| Some((i, c.strip_prefix("Struct:")?)));
-        structs.map(|(i, kind)| (kind.to_string(), self.names[..i].join("."))).collect()
-    }
-
-    fn kind(&self) -> &str {
-        self.containers.iter().rev().find_map(|c| c.strip_prefix("Struct:")).unwrap_or("Param")
-    }
-}
-
-/// What Burn calls the container of a reparameterization's fields.
-pub(crate) const REPARAMETERIZATION: &str = "Reparameterization";
-
 #[derive(Default)]
 struct Visitor {
-    position: Position,
     layers: Vec<Layer>,
     /// Where each id is in `layers`.
     places: HashMap<ParamId, usize>,
@@ -188,7 +114,6 @@ struct Visitor {
 impl Visitor {
     /// The parameter whose reparameterization is being visited, which comes right after it.
     fn carrier(&mut self) -> Option<&mut Layer> {
-        self.position.carried()?;
         self.layers.get_mut(self.last?)
     }
 
@@ -197,7 +122,7 @@ impl Visitor {
     fn count_groups(&mut self, bias: &str, kind: &str, shape: &[usize]) {
         let weight = self.layers.last_mut().filter(|l| {
             let beside = l.path.strip_suffix("weight").zip(bias.strip_suffix("bias"));
-            kind.starts_with("ConvTranspose") && l.kind == kind && beside.is_some_and(|(a, b)| a == b)
+            layer_types::of(kind).axes == Axes::InOutKernel && l.kind == kind && beside.is_some_and(|(a, b)| a == b)
         });
         let (Some(weight), &[outputs]) = (weight, shape) else { return };
         let groups = outputs.checked_div(weight.layout.rows()).unwrap_or_default();
@@ -207,29 +132,23 @@ impl Visitor {
     }
 }
 
-impl ModuleVisitor for Visitor {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        let outside = self.position.inside.is_none();
-        self.position.enter(name, container);
-        if outside && let Some(layer) = self.carrier() {
+impl Visit for Visitor {
+    fn visit_carried(&mut self, name: &str) {
+        if let Some(layer) = self.carrier() {
             layer.carries = Some(name.to_string());
         }
     }
 
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if self.position.carried().is_some() {
+    fn visit_float<const D: usize>(&mut self, at: &Position, param: &Param<Tensor<D>>) {
+        if at.carried().is_some() {
             return;
         }
-        let path = self.position.path();
+        let path = at.path();
         if let Some(&place) = self.places.get(&param.id) {
             self.last = None;
             let first = self.params.get(place);
             // Statistics of clones go their own ways, and nobody takes them for one.
-            if let Some(first) = first.filter(|_| self.shared.is_none() && !self.position.at_buffer())
+            if let Some(first) = first.filter(|_| self.shared.is_none() && !at.at_buffer())
                 && !first.downcast_ref().is_some_and(|first| same(first, param))
             {
                 self.shared = Some(SharedId { first: self.layers[place].path.clone(), second: path.clone() });
@@ -237,8 +156,7 @@ impl ModuleVisitor for Visitor {
             self.layers[place].aliases.push(path);
             return;
         }
-        let kind = self.position.kind().to_string();
-        let field = path.rsplit('.').next().unwrap_or_default();
+        let (kind, field, row) = (at.kind().to_string(), at.field(), at.layer_type());
         // A shape that does not make a lazy parameter draw its values.
         let shape: Vec<usize> = param.lazy_shape().iter().copied().collect();
         if field == "bias" {
@@ -250,9 +168,9 @@ impl ModuleVisitor for Visitor {
             self.params.push(Box::new(param.clone()));
         }
         self.layers.push(Layer {
-            layout: layout(&kind, field, &shape),
-            by_default: by_default(&kind, field),
-            buffer: self.position.at_buffer(),
+            layout: row.layout(field, &shape),
+            by_default: row.is_default_target(field),
+            buffer: row.is_buffer(field),
             autodiff: param.lazy_device().is_autodiff(),
             quantized: param.is_initialized() && matches!(param.base().dtype(), DType::QFloat(_)),
             aliases: Vec::new(),
@@ -265,11 +183,8 @@ impl ModuleVisitor for Visitor {
         });
     }
 
-    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-        let ours = self
-            .position
-            .carried()
-            .is_some_and(|(_, rest)| rest == [crate::mask::pruning_mask::NAME, crate::mask::pruning_mask::FIELD]);
+    fn visit_bool<const D: usize>(&mut self, at: &Position, param: &Param<Tensor<D, Bool>>) {
+        let ours = at.carried().is_some_and(|(_, rest)| rest == MASK);
         if ours && let Some(layer) = self.carrier() {
             layer.keep = Some(param.val().flatten(0, D - 1));
         }
@@ -283,25 +198,4 @@ fn same<const D: usize>(one: &Param<Tensor<D>>, other: &Param<Tensor<D>>) -> boo
     }
     let drawn = one.is_initialized() || other.is_initialized();
     !drawn || host::same(one.base(), other.base())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_layer_type_has_output_units_as_rows() {
-        let is = |kind: &str, shape: &[usize]| {
-            let l = layout(kind, "weight", shape);
-            (l.rows(), l.cols(), l.kernel())
-        };
-        assert_eq!(is("Linear", &[784, 300]), (300, 784, 1));
-        assert_eq!(is("Embedding", &[1000, 64]), (64, 1000, 1));
-        assert_eq!(is("Conv2d", &[64, 3, 7, 7]), (64, 147, 49));
-        assert_eq!(is("Conv1d", &[8, 4, 3]), (8, 12, 3));
-        assert_eq!(is("ConvTranspose2d", &[16, 8, 2, 2]), (8, 64, 4));
-        assert_eq!(is("LayerNorm", &[32]), (32, 1, 1));
-        assert_eq!(is("Mine", &[5, 2, 3]), (5, 6, 1));
-        assert_eq!(layout("Linear", "bias", &[7]).cols(), 1);
-    }
 }

@@ -12,9 +12,10 @@ mod record;
 
 pub use metric::SparsityMetric;
 
-use crate::layers::{Layer, Position, first_layers};
+use crate::layers::{Layer, first_layers};
 use crate::mask::PruningMask;
 use crate::score::{CriterionInputs, Needs};
+use crate::walk::{self, Position, Visit};
 use crate::{PruneError, Session};
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param, Reparameterization};
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
@@ -266,23 +267,14 @@ impl<M: InferenceStep + Module> InferenceStep for Pruned<M> {
 /// The gradients as they come through the masks.
 fn masked<M: Module>(model: &M, gradients: GradientsParams) -> GradientsParams {
     struct Through {
-        position: Position,
         gradients: GradientsParams,
         /// By path.
         carrying: HashMap<String, Layer>,
     }
 
-    impl ModuleVisitor for Through {
-        fn enter_module(&mut self, name: &str, container: &str) {
-            self.position.enter(name, container);
-        }
-
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.position.exit();
-        }
-
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let path = self.position.path();
+    impl Visit for Through {
+        fn visit_float<const D: usize>(&mut self, at: &Position, param: &Param<Tensor<D>>) {
+            let path = at.path();
             if let Some(layer) = self.carrying.get(&path)
                 && let Some(keep) = layer.keep.clone().filter(|keep| keep.dims()[0] == layer.layout.len())
                 && let Some(gradient) = self.gradients.remove::<D>(param.id)
@@ -295,7 +287,7 @@ fn masked<M: Module>(model: &M, gradients: GradientsParams) -> GradientsParams {
 
     let carrying = first_layers(model).into_iter().filter(|layer| layer.keep.is_some());
     let carrying = carrying.map(|layer| (layer.path.clone(), layer)).collect();
-    let mut through = Through { position: Position::default(), gradients, carrying };
-    model.visit(&mut through);
+    let mut through = Through { gradients, carrying };
+    walk::visit(model, &mut through);
     through.gradients
 }

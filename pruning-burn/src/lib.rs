@@ -49,6 +49,7 @@ pub mod analyze;
 pub mod conformance;
 mod error;
 mod host;
+mod layer_types;
 mod layers;
 #[cfg(feature = "train")]
 pub mod learner;
@@ -68,6 +69,7 @@ pub mod sparse;
 pub mod store;
 #[cfg(feature = "trace")]
 pub mod trace;
+mod walk;
 
 pub use error::PruneError;
 pub use pruner::{Pruner, PrunerBuilder};

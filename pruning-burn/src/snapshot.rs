@@ -1,11 +1,12 @@
 //! All parameters of a module at one time, to rewind to and to compute with: [`Snapshot`] in memory, [`Kept`] there or on disk.
 
-use crate::layers::{Position, first_layers};
+use crate::layers::first_layers;
 use crate::store::StoreError;
 use crate::store::contents::{Contents, Form};
 use crate::store::file_header::Kind;
+use crate::walk::{self, Map, Position, Visit};
 use crate::{PruneError, host};
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, Param};
 use burn::tensor::{Bool, Bytes, DType, Device, Tensor, TensorData};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ pub(crate) struct Stored {
 impl Snapshot {
     pub(crate) fn of<M: Module>(module: &M) -> Self {
         let mut take = Take::default();
-        module.visit(&mut take);
+        walk::visit(module, &mut take);
         Self { values: take.values }
     }
 
@@ -120,7 +121,7 @@ fn fit<M: Module>(module: &M, theirs: BTreeMap<&str, Vec<usize>>) -> Result<(), 
 /// The shape of every parameter by its path; none is drawn for it.
 pub(crate) fn shapes<M: Module>(module: &M) -> BTreeMap<String, Vec<usize>> {
     let mut shapes = Shapes::default();
-    module.visit(&mut shapes);
+    walk::visit(module, &mut shapes);
     shapes.found
 }
 
@@ -128,8 +129,8 @@ fn restore<M: Module>(
     module: M,
     value: impl Fn(&str) -> Option<Result<Tensor<1>, PruneError>>,
 ) -> Result<M, PruneError> {
-    let mut restore = Restore { position: Position::default(), value: &value, error: None };
-    let module = module.map(&mut restore);
+    let mut restore = Restore { value: &value, error: None };
+    let module = walk::map(module, &mut restore);
     restore.error.map_or(Ok(module), Err)
 }
 
@@ -141,70 +142,43 @@ fn kept<const D: usize>(position: &Position, param: &Param<Tensor<D>>) -> bool {
 
 #[derive(Default)]
 struct Take {
-    position: Position,
     values: BTreeMap<String, Stored>,
 }
 
-impl ModuleVisitor for Take {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if kept(&self.position, param) {
+impl Visit for Take {
+    fn visit_float<const D: usize>(&mut self, at: &Position, param: &Param<Tensor<D>>) {
+        if kept(at, param) {
             let base = param.base();
             let shape = base.dims().to_vec();
-            self.values.insert(self.position.path(), Stored { value: host::flat(base), shape });
+            self.values.insert(at.path(), Stored { value: host::flat(base), shape });
         }
     }
 }
 
 #[derive(Default)]
 struct Shapes {
-    position: Position,
     found: BTreeMap<String, Vec<usize>>,
 }
 
-impl ModuleVisitor for Shapes {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if kept(&self.position, param) {
-            self.found.insert(self.position.path(), param.lazy_shape().iter().copied().collect());
+impl Visit for Shapes {
+    fn visit_float<const D: usize>(&mut self, at: &Position, param: &Param<Tensor<D>>) {
+        if kept(at, param) {
+            self.found.insert(at.path(), param.lazy_shape().iter().copied().collect());
         }
     }
 }
 
 struct Restore<'a, F> {
-    position: Position,
     value: &'a F,
     error: Option<PruneError>,
 }
 
-impl<F: Fn(&str) -> Option<Result<Tensor<1>, PruneError>>> ModuleMapper for Restore<'_, F> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if self.position.at_buffer() || self.error.is_some() {
+impl<F: Fn(&str) -> Option<Result<Tensor<1>, PruneError>>> Map for Restore<'_, F> {
+    fn map_float<const D: usize>(&mut self, at: &Position, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if at.at_buffer() || self.error.is_some() {
             return param;
         }
-        match (self.value)(&self.position.path()) {
+        match (self.value)(&at.path()) {
             None => param,
             Some(Err(error)) => {
                 self.error = Some(error);
@@ -230,14 +204,13 @@ pub(crate) fn apart<M: Module>(model: &M) -> M {
 
 /// A number of all parameters, running statistics and masks: the same for the same bits at the same paths.
 pub(crate) fn fingerprint<M: Module>(model: &M) -> String {
-    let mut hash = Hash { position: Position::default(), state: 0xcbf2_9ce4_8422_2325 };
-    model.valid().visit(&mut hash);
+    let mut hash = Hash { state: 0xcbf2_9ce4_8422_2325 };
+    walk::visit(&model.valid(), &mut hash);
     format!("{:016x}", hash.state)
 }
 
 /// FNV-1a, which stays the same from one version of Rust to the next.
 struct Hash {
-    position: Position,
     state: u64,
 }
 
@@ -249,23 +222,15 @@ impl Hash {
     }
 }
 
-impl ModuleVisitor for Hash {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let path = self.position.path();
+impl Visit for Hash {
+    fn visit_float<const D: usize>(&mut self, at: &Position, param: &Param<Tensor<D>>) {
+        let path = at.path();
         self.add(path.as_bytes());
         self.add(param.base().into_data().as_bytes());
     }
 
-    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-        let path = self.position.path();
+    fn visit_bool<const D: usize>(&mut self, at: &Position, param: &Param<Tensor<D, Bool>>) {
+        let path = at.path();
         self.add(path.as_bytes());
         // Devices store booleans in different ways.
         let bytes: Vec<u8> = param.base().into_data().iter::<bool>().map(u8::from).collect();

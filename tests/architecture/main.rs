@@ -10,8 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Circles that are still to be cut: the folder of a crate, the module around them, and those that name each other.
-const CIRCLES: [&str; 7] = [
-    "pruning-burn: layers, mask",
+const CIRCLES: [&str; 6] = [
     "pruning-burn: mask, pruner",
     "pruning-burn: pruner, shrink",
     "pruning-burn::shrink: apply, equivalence",

@@ -7,9 +7,10 @@
 //! `RunningState`s (by `valid` and `train`), since the old ones are shared with clones; every other parameter is put back as the very
 //! tensor it was.
 
-use crate::layers::{Position, SharedId, layers};
+use crate::layers::{SharedId, layers};
 use crate::snapshot::apart;
-use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
+use crate::walk::{self, Map, Position, Visit};
+use burn::module::{Flag, Module, Param};
 use burn::tensor::Tensor;
 use pruning_core::caught;
 use std::any::Any;
@@ -92,9 +93,9 @@ pub fn recalibrate_batch_norm<M: Module, B, R>(
         return Err(RecalibrationError::NoBatchNorm);
     }
     // Batch norms as in training, everything else as at inference.
-    let base = model.valid().train().no_grad().map(&mut Train { position: Position::default() });
+    let base = walk::map(model.valid().train().no_grad(), &mut Train);
     let run = |start: f64, number: usize, batch: &B| {
-        let copy = base.valid().train().map(&mut Set { position: Position::default(), to: To::Number(start) });
+        let copy = walk::map(base.valid().train(), &mut Set { to: To::Number(start) });
         caught(|| drop(forward(&copy, batch)))
             .map_err(|message| RecalibrationError::Panicked { batch: number, message })?;
         // All that is pending on any thread is merged.
@@ -129,9 +130,9 @@ pub fn recalibrate_batch_norm<M: Module, B, R>(
         sum.iter_mut().for_each(|v| *v *= scale);
     }
     // Statistics in a place of their own; every other parameter is the very tensor it was.
-    let mut keep = Keep { position: Position::default(), tensors: BTreeMap::new() };
-    model.visit(&mut keep);
-    let fresh = apart(model).map(&mut Set { position: Position::default(), to: To::Values(&sum, &keep.tensors) });
+    let mut keep = Keep { tensors: BTreeMap::new() };
+    walk::visit(model, &mut keep);
+    let fresh = walk::map(apart(model), &mut Set { to: To::Values(&sum, &keep.tensors) });
     *model = fresh;
     Ok(())
 }
@@ -146,71 +147,48 @@ fn finite(statistics: &Statistics, batch: usize) -> Result<(), RecalibrationErro
 type Statistics = BTreeMap<String, Vec<f64>>;
 
 fn statistics<M: Module>(model: &M) -> Statistics {
-    let mut read = Read { position: Position::default(), values: Statistics::new() };
-    model.visit(&mut read);
+    let mut read = Read { values: Statistics::new() };
+    walk::visit(model, &mut read);
     read.values
-}
-
-macro_rules! follow {
-    () => {
-        fn enter_module(&mut self, name: &str, container: &str) {
-            self.position.enter(name, container);
-        }
-
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.position.exit();
-        }
-    };
 }
 
 /// Running statistics by path.
 struct Read {
-    position: Position,
     values: Statistics,
 }
 
-impl ModuleVisitor for Read {
-    follow!();
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if self.position.at_buffer() {
-            self.values.insert(self.position.path(), param.base().into_data().iter::<f64>().collect());
+impl Visit for Read {
+    fn visit_float<const D: usize>(&mut self, at: &Position, param: &Param<Tensor<D>>) {
+        if at.at_buffer() {
+            self.values.insert(at.path(), param.base().into_data().iter::<f64>().collect());
         }
     }
 }
 
 /// Everything else, as tensors of any rank.
 struct Keep {
-    position: Position,
     tensors: BTreeMap<String, Box<dyn Any>>,
 }
 
-impl ModuleVisitor for Keep {
-    follow!();
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if !self.position.at_buffer() {
-            self.tensors.insert(self.position.path(), Box::new(param.base()));
+impl Visit for Keep {
+    fn visit_float<const D: usize>(&mut self, at: &Position, param: &Param<Tensor<D>>) {
+        if !at.at_buffer() {
+            self.tensors.insert(at.path(), Box::new(param.base()));
         }
     }
 }
 
 /// Lets batch norms see batches, and nothing drop out.
-struct Train {
-    position: Position,
-}
+struct Train;
 
-impl ModuleMapper for Train {
-    follow!();
-
-    fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
-        flag.with_value(self.position.in_batch_norm())
+impl Map for Train {
+    fn map_flag(&mut self, at: &Position, flag: Param<Flag>) -> Param<Flag> {
+        flag.with_value(at.layer_type().has_buffers())
     }
 }
 
 /// Writes statistics, which must be in a place of their own.
 struct Set<'a> {
-    position: Position,
     to: To<'a>,
 }
 
@@ -220,12 +198,10 @@ enum To<'a> {
     Values(&'a Statistics, &'a BTreeMap<String, Box<dyn Any>>),
 }
 
-impl ModuleMapper for Set<'_> {
-    follow!();
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let path = self.position.path();
-        match (&self.to, self.position.at_buffer()) {
+impl Map for Set<'_> {
+    fn map_float<const D: usize>(&mut self, at: &Position, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let path = at.path();
+        match (&self.to, at.at_buffer()) {
             (To::Number(start), true) => param.map(|old| old.full_like(*start)),
             (To::Number(_), false) => param,
             (To::Values(values, _), true) => match values.get(&path) {

@@ -1,11 +1,11 @@
 //! Masks on a model: attach, update, finish, undo.
 
-use crate::layers::{Layer, Position, first_layers, layers, names, places};
+use crate::layers::{Layer, MASK, first_layers, layers, names, paths, places};
 use crate::mask::PruningMask;
-use crate::mask::pruning_mask::{FIELD, NAME};
 use crate::pruner::selection::layer_report;
+use crate::walk::{self, Map, Position, Visit};
 use crate::{PruneError, host};
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId, Reparameterizer};
+use burn::module::{Module, Param, ParamId, Reparameterizer};
 use burn::tensor::{Bool, Tensor};
 use pruning_core::mask::{Bits, Mask, MaskSet};
 use pruning_core::report::Report;
@@ -32,22 +32,13 @@ impl Reparameterizer for Attach<'_> {
 
 /// Replaces masks that are attached; `None` stands for one that keeps all.
 struct Update<'a> {
-    position: Position,
     keep: &'a BTreeMap<String, Option<Bits>>,
 }
 
-impl ModuleMapper for Update<'_> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
-    fn map_bool<const D: usize>(&mut self, param: Param<Tensor<D, Bool>>) -> Param<Tensor<D, Bool>> {
-        let Some((path, rest)) = self.position.carried() else { return param };
-        match self.keep.get(&path).filter(|_| rest == [NAME, FIELD]) {
+impl Map for Update<'_> {
+    fn map_bool<const D: usize>(&mut self, at: &Position, param: Param<Tensor<D, Bool>>) -> Param<Tensor<D, Bool>> {
+        let Some((path, rest)) = at.carried() else { return param };
+        match self.keep.get(&path).filter(|_| rest == MASK) {
             None => param,
             Some(keep) => {
                 let bits = keep.clone().unwrap_or_else(|| Bits::ones(1));
@@ -82,7 +73,7 @@ pub(crate) fn put<M: Module>(model: &M, all: &[Layer], masks: Vec<(usize, Bits)>
         model = model.apply_reparameterization(Attach { keep: &fresh });
     }
     if !update.is_empty() {
-        model = model.map(&mut Update { position: Position::default(), keep: &update });
+        model = walk::map(model, &mut Update { keep: &update });
     }
     Ok(model)
 }
@@ -98,12 +89,9 @@ pub(crate) fn sound<M: Module>(model: &M) -> Result<(), PruneError> {
 /// Checks that what masks remove is finite: a mask is a product, and zero times NaN or infinity is NaN.
 fn finite<M: Module>(model: &M, all: &[Layer], masks: &[(usize, Bits)]) -> Result<(), PruneError> {
     let removing = masks.iter().filter(|(_, keep)| keep.count_ones() < keep.len());
-    let mut bases = Bases {
-        position: Position::default(),
-        wanted: removing.map(|(place, keep)| (all[*place].path.as_str(), keep)).collect(),
-        found: Vec::new(),
-    };
-    model.visit(&mut bases);
+    let mut bases =
+        Bases { wanted: removing.map(|(place, keep)| (all[*place].path.as_str(), keep)).collect(), found: Vec::new() };
+    walk::visit(model, &mut bases);
     let (removing, weights): (Vec<_>, Vec<_>) = bases.found.into_iter().unzip();
     let finite = host::finite(&weights);
     for (((path, keep), weight), _) in removing.into_iter().zip(weights).zip(finite).filter(|(_, finite)| !finite) {
@@ -118,40 +106,22 @@ fn finite<M: Module>(model: &M, all: &[Layer], masks: &[(usize, Bits)]) -> Resul
 
 /// The stored weights of some parameters.
 struct Bases<'a> {
-    position: Position,
     wanted: HashMap<&'a str, &'a Bits>,
     found: Vec<((String, &'a Bits), Tensor<1>)>,
 }
 
-impl ModuleVisitor for Bases<'_> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+impl Visit for Bases<'_> {
+    fn visit_float<const D: usize>(&mut self, at: &Position, param: &Param<Tensor<D>>) {
         // What is drawn later is finite.
-        if self.position.carried().is_some() || !param.is_initialized() {
+        if at.carried().is_some() || !param.is_initialized() {
             return;
         }
-        let path = self.position.path();
+        let path = at.path();
         if let Some(&keep) = self.wanted.get(path.as_str()) {
             let weight = host::flat(param.base());
             self.found.push(((path, keep), weight));
         }
     }
-}
-
-/// Whether a parameter carries something that is not our mask.
-pub(crate) fn foreign(layer: &Layer) -> Option<&String> {
-    layer.carries.as_ref().filter(|_| layer.keep.is_none())
-}
-
-pub(crate) fn paths(all: &[Layer]) -> Vec<String> {
-    all.iter().map(|l| l.path.clone()).collect()
 }
 
 fn fit(all: &[Layer], masks: &MaskSet) -> Result<Vec<(usize, Bits)>, PruneError> {
@@ -165,7 +135,7 @@ fn fit(all: &[Layer], masks: &MaskSet) -> Result<Vec<(usize, Bits)>, PruneError>
             let (expected, found) = (layer.shape.clone(), mask.shape().to_vec());
             return Err(PruneError::MaskShape { path: path.to_string(), expected, found });
         }
-        if let Some(name) = foreign(layer) {
+        if let Some(name) = layer.foreign() {
             return Err(PruneError::Reparameterized { path: path.to_string(), name: name.clone() });
         }
         if layer.buffer {
@@ -278,7 +248,7 @@ fn foldable(all: &[Layer]) -> Result<(), PruneError> {
     if all.iter().all(|l| l.keep.is_none()) {
         return Err(PruneError::NotAttached { path: "model".to_string() });
     }
-    match all.iter().find_map(|l| foreign(l).map(|name| (l, name))) {
+    match all.iter().find_map(|l| l.foreign().map(|name| (l, name))) {
         Some((layer, name)) => Err(PruneError::WouldFold { path: layer.path.clone(), name: name.clone() }),
         None => Ok(()),
     }
@@ -306,7 +276,7 @@ fn pruned(all: &[Layer]) -> BTreeMap<String, Tensor<1, Bool>> {
 /// The module with plain zeros in the base of its parameters where `keep` is false. A product with zero leaves the sign; this
 /// does not.
 pub(crate) fn zeroed<M: Module>(model: M, keep: BTreeMap<String, Tensor<1, Bool>>) -> M {
-    model.map(&mut Zero { position: Position::default(), keep, made: BTreeMap::new() })
+    walk::map(model, &mut Zero { keep, made: BTreeMap::new() })
 }
 
 /// The network as it is, with every weight open to gradients: zeros in the base instead of masks. Ids, flags and running
@@ -315,27 +285,18 @@ pub(crate) fn opened<M: Module>(model: &M) -> M {
     let all = first_layers(model);
     let masked = all.iter().filter(|l| l.keep.is_some());
     let open = masked.flat_map(names).map(|path| (path.clone(), None)).collect();
-    zeroed(model.clone(), pruned(&all)).map(&mut Update { position: Position::default(), keep: &open })
+    walk::map(zeroed(model.clone(), pruned(&all)), &mut Update { keep: &open })
 }
 
 struct Zero {
-    position: Position,
     keep: BTreeMap<String, Tensor<1, Bool>>,
     /// Tensors of any rank by the id of their parameter: a tied parameter stays one leaf.
     made: BTreeMap<ParamId, Box<dyn Any>>,
 }
 
-impl ModuleMapper for Zero {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(keep) = self.keep.get(&self.position.path()) else { return param };
+impl Map for Zero {
+    fn map_float<const D: usize>(&mut self, at: &Position, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(keep) = self.keep.get(&at.path()) else { return param };
         let id = param.id;
         let made = self.made.get(&id).and_then(|made| made.downcast_ref::<Tensor<D>>()).cloned();
         let param = param.map(|weight| {
@@ -362,7 +323,7 @@ pub fn undo<M: Module>(model: &mut M) -> Result<(), PruneError> {
     foldable(&all)?;
     let masked = all.iter().filter(|l| l.keep.is_some());
     let keep = masked.flat_map(names).map(|path| (path.clone(), None)).collect();
-    let open = model.clone().map(&mut Update { position: Position::default(), keep: &keep });
+    let open = walk::map(model.clone(), &mut Update { keep: &keep });
     *model = open.materialize();
     Ok(())
 }

@@ -1,13 +1,11 @@
 //! The mask on a parameter: [`PruningMask`].
 
 use crate::host;
+use crate::layers::MASK;
 use burn::module::{Module, Param, ParamId, Reparameterization};
 use burn::tensor::{Bool, DType, Tensor};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
-
-pub(crate) const NAME: &str = "prune";
-pub(crate) const FIELD: &str = "keep";
 
 /// A mask on a parameter: the effective weight is the base with pruned entries zero.
 ///
@@ -29,7 +27,7 @@ impl PruningMask {
 }
 
 impl Reparameterization for PruningMask {
-    const NAME: &'static str = NAME;
+    const NAME: &'static str = MASK[0];
 
     fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
         // Packed integers have no product with a mask.

@@ -33,10 +33,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use crate::layers::{Layer, Position, layers, names, places};
-use crate::mask::attach::{paths, put, zeroed};
+use crate::layers::{Layer, layers, names, paths, places};
+use crate::mask::attach::{put, zeroed};
+use crate::walk::{self, Position, Visit};
 use crate::{PruneError, host};
-use burn::module::{Module, ModuleVisitor, Param, ParamId, Reparameterization, Reparameterizer};
+use burn::module::{Module, Param, ParamId, Reparameterization, Reparameterizer};
 use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Bool, DType, Tensor};
 use pruning_core::recipe::Targets;
@@ -134,8 +135,8 @@ pub fn settle<M: Module>(model: &mut M) -> Result<Report, PruneError> {
         return Err(PruneError::WouldFold { path: layer.path.clone(), name: name.clone() });
     }
     let bare = model.clone().materialize();
-    let mut kept = Kept { position: Position::default(), keep: BTreeMap::new() };
-    bare.visit(&mut kept);
+    let mut kept = Kept { keep: BTreeMap::new() };
+    walk::visit(&bare, &mut kept);
     let chosen: Vec<&Layer> = all.iter().filter(carries).collect();
     let keep: Vec<_> = chosen.iter().filter_map(|layer| kept.keep.get(&layer.path).cloned()).collect();
     let named =
@@ -178,22 +179,13 @@ impl Reparameterizer for Attach {
 
 /// Where the parameters of a module are not zero.
 struct Kept {
-    position: Position,
     keep: BTreeMap<String, Tensor<1, Bool>>,
 }
 
-impl ModuleVisitor for Kept {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+impl Visit for Kept {
+    fn visit_float<const D: usize>(&mut self, at: &Position, param: &Param<Tensor<D>>) {
         let weight = param.val().without_autodiff();
         let len = weight.shape().num_elements();
-        self.keep.insert(self.position.path(), weight.reshape([len]).not_equal_elem(0.0));
+        self.keep.insert(at.path(), weight.reshape([len]).not_equal_elem(0.0));
     }
 }

@@ -2,13 +2,14 @@
 
 use crate::host;
 use crate::host::{Numbers, to_matrix};
-use crate::layers::{Layer, Position, names};
-use crate::mask::attach::{foreign, parameters, paths};
+use crate::layers::{Layer, names, paths};
+use crate::mask::attach::parameters;
 use crate::pruner::Recipe;
 use crate::score::criterion::scored;
 use crate::score::{Criterion, CriterionInputs, LayerView, Needs};
+use crate::walk::{self, Position, Visit};
 use crate::{PruneError, Pruner};
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, Param};
 use burn::tensor::{DType, Tensor};
 use pruning_core::budget::{Amount, Candidate, ChooseError, ChooseRules, Sparsity, choose_masks_exact};
 use pruning_core::mask::Bits;
@@ -141,7 +142,7 @@ impl Selection {
             let fits = granularity.check(&layer.layout).is_ok();
             return Ok(Judged::Dense(if fits { granularity } else { Granularity::Element }));
         }
-        if let Some(name) = foreign(layer) {
+        if let Some(name) = layer.foreign() {
             return Err(PruneError::Reparameterized { path: layer.path.clone(), name: name.clone() });
         }
         Ok(Judged::Target(granularity, first.map(|(_, o)| o.sparsity)))
@@ -390,7 +391,6 @@ struct Scoring<'a> {
     alive: &'a [Option<Bits>],
     inputs: Option<&'a CriterionInputs>,
     update: usize,
-    position: Position,
     scores: Vec<Option<(Tensor<2>, f64)>>,
     error: Option<PruneError>,
 }
@@ -433,20 +433,12 @@ impl Scoring<'_> {
     }
 }
 
-impl ModuleVisitor for Scoring<'_> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if self.position.carried().is_some() || self.error.is_some() {
+impl Visit for Scoring<'_> {
+    fn visit_float<const D: usize>(&mut self, at: &Position, param: &Param<Tensor<D>>) {
+        if at.carried().is_some() || self.error.is_some() {
             return;
         }
-        if let Some(&(layer, place)) = self.wanted.get(self.position.path().as_str()) {
+        if let Some(&(layer, place)) = self.wanted.get(at.path().as_str()) {
             match self.score(param.base(), &self.all[layer], self.alive[place].as_ref()) {
                 Ok(scores) => self.scores[place] = Some(scores),
                 Err(error) => self.error = Some(error),
@@ -473,11 +465,10 @@ pub(crate) fn score<M: Module>(
         alive,
         inputs,
         update,
-        position: Position::default(),
         scores: selection.targets.iter().map(|_| None).collect(),
         error: None,
     };
-    module.visit(&mut scoring);
+    walk::visit(module, &mut scoring);
     match scoring.error {
         Some(error) => Err(error),
         None => {

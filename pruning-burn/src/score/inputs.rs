@@ -6,11 +6,12 @@ mod shift;
 
 pub use error::InputError;
 
-use crate::layers::{Position, layers};
+use crate::layers::layers;
 use crate::mask::attach::opened;
 use crate::score::Needs;
 use crate::snapshot::{Snapshot, shapes};
-use burn::module::{Module, ModuleVisitor, Param};
+use crate::walk::{self, Position, Visit};
+use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use pruning_core::caught;
@@ -178,8 +179,8 @@ impl CriterionInputs {
     #[cfg(feature = "train")]
     pub(crate) fn of_step<M: Module>(mut self, model: &M, gradients: &GradientsParams) -> Self {
         let zeros: Values = weights(model).into_iter().map(|(p, v)| (p, v.zeros_like())).collect();
-        let mut read = Read { position: Position::default(), gradients, values: zeros };
-        model.visit(&mut read);
+        let mut read = Read { gradients, values: zeros };
+        walk::visit(model, &mut read);
         self.put(Needs::GRADIENT, model, read.values);
         self.dense = Needs::GRADIENT;
         self
@@ -197,7 +198,7 @@ impl CriterionInputs {
         model: &M,
         output: impl Fn(&M) -> Tensor<D>,
     ) -> Result<Self, InputError> {
-        let copy = copy(model)?.map(&mut Shift::new(By::Absolute));
+        let copy = walk::map(copy(model)?, &mut Shift::new(By::Absolute));
         let (flow, _) = averages(&copy, &[()], &|model: &M, (): &()| output(model).sum(), false)?;
         self.put(Needs::FLOW, model, flow);
         Ok(self)
@@ -213,8 +214,8 @@ impl CriterionInputs {
     /// Adds `-w g` of one step of training: call it with the gradients, before the optimizer takes them.
     pub fn record_movement<M: Module>(&mut self, model: &M, gradients: &GradientsParams) {
         let mut values = self.held.remove(key(Needs::MOVEMENT)).unwrap_or_default().values;
-        let mut read = Read { position: Position::default(), gradients, values: BTreeMap::new() };
-        model.visit(&mut read);
+        let mut read = Read { gradients, values: BTreeMap::new() };
+        walk::visit(model, &mut read);
         for (path, weight) in weights(model) {
             // A parameter that the loss does not depend on does not move; its entry tells this model from another.
             let step = match read.values.remove(&path) {
@@ -244,7 +245,7 @@ fn copy<M: Module>(model: &M) -> Result<M, InputError> {
         return Err(InputError::NoAutodiff { path: layer.path.clone() });
     }
     // Running statistics of a plain clone are shared with the original.
-    Ok(model.valid().train().map(&mut Shift::new(By::Nothing)))
+    Ok(walk::map(model.valid().train(), &mut Shift::new(By::Nothing)))
 }
 
 /// Mean gradient over batches, and mean squared gradient where it is wanted.
@@ -278,8 +279,8 @@ fn averages<M: Module, B>(
             return Err(InputError::NoGradient);
         }
         let gradients = GradientsParams::from_grads(loss.backward(), model);
-        let mut read = Read { position: Position::default(), gradients: &gradients, values: Values::new() };
-        model.visit(&mut read);
+        let mut read = Read { gradients: &gradients, values: Values::new() };
+        walk::visit(model, &mut read);
         for (path, gradient) in read.values {
             if squares {
                 add(&mut square, &path, gradient.clone().square());
@@ -302,26 +303,17 @@ fn averages<M: Module, B>(
 
 /// Gradients by path.
 struct Read<'a> {
-    position: Position,
     gradients: &'a GradientsParams,
     values: Values,
 }
 
-impl ModuleVisitor for Read<'_> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if self.position.carried().is_none()
+impl Visit for Read<'_> {
+    fn visit_float<const D: usize>(&mut self, at: &Position, param: &Param<Tensor<D>>) {
+        if at.carried().is_none()
             && let Some(gradient) = self.gradients.get::<D>(param.id)
         {
             let len = gradient.shape().num_elements();
-            self.values.insert(self.position.path(), gradient.without_autodiff().reshape([len]));
+            self.values.insert(at.path(), gradient.without_autodiff().reshape([len]));
         }
     }
 }

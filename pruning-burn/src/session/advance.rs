@@ -1,15 +1,15 @@
 //! One step of a session: what it does to a model.
 
 use crate::PruneError;
-use crate::layers::{Layer, REPARAMETERIZATION, layers};
+use crate::layers::{Layer, MASK, layers};
 use crate::mask::attach::{put, sound};
-use crate::mask::pruning_mask::NAME;
 use crate::pruner::selection::{Amounts, Selection, select};
 use crate::score::CriterionInputs;
 use crate::session::grow;
 use crate::session::{Session, targets};
 use crate::snapshot::{Kept, Snapshot};
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use crate::walk::{self, Position, Visit};
+use burn::module::{Module, Param, ParamId};
 use burn::tensor::Tensor;
 use pruning_core::budget::{Amount, Sparsity};
 use pruning_core::mask::Bits;
@@ -77,7 +77,7 @@ impl Session {
     /// no time; what is wrong is told by the whole check.
     fn recognize<M: Module>(&self, model: &M) -> Result<(), PruneError> {
         let mut carrying = Carrying::default();
-        model.visit(&mut carrying);
+        walk::visit(model, &mut carrying);
         match self.ids.iter().zip(&self.targets).find(|(id, _)| !carrying.masked.contains(id)) {
             None => Ok(()),
             Some((_, path)) => self.check(model).and(Err(PruneError::AnotherModel { path: path.clone() })),
@@ -157,14 +157,14 @@ struct Carrying {
     last: Option<ParamId>,
 }
 
-impl ModuleVisitor for Carrying {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        if name == NAME && container == REPARAMETERIZATION {
+impl Visit for Carrying {
+    fn visit_carried(&mut self, name: &str) {
+        if name == MASK[0] {
             self.masked.extend(self.last);
         }
     }
 
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+    fn visit_float<const D: usize>(&mut self, _: &Position, param: &Param<Tensor<D>>) {
         self.last = Some(param.id);
     }
 }

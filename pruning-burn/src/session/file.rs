@@ -1,7 +1,6 @@
 //! Sessions on disk: their state as data.
 
-use crate::layers::{layers, places};
-use crate::mask::attach::paths;
+use crate::layers::{layers, paths, places};
 use crate::snapshot::{Kept, Snapshot, Stored};
 use crate::store::contents::Form;
 use crate::store::file_header::MODEL;

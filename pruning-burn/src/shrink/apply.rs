@@ -2,15 +2,15 @@
 
 use crate::PruneError;
 use crate::host;
-use crate::layers::{Layer, Position, layers, places};
-use crate::mask::attach::foreign;
+use crate::layers::{Layer, layers, names, places};
 use crate::shrink::confirm::confirm;
 use crate::shrink::equivalence::{Equivalence, check};
 use crate::shrink::mask::{kept_elements, place_of};
 use crate::shrink::parameters::Parameters;
 use crate::shrink::{Fields, ShrinkError, size_fields};
 use crate::trace::Scope;
-use burn::module::{Module, ModuleMapper, Param};
+use crate::walk::{self, Map, Position};
+use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use pruning_core::caught;
 use pruning_core::graph::{Cut, ShrinkPlan};
@@ -142,20 +142,20 @@ pub(crate) fn cut<M: Module>(plan: &ShrinkPlan, model: &M) -> Result<M, ShrinkEr
     }
     let trains = all.iter().any(|l| l.autodiff);
     // `valid` gives running statistics a place of their own, which cutting would otherwise take from the model.
-    let smaller = model.valid().materialize().map(&mut Slice { position: Position::default(), cuts });
+    let smaller = walk::map(model.valid().materialize(), &mut Slice { cuts });
     Ok(if trains { smaller.train() } else { smaller })
 }
 
 /// Masks can be folded in if all that they remove goes anyway.
 fn only_masks_of(plan: &ShrinkPlan, all: &[Layer]) -> Result<(), ShrinkError> {
-    if let Some((layer, name)) = all.iter().find_map(|l| foreign(l).map(|name| (l, name))) {
+    if let Some((layer, name)) = all.iter().find_map(|l| l.foreign().map(|name| (l, name))) {
         return Err(PruneError::WouldFold { path: layer.path.clone(), name: name.clone() }.into());
     }
     let whole = |l: &&Layer| l.keep.as_ref().is_some_and(|k| k.dims()[0] == l.layout.len());
     let masked: Vec<_> = all.iter().filter(whole).collect();
     let keep: Vec<_> = masked.iter().filter_map(|l| l.keep.clone()).collect();
     for (layer, bits) in masked.into_iter().zip(host::bits(&keep)) {
-        let cut = plan.parameters.iter().find(|(path, _)| crate::layers::names(layer).any(|n| n == *path));
+        let cut = plan.parameters.iter().find(|(path, _)| names(layer).any(|n| n == *path));
         let left = cut.map(|(_, cut)| kept_elements(cut));
         let lost = (0..bits.len()).any(|i| !bits.get(i) && left.as_ref().is_none_or(|left| left.get(i)));
         if lost {
@@ -189,21 +189,12 @@ fn indices(positions: Vec<i64>, device: &Device) -> Tensor<1, Int> {
 }
 
 struct Slice<'a> {
-    position: Position,
     cuts: BTreeMap<String, &'a Cut>,
 }
 
-impl ModuleMapper for Slice<'_> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        match self.cuts.get(&self.position.path()) {
+impl Map for Slice<'_> {
+    fn map_float<const D: usize>(&mut self, at: &Position, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.cuts.get(&at.path()) {
             None => param,
             Some(cut) => param.map(|tensor| sliced(tensor, cut)),
         }

@@ -1,7 +1,6 @@
 //! Channels and heads as masks: what a pruner that has a trace does, in whole groups.
 
 use crate::layers::{Layer, places};
-use crate::mask::attach::foreign;
 use crate::pruner::selection::{Amounts, Selection, Target, alive, choose_alone, layer_report, needed, report_of};
 use crate::score::CriterionInputs;
 use crate::shrink::mask::{kept_elements, place_of};
@@ -139,7 +138,7 @@ impl<'a> Masks<'a> {
         if *buffer {
             return Ok(());
         }
-        if let Some(name) = foreign(&self.all[layer]) {
+        if let Some(name) = self.all[layer].foreign() {
             return Err(PruneError::Reparameterized { path: path.clone(), name: name.clone() });
         }
         match self.keep.get_mut(&layer) {

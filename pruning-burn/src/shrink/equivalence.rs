@@ -1,6 +1,6 @@
 //! The masked model beside the smaller one, with other biases and on random inputs: [`check`].
 
-use crate::layers::{Position, layers};
+use crate::layers::layers;
 use crate::mask::attach::undo;
 use crate::shrink::apply::cut;
 use crate::shrink::mask::mask;
@@ -8,7 +8,8 @@ use crate::shrink::parameters::{ByPath, Parameters};
 use crate::shrink::verify::{difference, finite, outputs};
 use crate::shrink::{Difference, ShrinkError};
 use crate::trace::{RunOn, Scope, Trace};
-use burn::module::{Module, ModuleMapper, Param};
+use crate::walk::{self, Map, Position};
+use burn::module::{Module, Param};
 use burn::tensor::{Distribution, Tensor, TensorData};
 use pruning_core::graph::ShrinkPlan;
 use rand::SeedableRng;
@@ -64,11 +65,11 @@ pub(crate) fn check<M: Module>(
     if layers(&unmasked)?.iter().any(|layer| layer.keep.is_some()) {
         undo(&mut unmasked)?;
     }
-    let dense = unmasked.materialize().map(&mut Randomize { position: Position::default(), rng });
+    let dense = walk::map(unmasked.materialize(), &mut Randomize { rng });
     let mut masked = dense.clone();
     mask(plan, &mut masked)?;
     let values = Parameters::of(&cut(plan, &dense)?).found;
-    let smaller = smaller.valid().materialize().map(&mut Place { position: Position::default(), values });
+    let smaller = walk::map(smaller.valid().materialize(), &mut Place { values });
     let mut last = Equivalence::not("the outputs are not finite");
     // Numbers that a model was not made for may leave the domain of a function; those of the example do not.
     for inputs in [RunOn::Random, RunOn::Example] {
@@ -90,24 +91,15 @@ pub(crate) fn check<M: Module>(
 
 /// Draws parameters of one axis anew: biases, scales, statistics.
 struct Randomize {
-    position: Position,
     rng: StdRng,
 }
 
-impl ModuleMapper for Randomize {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+impl Map for Randomize {
+    fn map_float<const D: usize>(&mut self, at: &Position, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         if D != 1 {
             return param;
         }
-        let variance = self.position.at_buffer() && self.position.path().ends_with("var");
+        let variance = at.at_buffer() && at.field().ends_with("var");
         param.map(|tensor| {
             let (old, dtype, device) = (tensor.to_data(), tensor.dtype(), tensor.device());
             let positive = old.iter::<f64>().all(|x| x > 0.0);
@@ -130,21 +122,12 @@ impl ModuleMapper for Randomize {
 
 /// Puts these values in the place of a model's own.
 struct Place {
-    position: Position,
     values: ByPath,
 }
 
-impl ModuleMapper for Place {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        match self.values.get(&self.position.path()).and_then(|(_, value)| value.downcast_ref::<Tensor<D>>()) {
+impl Map for Place {
+    fn map_float<const D: usize>(&mut self, at: &Position, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.values.get(&at.path()).and_then(|(_, value)| value.downcast_ref::<Tensor<D>>()) {
             Some(value) => param.map(|_| value.clone()),
             None => param,
         }

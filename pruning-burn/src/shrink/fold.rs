@@ -1,9 +1,9 @@
 //! What removed units still contributed, moved into the next bias: [`fold`].
 
-use crate::layers::Position;
 use crate::shrink::ShrinkError;
 use crate::trace::{Analysis, ReplayBackend, ReplayError, Trace, Values};
-use burn::module::{Module, ModuleMapper, Param};
+use crate::walk::{self, Map, Position};
+use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
 use burn_ir::{BaseOperationIr as Base, FloatOperationIr as Flt, ModuleOperationIr as Mod, NumericOperationIr as Num};
 use burn_ir::{OperationIr, TensorId, TensorIr};
@@ -87,7 +87,7 @@ pub fn fold<B: ReplayBackend, M: Module>(
         }
     }
     folded.biases = add.keys().cloned().collect();
-    *model = model.clone().map(&mut AddTo { position: Position::default(), add });
+    *model = walk::map(model.clone(), &mut AddTo { add });
     Ok(folded)
 }
 
@@ -189,21 +189,12 @@ fn bias_after(trace: &Trace, analysis: &Analysis<'_>, product: TensorId) -> Opti
 }
 
 struct AddTo {
-    position: Position,
     add: BTreeMap<String, Vec<f32>>,
 }
 
-impl ModuleMapper for AddTo {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        match self.add.get(&self.position.path()) {
+impl Map for AddTo {
+    fn map_float<const D: usize>(&mut self, at: &Position, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.add.get(&at.path()) {
             None => param,
             Some(add) => param.map(|bias| {
                 let trained = bias.is_require_grad();

@@ -1,5 +1,7 @@
 //! The channels of a model that belong together, with names: [`ChannelGroups`].
 
+use crate::layer_types::{self, Size};
+use crate::layers::layer_path;
 use crate::trace::{Analysis, AxisRules, GroupError, Trace};
 use pruning_core::graph::{Dim, Factor, FieldChange, Group, Groups, Product, Totals};
 use std::collections::{BTreeMap, HashSet};
@@ -149,75 +151,51 @@ impl<'a> Solved<'a> {
         };
         let trace = self.analysis.trace;
         let mut fields = BTreeMap::new();
-        let owner = |path: &str| path.rsplit_once('.').map_or(String::new(), |(owner, _)| format!("{owner}."));
         for grouped in &self.analysis.grouped {
             let Some(param) = self.analysis.weight_of(grouped.weight) else { continue };
             if left(&grouped.groups) < grouped.groups.len() {
-                fields.insert(format!("{}groups", owner(trace.params[param].path())), left(&grouped.groups));
+                let traced = &trace.params[param];
+                let field = layer_types::of(traced.kind()).groups_field();
+                fields.insert(under(layer_path(traced.path()), field), left(&grouped.groups));
             }
         }
         for (param, traced) in trace.params.iter().enumerate() {
             let Some(dims) = self.analysis.index[param].map(|i| self.analysis.graph.dims(i)) else { continue };
-            let shrinks = |axis: usize| dims.get(axis).is_some_and(|d| left(d) < d.len());
-            let own = owner(traced.path());
-            match traced.kind() {
-                "InstanceNorm" if shrinks(0) => {
-                    fields.insert(format!("{own}num_channels"), left(&dims[0]));
-                }
-                "GroupNorm" if shrinks(0) => {
-                    fields.insert(format!("{own}num_channels"), left(&dims[0]));
-                    if let Some(groups) = self.analysis.norm_groups(param) {
+            let shrinks = dims.first().is_some_and(|d| left(d) < d.len());
+            for (at, (kind, path)) in traced.owners.iter().enumerate() {
+                let own = at + 1 == traced.owners.len();
+                for size in layer_types::of(kind).sizes {
+                    let (field, value) = match *size {
+                        Size::Channels(field) if own && shrinks => (field, Some(left(&dims[0]))),
                         // Whole groups go, so those that are left are as large as before.
-                        fields.insert(format!("{own}num_groups"), groups * left(&dims[0]) / dims[0].len());
-                    }
-                }
-                _ => {}
-            }
-            let recurrent = ["Lstm", "Gru", "Rnn"];
-            for (kind, path) in &traced.owners {
-                let hidden = traced.path().ends_with(".hidden_transform.weight") && recurrent.contains(&kind.as_str());
-                if hidden && shrinks(0) {
-                    fields.insert(under(path, "d_hidden"), left(&dims[0]));
-                }
-                if hidden
-                    && shrinks(0)
-                    && let Some(both) = self.bidirectional(traced, path)
-                {
-                    fields.insert(both, left(&dims[0]));
-                }
-                if kind == "MultiHeadAttention" && traced.path() == under(path, "q.weight") {
-                    self.attention_fields(path, dims, removed, &mut fields);
+                        Size::NormGroups(field) if own && shrinks => {
+                            let groups = self.analysis.norm_groups(param);
+                            (field, groups.map(|groups| groups * left(&dims[0]) / dims[0].len()))
+                        }
+                        Size::State(field, end) if shrinks && traced.within(path).ends_with(end) => {
+                            (field, Some(left(&dims[0])))
+                        }
+                        Size::HeadSize(field, weight) if traced.within(path) == weight => {
+                            (field, self.head_size(traced.path(), dims, removed))
+                        }
+                        _ => continue,
+                    };
+                    fields.extend(value.map(|value| (under(path, field), value)));
                 }
             }
         }
         fields.into_iter().map(|(path, value)| FieldChange { path, value }).collect()
     }
 
-    /// The field of the bidirectional layer around a recurrent one.
-    fn bidirectional(&self, traced: &crate::trace::Traced, inner: &str) -> Option<String> {
-        let kinds = ["BiLstm", "BiGru", "BiRnn"];
-        let (_, path) =
-            traced.owners.iter().find(|(k, p)| kinds.contains(&k.as_str()) && inner.starts_with(p.as_str()))?;
-        Some(under(path, "d_hidden"))
-    }
-
-    /// Head sizes of our own attention.
-    fn attention_fields(
-        &self,
-        path: &str,
-        queries: &[Dim],
-        removed: &HashSet<u32>,
-        fields: &mut BTreeMap<String, usize>,
-    ) {
-        let Some(Dim::Free { labels, .. }) = queries.get(1) else { return };
-        let Some(heads) = self.analysis.heads_of(path) else { return };
+    /// Channels that each head of our own attention has left, where heads become smaller.
+    fn head_size(&self, queries: &str, dims: &[Dim], removed: &HashSet<u32>) -> Option<usize> {
+        let Dim::Free { labels, .. } = dims.get(1)? else { return None };
+        let heads = self.analysis.heads_of(queries.strip_suffix("weight")?)?;
         let size = labels.len() / heads.max(1);
         let gone = |l: &u32| removed.contains(&self.groups.set_of(*l));
         let whole = labels.chunks(size.max(1)).all(|head| head.iter().all(gone) || !head.iter().any(gone));
-        if !whole {
-            let left = labels.iter().filter(|l| !gone(l)).count();
-            fields.insert(under(path, "d_k"), left / heads.max(1));
-        }
+        let left = labels.iter().filter(|l| !gone(l)).count();
+        (!whole).then(|| left / heads.max(1))
     }
 
     /// The public form.

@@ -1,14 +1,10 @@
 //! Which units are heads of an attention, and why heads stay.
 
+use crate::layers::layer_path;
 use crate::shrink::groups::Solved;
 use crate::trace::Heads;
 use pruning_core::graph::{Dim, Label};
 use std::collections::HashMap;
-
-/// The path of the layer that owns a parameter.
-pub(crate) fn layer_path(param: &str) -> &str {
-    param.rsplit_once('.').map_or("", |(layer, _)| layer)
-}
 
 impl Solved<'_> {
     /// The sets of labels that are heads, with the channels of one where they are known.

@@ -1,12 +1,12 @@
 //! Which groups a recipe means: those whose units are the channels of its targets.
 
-use crate::layers::{Layer, names};
+use crate::layer_types;
+use crate::layers::{Layer, layer_path, names};
 use crate::pruner::Recipe;
 use crate::pruner::selection::{Selection, Target as Pruned, alive, score};
 use crate::score::CriterionInputs;
 use crate::shrink::ShrinkError;
 use crate::shrink::groups::Solved;
-use crate::shrink::heads::layer_path;
 use crate::shrink::score::Scored;
 use crate::trace::Trace;
 use burn::module::Module;
@@ -31,15 +31,11 @@ impl Solved<'_> {
     /// The axis of a weight that its output or input channels are: by its layer, or by the product that a parameter of the user's
     /// is in, such as experts that are held as one `[experts, in, out]`.
     pub(crate) fn channel_axis(&self, layer: &Layer, axis: Axis) -> usize {
-        let transposed =
-            layer.kind.starts_with("ConvTranspose") || ["Linear", "Embedding"].contains(&layer.kind.as_str());
         let param = || self.analysis.trace.params.iter().position(|p| p.paths.contains(&layer.path));
         let of_product = || self.analysis.channels.get(&param()?).copied();
         let [input, output] = match layer.shape.len() {
             0 | 1 => [0, 0],
-            _ if transposed => [0, 1],
-            _ if layer.by_default => [1, 0],
-            _ => of_product().unwrap_or([1, 0]),
+            _ => layer_types::of(&layer.kind).channel_axes().or_else(of_product).unwrap_or([1, 0]),
         };
         if axis == Axis::Output { output } else { input }
     }

@@ -1,8 +1,8 @@
 //! The parameters of a model by path, to bring them elsewhere or to see whether they were left alone: [`Parameters`].
 
 use crate::host;
-use crate::layers::Position;
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use crate::walk::{self, Position, Visit};
+use burn::module::{Module, Param, ParamId};
 use burn::tensor::Tensor;
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -13,7 +13,6 @@ pub(crate) type ByPath = BTreeMap<String, (ParamId, Box<dyn Any>)>;
 /// The float parameters of a model by path.
 #[derive(Default)]
 pub(crate) struct Parameters {
-    position: Position,
     pub(crate) found: ByPath,
     /// What they are compared with, and the first that differs.
     before: Option<ByPath>,
@@ -24,30 +23,22 @@ impl Parameters {
     /// The parameters of a model.
     pub(crate) fn of<M: Module>(model: &M) -> Self {
         let mut parameters = Self::default();
-        model.visit(&mut parameters);
+        walk::visit(model, &mut parameters);
         parameters
     }
 
     /// The path of a parameter that is another one in this model, or holds other numbers.
     pub(crate) fn changed<M: Module>(self, model: &M) -> Option<String> {
         let mut after = Self { before: Some(self.found), ..Self::default() };
-        model.visit(&mut after);
+        walk::visit(model, &mut after);
         let gone = after.before.and_then(|left| left.into_keys().next());
         after.changed.or(gone)
     }
 }
 
-impl ModuleVisitor for Parameters {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let path = self.position.path();
+impl Visit for Parameters {
+    fn visit_float<const D: usize>(&mut self, at: &Position, param: &Param<Tensor<D>>) {
+        let path = at.path();
         let Some(before) = &mut self.before else {
             self.found.insert(path, (param.id, Box::new(param.val())));
             return;

@@ -1,9 +1,8 @@
 //! Models on disk, with their masks.
 
 use crate::PruneError;
-use crate::layers::{layers, places};
-use crate::mask::attach::{foreign, paths, put, sound};
-use crate::mask::pruning_mask::{FIELD, NAME};
+use crate::layers::{MASK, layers, paths, places};
+use crate::mask::attach::{put, sound};
 use crate::store::contents::{Contents, Form, loaded, tensors_of};
 use crate::store::file_header::MODEL;
 #[cfg(feature = "sparse")]
@@ -65,7 +64,7 @@ pub(crate) fn read_model<M: Module>(model: &M, tensors: Vec<Tensor>, file: &Path
         if let Some(path) = tensor.name.strip_prefix(SNAPSHOT) {
             snapshot.push((path.to_string(), tensor));
         } else {
-            if let Some(path) = tensor.name.strip_suffix(&format!(".{NAME}.{FIELD}")) {
+            if let Some(path) = tensor.name.strip_suffix(&format!(".{}", MASK.join("."))) {
                 masks.push((path.to_string(), tensor.shape.num_elements()));
             }
             record.push(tensor);
@@ -88,7 +87,7 @@ pub(crate) fn read_model<M: Module>(model: &M, tensors: Vec<Tensor>, file: &Path
         if found != expected {
             return Err(StoreError::MaskLength { file: name(), path, expected, found });
         }
-        if let Some(carried) = foreign(&all[index]) {
+        if let Some(carried) = all[index].foreign() {
             let source = PruneError::Reparameterized { path, name: carried.clone() };
             return Err(StoreError::Prune { file: name(), source });
         }

@@ -1,7 +1,8 @@
 //! Recording a forward pass: [`Trace::record`].
 
-use crate::layers::Position;
-use burn::module::{Module, ModuleMapper, Param, ParamId};
+use crate::layer_types;
+use crate::walk::{self, Map, Position};
+use burn::module::{Module, Param, ParamId};
 use burn::tensor::kind::Basic;
 use burn::tensor::{Bool, DType, Device, Distribution, Float, Int, Tensor, TensorData};
 use burn_capture::{CaptureBackend, CaptureError};
@@ -65,7 +66,12 @@ impl Traced {
 
     /// Whether it is a running statistic.
     pub(crate) fn is_buffer(&self) -> bool {
-        self.kind() == "BatchNorm" && self.path().rsplit('.').next().is_some_and(|field| field.starts_with("running_"))
+        self.path().rsplit('.').next().is_some_and(|field| layer_types::of(self.kind()).is_buffer(field))
+    }
+
+    /// The rest of its path, from a module around it.
+    pub(crate) fn within(&self, module: &str) -> &str {
+        self.path().strip_prefix(module).unwrap_or_default().trim_start_matches('.')
     }
 
     /// The type of the layer that owns it.
@@ -205,9 +211,8 @@ impl Trace {
         let mut shapes = None;
         let captured = caught(|| {
             device.capture_scope(|capture| {
-                let mut place =
-                    Place { device: device.clone(), position: Position::default(), params: Params::default() };
-                let model = model.map(&mut place).to_device(&device);
+                let mut place = Place { device: device.clone(), params: Params::default() };
+                let model = walk::map(model, &mut place).to_device(&device);
                 let mut scope = Scope::on(device.clone());
                 forward(&model, &mut scope);
                 let mut unique: Vec<_> = scope.outputs.iter().flatten().copied().collect();
@@ -288,13 +293,12 @@ struct Params {
 /// Puts a parameter of the same shape and without values in the place of each, so that recording copies no weight.
 struct Place {
     device: Device,
-    position: Position,
     params: Params,
 }
 
 impl Place {
-    fn note(&mut self, param: ParamId, tensor: Option<TensorId>, shape: &[usize], float: bool) {
-        let path = self.position.path();
+    fn note(&mut self, at: &Position, param: ParamId, tensor: Option<TensorId>, shape: &[usize], float: bool) {
+        let path = at.path();
         let index = match self.params.known.get(&param) {
             Some(&index) => {
                 self.params.params[index].paths.push(path);
@@ -303,7 +307,7 @@ impl Place {
             None => {
                 let index = self.params.params.len();
                 self.params.known.insert(param, index);
-                let owners = self.position.owners();
+                let owners = at.owners();
                 self.params.params.push(Traced { paths: vec![path], owners, shape: shape.to_vec(), float });
                 index
             }
@@ -314,24 +318,16 @@ impl Place {
 
 macro_rules! place {
     ($name:ident, $kind:ty, $float:expr) => {
-        fn $name<const D: usize>(&mut self, param: Param<Tensor<D, $kind>>) -> Param<Tensor<D, $kind>> {
+        fn $name<const D: usize>(&mut self, at: &Position, param: Param<Tensor<D, $kind>>) -> Param<Tensor<D, $kind>> {
             let old = param.val();
             let tensor = Tensor::<D, $kind>::empty(old.shape(), (&self.device, old.dtype()));
-            self.note(param.id, id(&tensor), &old.dims(), $float);
+            self.note(at, param.id, id(&tensor), &old.dims(), $float);
             Param::initialized(param.id, tensor)
         }
     };
 }
 
-impl ModuleMapper for Place {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
+impl Map for Place {
     place!(map_float, Float, true);
     place!(map_int, Int, false);
     place!(map_bool, Bool, false);

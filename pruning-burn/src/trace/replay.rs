@@ -1,10 +1,10 @@
 //! Running a recorded forward pass on real inputs: [`Trace::replay`].
 
-use crate::layers::Position;
 use crate::trace::Trace;
 use crate::trace::record::Identified;
+use crate::walk::{self, Position, Visit};
 use burn::backend::{BackendTensor, DispatchKindConversion, DispatchTensor, TensorMetadata};
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, Param};
 use burn::tensor::kind::Basic;
 use burn::tensor::{Bool, DType, Float, Int, Tensor};
 use burn_ir::{BackendIr, HandleKind, IrVisitorMut, TensorId, TensorIr, TensorStatus};
@@ -279,8 +279,8 @@ impl Trace {
         &self,
         model: &M,
     ) -> Result<Vec<(TensorId, HandleKind<B>)>, ReplayError> {
-        let mut weights = Weights { position: Position::default(), found: HashMap::new() };
-        model.valid().materialize().visit(&mut weights);
+        let mut weights = Weights { found: HashMap::new() };
+        walk::visit(&model.valid().materialize(), &mut weights);
         let described = self.tensors();
         let mut handles = Vec::new();
         for (id, &param) in &self.param_of {
@@ -316,29 +316,20 @@ impl IrVisitorMut for KeepAll<'_> {
 }
 
 struct Weights {
-    position: Position,
     found: HashMap<String, (DispatchTensor, Vec<usize>, DType)>,
 }
 
 macro_rules! weight {
     ($name:ident, $kind:ty) => {
-        fn $name<const D: usize>(&mut self, param: &Param<Tensor<D, $kind>>) {
+        fn $name<const D: usize>(&mut self, at: &Position, param: &Param<Tensor<D, $kind>>) {
             let tensor = param.val();
             let (shape, dtype) = (tensor.dims().to_vec(), tensor.dtype());
-            self.found.insert(self.position.path(), (tensor.into_dispatch(), shape, dtype));
+            self.found.insert(at.path(), (tensor.into_dispatch(), shape, dtype));
         }
     };
 }
 
-impl ModuleVisitor for Weights {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
+impl Visit for Weights {
     weight!(visit_float, Float);
     weight!(visit_int, Int);
     weight!(visit_bool, Bool);

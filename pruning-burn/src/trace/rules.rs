@@ -1,5 +1,6 @@
 //! What each operation does to the axes of its operands: from a [`Trace`] to the groups of its channels.
 
+use crate::layer_types;
 use crate::trace::Trace;
 use crate::trace::arithmetic_rules::Zero;
 use crate::trace::name::name;
@@ -184,11 +185,10 @@ impl<'a> Analysis<'a> {
         None
     }
 
-    /// Into how many heads the attention at `path` splits its queries.
-    pub(crate) fn heads_of(&self, path: &str) -> Option<usize> {
-        let queries = if path.is_empty() { "q.".to_string() } else { format!("{path}.q.") };
+    /// Into how many heads an attention splits its queries, which the parameters of the layer `queries` make.
+    pub(crate) fn heads_of(&self, queries: &str) -> Option<usize> {
         let from_queries = |id: TensorId| {
-            self.near.get(&id).is_some_and(|&p| self.trace.params[p].paths.iter().any(|p| p.starts_with(&queries)))
+            self.near.get(&id).is_some_and(|&p| self.trace.params[p].paths.iter().any(|p| p.starts_with(queries)))
         };
         self.trace.operations.iter().find_map(|op| match op {
             OperationIr::BaseFloat(Base::Reshape(o)) if from_queries(o.out.id) => {
@@ -371,17 +371,9 @@ impl<'a> Analysis<'a> {
     fn pin_fixed_layers(&mut self) {
         for (param, traced) in self.trace.params.iter().enumerate() {
             let Some(index) = self.index[param] else { continue };
-            let why = traced.owners.iter().find_map(|(kind, path)| match kind.as_str() {
-                "MultiHeadAttention" => {
-                    let field = traced.path().strip_prefix(path.as_str()).unwrap_or_default().trim_start_matches('.');
-                    let burns = ["query", "key", "value", "output"].iter().any(|f| field.split('.').next() == Some(f));
-                    burns.then_some(
-                        "Burn's MultiHeadAttention needs heads * size == width; \
-                         pruning_burn::nn::MultiHeadAttention does not",
-                    )
-                }
-                "CrossAttention" => Some("the sizes of Burn's CrossAttention are private"),
-                _ => None,
+            let why = traced.owners.iter().find_map(|(kind, path)| {
+                let pin = layer_types::of(kind).pin.as_ref()?;
+                pin.holds(traced.within(path)).then_some(pin.why)
             });
             if let Some(why) = why {
                 let dims = self.graph.dims(index).to_vec();

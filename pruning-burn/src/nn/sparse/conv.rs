@@ -1,6 +1,6 @@
 //! A two-dimensional convolution with sparse weights.
 
-use crate::layers::layout;
+use crate::layer_types;
 use crate::nn::sparse::convolution::Convolution;
 use crate::nn::sparse::layer::Layer;
 use crate::nn::sparse::ops;
@@ -71,7 +71,8 @@ impl SparseConv2d {
             .with_dilation(conv.dilation)
             .with_groups(conv.groups);
         let bias = conv.bias.as_ref().map(|bias| bias.val());
-        let weights = Weights::read(&weight, bias, &layout("Conv2d", "weight", &weight.dims()), options)?;
+        let layout = layer_types::of("Conv2d").layout("weight", &weight.dims());
+        let weights = Weights::read(&weight, bias, &layout, options)?;
         Self::of(weights, frame, conv.padding.clone())
     }
 

@@ -1,6 +1,6 @@
 //! A linear layer with sparse weights.
 
-use crate::layers::layout;
+use crate::layer_types;
 use crate::nn::sparse::layer::Layer;
 use crate::nn::sparse::ops;
 use crate::nn::sparse::product::{Plans, Product};
@@ -68,7 +68,7 @@ impl SparseLinear {
     /// As [`from_linear`](Self::from_linear); or the weights do not fit the format.
     pub fn with_options(linear: &Linear, options: SparseOptions) -> Result<Self, SparseLayerError> {
         let weight = linear.weight.val();
-        let layout = layout("Linear", "weight", &weight.dims());
+        let layout = layer_types::of("Linear").layout("weight", &weight.dims());
         let bias = linear.bias.as_ref().map(|bias| bias.val());
         Ok(Self::of(Weights::read(&weight, bias, &layout, options)?))
     }

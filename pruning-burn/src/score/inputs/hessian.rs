@@ -2,6 +2,7 @@
 
 use crate::score::inputs::shift::{By, Shift};
 use crate::score::inputs::{InputError, Values, averages, weights};
+use crate::walk;
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use pruning_core::caught;
@@ -78,7 +79,7 @@ fn double<M: Module>(model: &M) -> Result<M, InputError> {
         }
     }
     // Running statistics of a plain clone are shared.
-    Ok(model.valid().train().map(&mut Shift::new(By::Double)))
+    Ok(walk::map(model.valid().train(), &mut Shift::new(By::Double)))
 }
 
 /// Whether a device computes in double precision. GPU drivers say that they have the type, and take exponentials and logarithms in single
@@ -131,7 +132,7 @@ fn difference<M: Module>(
     let mut best: Option<(Values, f64)> = None;
     for relative in STEPS {
         for step in [relative * unit, -relative * unit] {
-            let moved = model.clone().map(&mut Shift::new(By::Along(direction, step)));
+            let moved = walk::map(model.clone(), &mut Shift::new(By::Along(direction, step)));
             let side = scale(combine(gradient(&moved)?, &here, -1.0), 1.0 / step);
             for other in &sides {
                 let apart = norm(&combine(side.clone(), other, -1.0));

@@ -1,15 +1,14 @@
 //! Copies of a model with its parameters elsewhere: [`Shift`].
 
-use crate::layers::Position;
 use crate::score::inputs::Values;
-use burn::module::{Flag, ModuleMapper, Param, ParamId};
+use crate::walk::{Map, Position};
+use burn::module::{Flag, Param, ParamId};
 use burn::tensor::{DType, Tensor};
 use std::any::Any;
 use std::collections::BTreeMap;
 
 /// A copy whose parameters are elsewhere, all of them leaves that take gradients; buffers stay.
 pub(super) struct Shift<'a> {
-    position: Position,
     by: By<'a>,
     /// Tensors of any rank by the id of their parameter: a tied parameter stays one leaf, with one gradient.
     made: BTreeMap<ParamId, Box<dyn Any>>,
@@ -17,7 +16,7 @@ pub(super) struct Shift<'a> {
 
 impl<'a> Shift<'a> {
     pub(super) fn new(by: By<'a>) -> Self {
-        Self { position: Position::default(), by, made: BTreeMap::new() }
+        Self { by, made: BTreeMap::new() }
     }
 }
 
@@ -29,27 +28,19 @@ pub(super) enum By<'a> {
     Double,
 }
 
-impl ModuleMapper for Shift<'_> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.position.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.position.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+impl Map for Shift<'_> {
+    fn map_float<const D: usize>(&mut self, at: &Position, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         // Packed integers take no gradient.
         if matches!(param.base().dtype(), DType::QFloat(_)) {
             return param;
         }
-        if self.position.at_buffer() {
+        if at.at_buffer() {
             return match self.by {
                 By::Double => param.map(|old| old.cast(DType::F64)),
                 _ => param,
             };
         }
-        let path = self.position.path();
+        let path = at.path();
         let id = param.id;
         let made = self.made.get(&id).and_then(|made| made.downcast_ref::<Tensor<D>>()).cloned();
         let param = param.map(|old| {
@@ -72,7 +63,7 @@ impl ModuleMapper for Shift<'_> {
         param
     }
 
-    fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
+    fn map_flag(&mut self, _: &Position, flag: Param<Flag>) -> Param<Flag> {
         match self.by {
             // The statistics of one example of ones would be those of a constant, which lets no flow through.
             By::Absolute => flag.with_value(false),

@@ -1,0 +1,171 @@
+//! One walk over the parameters of a module: [`visit`] and [`map`] tell what they call the [`Position`] of each parameter.
+
+use crate::layer_types::{self, LayerType};
+use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Bool, Int, Tensor};
+
+/// What looks at the parameters of a module. A tied parameter comes at each of its paths.
+pub(crate) trait Visit {
+    /// The parameter that came last carries a reparameterization of this name.
+    fn visit_carried(&mut self, _name: &str) {}
+
+    fn visit_float<const D: usize>(&mut self, _at: &Position, _param: &Param<Tensor<D>>) {}
+
+    fn visit_int<const D: usize>(&mut self, _at: &Position, _param: &Param<Tensor<D, Int>>) {}
+
+    fn visit_bool<const D: usize>(&mut self, _at: &Position, _param: &Param<Tensor<D, Bool>>) {}
+}
+
+/// What changes the parameters of a module.
+pub(crate) trait Map {
+    fn map_float<const D: usize>(&mut self, _at: &Position, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param
+    }
+
+    fn map_int<const D: usize>(&mut self, _at: &Position, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
+        param
+    }
+
+    fn map_bool<const D: usize>(&mut self, _at: &Position, param: Param<Tensor<D, Bool>>) -> Param<Tensor<D, Bool>> {
+        param
+    }
+
+    fn map_flag(&mut self, _at: &Position, flag: Param<Flag>) -> Param<Flag> {
+        flag
+    }
+}
+
+/// Shows all parameters to `with`.
+pub(crate) fn visit<M: Module>(module: &M, with: &mut impl Visit) {
+    module.visit(&mut Walker { at: Position::default(), with });
+}
+
+/// Puts what `with` makes of each parameter in its place.
+#[must_use]
+pub(crate) fn map<M: Module>(module: M, with: &mut impl Map) -> M {
+    module.map(&mut Walker { at: Position::default(), with })
+}
+
+/// Where a walk is.
+#[derive(Debug, Default)]
+pub(crate) struct Position {
+    names: Vec<String>,
+    containers: Vec<String>,
+    /// Depth at which a reparameterization was entered.
+    inside: Option<usize>,
+}
+
+/// What Burn calls the container of a reparameterization's fields.
+const REPARAMETERIZATION: &str = "Reparameterization";
+
+impl Position {
+    fn enter(&mut self, name: &str, container: &str) {
+        if self.inside.is_none() && container == REPARAMETERIZATION {
+            self.inside = Some(self.names.len());
+        }
+        self.names.push(name.to_string());
+        self.containers.push(container.to_string());
+    }
+
+    fn exit(&mut self) {
+        self.names.pop();
+        self.containers.pop();
+        if self.inside.is_some_and(|depth| depth >= self.names.len()) {
+            self.inside = None;
+        }
+    }
+
+    pub(crate) fn path(&self) -> String {
+        self.names.join(".")
+    }
+
+    /// The last part of the path.
+    pub(crate) fn field(&self) -> &str {
+        self.names.last().map_or("", String::as_str)
+    }
+
+    /// Within a reparameterization: the path of the parameter that carries it, and the rest of the path.
+    pub(crate) fn carried(&self) -> Option<(String, &[String])> {
+        self.inside.map(|depth| (self.names[..depth].join("."), &self.names[depth..]))
+    }
+
+    /// Whether this is a running statistic. Burn visits those as parameters, so they are told by their layer.
+    pub(crate) fn at_buffer(&self) -> bool {
+        self.layer_type().is_buffer(self.field())
+    }
+
+    /// The type of the layer around this place.
+    pub(crate) fn layer_type(&self) -> &'static LayerType {
+        layer_types::of(self.kind())
+    }
+
+    /// The structs around this place, outermost first, and the path of each.
+    #[cfg(feature = "trace")]
+    pub(crate) fn owners(&self) -> Vec<(String, String)> {
+        let structs = self.containers.iter().enumerate().filter_map(|(i, c)| Some((i, c.strip_prefix("Struct:")?)));
+        structs.map(|(i, kind)| (kind.to_string(), self.names[..i].join("."))).collect()
+    }
+
+    /// The name of the innermost struct around this place.
+    pub(crate) fn kind(&self) -> &str {
+        self.containers.iter().rev().find_map(|c| c.strip_prefix("Struct:")).unwrap_or("Param")
+    }
+}
+
+/// Keeps the position, which Burn tells by calls of its own.
+struct Walker<'a, V> {
+    at: Position,
+    with: &'a mut V,
+}
+
+impl<V: Visit> ModuleVisitor for Walker<'_, V> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        let outside = self.at.inside.is_none();
+        self.at.enter(name, container);
+        if outside && self.at.inside.is_some() {
+            self.with.visit_carried(name);
+        }
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.at.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.with.visit_float(&self.at, param);
+    }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        self.with.visit_int(&self.at, param);
+    }
+
+    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+        self.with.visit_bool(&self.at, param);
+    }
+}
+
+impl<V: Map> ModuleMapper for Walker<'_, V> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.at.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.at.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        self.with.map_float(&self.at, param)
+    }
+
+    fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
+        self.with.map_int(&self.at, param)
+    }
+
+    fn map_bool<const D: usize>(&mut self, param: Param<Tensor<D, Bool>>) -> Param<Tensor<D, Bool>> {
+        self.with.map_bool(&self.at, param)
+    }
+
+    fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
+        self.with.map_flag(&self.at, flag)
+    }
+}
