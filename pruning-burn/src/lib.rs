@@ -67,6 +67,7 @@ mod snapshot;
 #[cfg(feature = "sparse")]
 pub mod sparse;
 pub mod store;
+mod targets;
 #[cfg(feature = "trace")]
 pub mod trace;
 mod walk;

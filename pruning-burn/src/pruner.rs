@@ -10,8 +10,9 @@ pub use layer_scores::LayerScores;
 use crate::PruneError;
 use crate::layers::layers;
 use crate::mask::attach::put;
-use crate::pruner::selection::{Amounts, Selection, report_on, select};
+use crate::pruner::selection::{Amounts, report_on, select};
 use crate::score::{Criterion, CriterionInputs, Needs};
+use crate::targets::Selection;
 #[cfg(feature = "trace")]
 use crate::trace::Trace;
 use burn::module::Module;

@@ -69,13 +69,76 @@ impl LayerReport {
     }
 }
 
-/// A parameter that was left out.
+/// A parameter that was skipped, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Skipped {
     /// Its path.
     pub path: String,
-    /// Why.
-    pub why: String,
+    /// The reason.
+    pub reason: SkipReason,
+}
+
+impl Skipped {
+    /// Creates an entry for the parameter at `path`.
+    pub fn new(path: impl Into<String>, reason: SkipReason) -> Self {
+        Self { path: path.into(), reason }
+    }
+}
+
+/// Why a parameter was skipped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SkipReason {
+    /// A pattern of `target.exclude` matches it.
+    Excluded {
+        /// The pattern.
+        pattern: String,
+    },
+    /// No pattern of `target.include` matches it.
+    NotIncluded,
+    /// It is not a weight of a linear or convolution layer, and no pattern names it.
+    NotDefault,
+    /// It is a running statistic.
+    RunningStatistic,
+    /// Its values are packed integers.
+    Quantized,
+    /// It has no elements.
+    Empty,
+    /// The granularity does not fit it, and the recipe skips such layers.
+    Unfit {
+        /// What does not fit.
+        why: String,
+    },
+    /// It is a target, and its channels cannot be removed.
+    ChannelsStay {
+        /// What holds them.
+        why: String,
+    },
+}
+
+impl SkipReason {
+    /// Whether a pattern of `target.exclude` is the reason.
+    #[must_use]
+    pub fn is_exclusion(&self) -> bool {
+        matches!(self, Self::Excluded { .. })
+    }
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Excluded { pattern } => write!(f, "excluded by {pattern:?}"),
+            Self::NotIncluded => write!(f, "not in target.include"),
+            Self::NotDefault => write!(f, "not a weight of a linear or convolution layer, and not named"),
+            Self::RunningStatistic => write!(f, "a running statistic"),
+            Self::Quantized => write!(f, "its values are quantized: prune first, then quantize"),
+            Self::Empty => write!(f, "has no elements"),
+            Self::Unfit { why } => write!(f, "left dense: {why}"),
+            Self::ChannelsStay { why } => write!(f, "its channels stay: {why}"),
+        }
+    }
 }
 
 /// What is not as the recipe may have been meant.
@@ -197,14 +260,14 @@ impl fmt::Display for Report {
             write!(f, "\nalong with the channels: {gone} of {of} entries of {number} parameters that are no targets")?;
         }
         // Biases and norms are left out by rule; what a pattern left out is worth a line, one for each reason.
-        let mut reasons: Vec<(&str, Vec<&String>)> = Vec::new();
-        for s in self.skipped.iter().filter(|s| s.why != NOT_DEFAULT) {
-            match reasons.iter_mut().find(|(why, _)| *why == s.why) {
+        let mut reasons: Vec<(&SkipReason, Vec<&String>)> = Vec::new();
+        for s in self.skipped.iter().filter(|s| s.reason != SkipReason::NotDefault) {
+            match reasons.iter_mut().find(|(reason, _)| **reason == s.reason) {
                 Some((_, paths)) => paths.push(&s.path),
-                None => reasons.push((&s.why, vec![&s.path])),
+                None => reasons.push((&s.reason, vec![&s.path])),
             }
         }
-        reasons.iter().try_for_each(|(why, paths)| write!(f, "\nskipped {}: {why}", few(paths)))?;
+        reasons.iter().try_for_each(|(reason, paths)| write!(f, "\nskipped {}: {reason}", few(paths)))?;
         self.warnings.iter().try_for_each(|warning| write!(f, "\nwarning: {warning}"))
     }
 }
@@ -217,9 +280,6 @@ fn few<S: AsRef<str>>(paths: &[S]) -> String {
         more => format!("{} and {more} more", named.join(", ")),
     }
 }
-
-/// The reason of a parameter that no one named and that is no weight of a layer.
-pub const NOT_DEFAULT: &str = "not a weight of a linear or convolution layer, and not named";
 
 fn numbers(weights: usize, kept: usize) -> [String; 3] {
     [thousands(weights), thousands(kept), format!("{:.2}", 100.0 * kept as f64 / weights.max(1) as f64)]
@@ -256,8 +316,8 @@ mod tests {
         }
     }
 
-    fn skipped(path: &str, why: &str) -> Skipped {
-        Skipped { path: path.into(), why: why.into() }
+    fn excluded(path: &str, pattern: &str) -> Skipped {
+        Skipped::new(path, SkipReason::Excluded { pattern: pattern.into() })
     }
 
     #[test]
@@ -267,7 +327,7 @@ mod tests {
             round: Some((1, 2)),
             parameters: 12_000,
             layers: vec![layer("a.weight", 10_000, 1000), layer("b.weight", 1000, 100)],
-            skipped: vec![skipped("c.weight", "excluded by \"c\"")],
+            skipped: vec![excluded("c.weight", "c")],
             ..Report::default()
         };
         assert!((report.sparsity() - 0.9).abs() < 1e-12 && (report.asked() - 0.9).abs() < 1e-12);
@@ -283,6 +343,7 @@ mod tests {
         assert!((report.sparsity() - 0.9).abs() < 1e-12);
         let json = serde_json::to_string(&report).unwrap();
         assert!(json.contains(r#"{"kind":"untraced","paths":["a.weight"]}"#), "{json}");
+        assert!(json.contains(r#"{"path":"c.weight","reason":{"kind":"excluded","pattern":"c"}}"#), "{json}");
         assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
     }
 
@@ -304,8 +365,8 @@ mod tests {
 
     #[test]
     fn what_was_skipped_for_one_reason_is_one_line() {
-        let buffers = (0..40).map(|i| skipped(&format!("norm{i}.running_mean"), "a running statistic"));
-        let others = [skipped("head.weight", "excluded by \"head\""), skipped("a.bias", NOT_DEFAULT)];
+        let buffers = (0..40).map(|i| Skipped::new(format!("norm{i}.running_mean"), SkipReason::RunningStatistic));
+        let others = [excluded("head.weight", "head"), Skipped::new("a.bias", SkipReason::NotDefault)];
         let report = Report { skipped: buffers.chain(others).collect(), ..Report::default() };
         let text = report.to_string();
         let told: Vec<_> = text.lines().filter(|line| line.starts_with("skipped")).collect();

@@ -107,7 +107,7 @@ pub(crate) fn layers_that_m_does_not_divide_are_skipped_if_asked(device: &Device
     let mut zoo = Zoo::new(device, 1);
     let mut session = pruner(recipe).start(&mut zoo).unwrap();
     let report = session.step(&mut zoo, None).unwrap().unwrap();
-    let why = |path: &str| report.skipped.iter().find(|s| s.path == path).map(|s| s.why.clone());
+    let why = |path: &str| report.skipped.iter().find(|s| s.path == path).map(|s| s.reason.to_string());
     assert!(report.layers.iter().any(|l| l.path == "linear.weight") && why("linear.weight").is_none());
     assert!(why("conv1.weight").unwrap().starts_with("left dense: heads of 4 channels do not divide 6"));
     // Where none is left, the first one is named.

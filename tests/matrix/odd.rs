@@ -10,6 +10,7 @@ use pruning_burn::PruneError;
 use pruning_burn::analyze::recalibrate_batch_norm;
 use pruning_burn::mask::{Bits, Mask, MaskSet, attach, finish, masks, soft_threshold, undo, update};
 use pruning_burn::recipe::Targets;
+use pruning_burn::report::SkipReason;
 use pruning_burn::score::{CriterionInputs, InputError, Needs};
 use pruning_burn::session::mask_optimizer;
 use pruning_tests::models::{Mlp, Tied};
@@ -28,8 +29,9 @@ pub(crate) fn quantized_weights_are_skipped_or_refused(device: &Device) {
     assert!(matches!(model.fc1.weight.base().dtype(), DType::QFloat(_)));
     let report = pruner(HALF).prune(&mut model, None).unwrap();
     assert_eq!(report.layers.iter().map(|l| l.path.as_str()).collect::<Vec<_>>(), ["fc2.weight"]);
-    let why = &report.skipped.iter().find(|s| s.path == "fc1.weight").unwrap().why;
-    assert_eq!(why, "its values are quantized: prune first, then quantize");
+    let reason = &report.skipped.iter().find(|s| s.path == "fc1.weight").unwrap().reason;
+    assert_eq!(*reason, SkipReason::Quantized);
+    assert_eq!(reason.to_string(), "its values are quantized: prune first, then quantize");
     undo(&mut model).unwrap();
     let named = pruner(&format!("{HALF}\ntarget = {{ include = [\"fc1.weight\"] }}"));
     assert_eq!(named.prune(&mut model, None).unwrap_err(), PruneError::NoTarget);
@@ -83,8 +85,9 @@ pub(crate) fn parameters_without_elements_and_of_one_are_no_panic(device: &Devic
         report.layers.iter().map(|l| (l.path.as_str(), l.kept)).collect::<Vec<_>>(),
         [("one", 1), ("layer.weight", 4)]
     );
-    let why = &report.skipped.iter().find(|s| s.path == "none.weight").unwrap().why;
-    assert_eq!(why, "has no elements");
+    let reason = &report.skipped.iter().find(|s| s.path == "none.weight").unwrap().reason;
+    assert_eq!(*reason, SkipReason::Empty);
+    assert_eq!(reason.to_string(), "has no elements");
     let mask = |path: &str, shape: &[usize], bits: &[bool]| {
         MaskSet::new([(path.to_string(), Mask::new(shape, Bits::from_bools(bits)).unwrap())]).unwrap()
     };

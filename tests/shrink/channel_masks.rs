@@ -5,7 +5,7 @@ use crate::{channels, pruner};
 use burn::tensor::{Device, Tensor, TensorData};
 use pruning_burn::analyze::sensitivity::{Scan, SensitivityError};
 use pruning_burn::mask::{Bits, MaskSet, masks};
-use pruning_burn::report::{Report, Warning};
+use pruning_burn::report::{Report, SkipReason, Warning};
 use pruning_burn::shrink;
 use pruning_burn::shrink::{RoundTo, ShrinkError, ShrinkPlan, Shrinker};
 use pruning_burn::store::{load, save};
@@ -126,7 +126,8 @@ fn reports_count_groups_once_and_all_that_follows() {
     assert_eq!(followers[..5], halved);
     assert_eq!(followers[5..], [("head.weight", 32, 16)]);
     let stays = report.skipped.iter().find(|s| s.path == "head.weight").unwrap();
-    assert_eq!(stays.why, "its channels stay: an output of the model");
+    assert_eq!(stays.reason, SkipReason::ChannelsStay { why: "an output of the model".to_string() });
+    assert_eq!(stays.reason.to_string(), "its channels stay: an output of the model");
     let text = report.to_string();
     assert!(text.contains("removed: 50.00 % of the units (asked 50.00 %)"), "{text}");
     assert!(text.contains("along with the channels: 35 of 70 entries of 6 parameters that are no targets"), "{text}");
@@ -145,7 +146,10 @@ fn layers_that_share_channels_lose_what_the_most_careful_override_says() {
     let report = same_as_the_plan::<Residual>(&channels(0.5, &format!("{outer}0")));
     let paths: Vec<_> = report.layers.iter().map(|l| (l.path.as_str(), l.kept_units)).collect();
     assert_eq!(paths, [("inner.weight", 3), ("outer.weight", 8)]);
-    assert!(report.skipped.iter().any(|s| s.path == "stem.weight" && s.why.contains("is left out")), "{report}");
+    assert!(
+        report.skipped.iter().any(|s| s.path == "stem.weight" && s.reason.to_string().contains("is left out")),
+        "{report}"
+    );
 }
 
 #[test]

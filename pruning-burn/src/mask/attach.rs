@@ -3,6 +3,7 @@
 use crate::layers::{Layer, MASK, first_layers, layers, names, paths, places};
 use crate::mask::PruningMask;
 use crate::pruner::selection::layer_report;
+use crate::targets::can_carry;
 use crate::walk::{self, Map, Position, Visit};
 use crate::{PruneError, host};
 use burn::module::{Module, Param, ParamId, Reparameterizer};
@@ -135,18 +136,7 @@ fn fit(all: &[Layer], masks: &MaskSet) -> Result<Vec<(usize, Bits)>, PruneError>
             let (expected, found) = (layer.shape.clone(), mask.shape().to_vec());
             return Err(PruneError::MaskShape { path: path.to_string(), expected, found });
         }
-        if let Some(name) = layer.foreign() {
-            return Err(PruneError::Reparameterized { path: path.to_string(), name: name.clone() });
-        }
-        if layer.buffer {
-            return Err(PruneError::Buffer { path: path.to_string() });
-        }
-        if layer.quantized {
-            return Err(PruneError::Quantized { path: path.to_string() });
-        }
-        if layer.layout.is_empty() {
-            return Err(PruneError::Empty { path: path.to_string() });
-        }
+        can_carry(layer, path, layer.foreign())?;
         // The same parameter under two of its paths.
         if std::mem::replace(&mut taken[index], true) {
             return Err(pruning_core::mask::MaskError::Duplicate { path: path.to_string() }.into());

@@ -33,8 +33,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use crate::layers::{Layer, layers, names, paths, places};
+use crate::layers::{Layer, layers, names, places};
 use crate::mask::attach::{put, zeroed};
+use crate::targets::{Patterns, can_carry};
 use crate::walk::{self, Position, Visit};
 use crate::{PruneError, host};
 use burn::module::{Module, Param, ParamId, Reparameterization, Reparameterizer};
@@ -78,33 +79,12 @@ pub fn learn<M: Module>(model: &mut M, targets: &Targets, s: f64) -> Result<(), 
         return Err(PruneError::Threshold { value: s.to_string() });
     }
     let all = layers(model)?;
-    for (role, patterns) in [("target.include", &targets.include), ("target.exclude", &targets.exclude)] {
-        let idle = patterns.iter().find(|p| !all.iter().flat_map(names).any(|name| p.matches(name).is_some()));
-        if let Some(pattern) = idle.filter(|_| !all.is_empty()) {
-            return Err(PruneError::Unmatched { role, pattern: pattern.to_string(), paths: paths(&all) });
-        }
-    }
-    let excluded = |layer: &Layer| names(layer).any(|name| targets.excluded(name).is_some());
-    let wanted = |layer: &&Layer| !excluded(layer) && names(layer).any(|name| targets.contains(name, layer.by_default));
-    let chosen: Vec<&Layer> = all.iter().filter(wanted).collect();
+    let patterns = Patterns::new(targets, &all)?;
+    let chosen: Vec<&Layer> = all.iter().filter(|layer| patterns.skip(layer).is_none()).collect();
     if chosen.is_empty() {
         return Err(PruneError::NoTarget);
     }
-    for layer in &chosen {
-        let path = layer.path.clone();
-        if layer.buffer {
-            return Err(PruneError::Buffer { path });
-        }
-        if let Some(name) = &layer.carries {
-            return Err(PruneError::Reparameterized { path, name: name.clone() });
-        }
-        if layer.quantized {
-            return Err(PruneError::Quantized { path });
-        }
-        if layer.layout.is_empty() {
-            return Err(PruneError::Empty { path });
-        }
-    }
+    chosen.iter().try_for_each(|layer| can_carry(layer, &layer.path, layer.carries.as_ref()))?;
     let paths = chosen.into_iter().flat_map(names).cloned().collect();
     *model = model.clone().apply_reparameterization(Attach { paths, s, made: BTreeMap::new() });
     Ok(())

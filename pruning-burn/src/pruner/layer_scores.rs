@@ -1,8 +1,9 @@
 //! Scores of a model as data: [`LayerScores`].
 
 use crate::layers::layers;
-use crate::pruner::selection::{Selection, alive, blamed, needed, score};
+use crate::pruner::selection::{alive, blamed, needed, score};
 use crate::score::CriterionInputs;
+use crate::targets::Selection;
 use crate::{PruneError, Pruner};
 use burn::module::Module;
 use pruning_core::budget::{ChooseError, Scores};
@@ -58,7 +59,7 @@ impl Pruner {
         let alive = alive(&all, &selection);
         let scored = score(model, &recipe.criterion, &all, &selection, &alive, inputs, 0)?;
         let order = recipe.criterion.order();
-        let layer = |(target, (numbers, factor)): (&crate::pruner::selection::Target, &(crate::host::Numbers, f32))| {
+        let layer = |(target, (numbers, factor)): (&crate::targets::Target, &(crate::host::Numbers, f32))| {
             let (layer, exact, numbers) = (&all[target.layer], numbers.exact(), numbers.as_slice());
             Scores::new(numbers, order).map_err(|source| {
                 blamed(&recipe.criterion, ChooseError::NonFinite { path: layer.path.clone(), source })

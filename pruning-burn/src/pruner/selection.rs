@@ -2,11 +2,12 @@
 
 use crate::host;
 use crate::host::{Numbers, to_matrix};
-use crate::layers::{Layer, names, paths};
+use crate::layers::Layer;
 use crate::mask::attach::parameters;
 use crate::pruner::Recipe;
 use crate::score::criterion::scored;
 use crate::score::{Criterion, CriterionInputs, LayerView, Needs};
+use crate::targets::{Selection, Target};
 use crate::walk::{self, Position, Visit};
 use crate::{PruneError, Pruner};
 use burn::module::{Module, Param};
@@ -14,170 +15,9 @@ use burn::tensor::{DType, Tensor};
 use pruning_core::budget::{Amount, Candidate, ChooseError, ChooseRules, Sparsity, choose_masks_exact};
 use pruning_core::mask::Bits;
 use pruning_core::plugin::Configured;
-use pruning_core::recipe::{Match, PatternIndex};
-use pruning_core::report::{LayerReport, NOT_DEFAULT, Report, Skipped, Warning};
-use pruning_core::score::{Axis, Granularity, GranularityError};
+use pruning_core::report::{LayerReport, Report, Warning};
+use pruning_core::score::{Axis, Granularity};
 use std::collections::BTreeMap;
-
-/// A layer that a recipe prunes.
-#[derive(Clone, Debug)]
-pub(crate) struct Target {
-    /// Index into the layers of the model.
-    pub(crate) layer: usize,
-    pub(crate) granularity: Granularity,
-    /// A sparsity apart from the shared budget.
-    pub(crate) own: Option<Sparsity>,
-}
-
-/// The layers of a model that a recipe prunes, in the order of the model, and those it does not.
-#[derive(Clone, Debug)]
-pub(crate) struct Selection {
-    pub(crate) targets: Vec<Target>,
-    /// Targets that an override leaves dense: they carry no mask, and count in what is asked and achieved.
-    pub(crate) dense: Vec<Target>,
-    pub(crate) skipped: Vec<Skipped>,
-}
-
-/// What a recipe says of a parameter.
-enum Judged {
-    Target(Granularity, Option<Sparsity>),
-    Dense(Granularity),
-    Skipped(String),
-}
-
-impl Selection {
-    /// Applies the patterns of the recipe; nothing is computed.
-    pub(crate) fn new(recipe: &Recipe, all: &[Layer]) -> Result<Self, PruneError> {
-        let indices = Indices::new(recipe);
-        let names = || all.iter().flat_map(names);
-        let overridden = recipe.overrides.iter().map(|o| &o.target);
-        for (role, patterns, index) in [
-            ("target.include", recipe.targets.include.iter().collect::<Vec<_>>(), &indices.include),
-            ("target.exclude", recipe.targets.exclude.iter().collect(), &indices.exclude),
-            ("override", overridden.collect(), &indices.overrides),
-        ] {
-            let mut idle = vec![true; patterns.len()];
-            names().flat_map(|name| index.matches(name)).for_each(|(place, _)| idle[place] = false);
-            // The default pattern on a model without parameters is told better below.
-            if let Some((pattern, _)) = patterns.iter().zip(idle).find(|(_, idle)| !all.is_empty() && *idle) {
-                return Err(PruneError::Unmatched { role, pattern: pattern.to_string(), paths: paths(all) });
-            }
-        }
-        let mut selection = Self { targets: Vec::new(), dense: Vec::new(), skipped: Vec::new() };
-        let mut used = vec![false; recipe.overrides.len()];
-        let mut misfits = None;
-        for (index, layer) in all.iter().enumerate() {
-            match selection.judge(recipe, &indices, layer, &mut used)? {
-                Judged::Target(granularity, own) => match granularity.check(&layer.layout) {
-                    // Heads without a size are those of a trace.
-                    Ok(()) | Err(GranularityError::HeadSize) => {
-                        selection.targets.push(Target { layer: index, granularity, own });
-                    }
-                    Err(source) if recipe.skip_unfit => {
-                        let why = format!("left dense: {source}");
-                        selection.skipped.push(Skipped { path: layer.path.clone(), why });
-                        misfits.get_or_insert((layer, source));
-                    }
-                    Err(source) => return Err(misfit(layer, source)),
-                },
-                Judged::Dense(granularity) => {
-                    selection.dense.push(Target { layer: index, granularity, own: Some(Sparsity::ZERO) });
-                }
-                Judged::Skipped(why) => selection.skipped.push(Skipped { path: layer.path.clone(), why }),
-            }
-        }
-        if let Some((_, o)) = used.iter().zip(&recipe.overrides).find(|(used, _)| !**used) {
-            return Err(PruneError::IdleOverride { pattern: o.target.to_string() });
-        }
-        match (selection.targets.first(), misfits, selection.dense.first()) {
-            (Some(_), ..) => {}
-            (None, Some((layer, source)), _) => return Err(misfit(layer, source)),
-            (None, None, Some(dense)) => return Err(PruneError::AllDense { path: all[dense.layer].path.clone() }),
-            (None, None, None) => return Err(PruneError::NoTarget),
-        }
-        Ok(selection)
-    }
-
-    /// The layer's granularity and own sparsity, or why it is none of the targets.
-    fn judge(
-        &self,
-        recipe: &Recipe,
-        indices: &Indices<'_>,
-        layer: &Layer,
-        used: &mut [bool],
-    ) -> Result<Judged, PruneError> {
-        if let Some((place, _)) = names(layer).find_map(|name| indices.exclude.matches(name).into_iter().next()) {
-            let pattern = recipe.targets.exclude[place].as_str();
-            return Ok(Judged::Skipped(format!("excluded by {pattern:?}")));
-        }
-        let included: Vec<_> = names(layer).flat_map(|name| indices.include.matches(name)).collect();
-        if !included.iter().any(|(_, how)| layer.by_default || *how == Match::Named) {
-            return Ok(Judged::Skipped(match (layer.buffer, included.is_empty()) {
-                (true, _) => "a running statistic".to_string(),
-                (_, false) => NOT_DEFAULT.to_string(),
-                (_, true) => "not in target.include".to_string(),
-            }));
-        }
-        if let Some(why) = unfit(layer) {
-            return Ok(Judged::Skipped(why.to_string()));
-        }
-        if layer.buffer {
-            // `*.running_mean` names a thing that no mask stays on.
-            return Err(PruneError::Buffer { path: layer.path.clone() });
-        }
-        let mut own: Vec<_> = names(layer).flat_map(|name| indices.overrides.matches(name)).map(|(i, _)| i).collect();
-        own.sort_unstable();
-        own.dedup();
-        if let [first, second, ..] = own[..] {
-            let [first, second] = [first, second].map(|i| recipe.overrides[i].target.to_string());
-            return Err(PruneError::TwoOverrides { path: layer.path.clone(), first, second });
-        }
-        let first = own.first().map(|&i| (i, &recipe.overrides[i]));
-        if let Some((i, _)) = first {
-            used[i] = true;
-        }
-        let granularity = first.and_then(|(_, o)| o.granularity).unwrap_or(recipe.granularity);
-        if first.is_some_and(|(_, o)| o.sparsity == Sparsity::ZERO) {
-            // Units need not fit a layer of which none goes.
-            let fits = granularity.check(&layer.layout).is_ok();
-            return Ok(Judged::Dense(if fits { granularity } else { Granularity::Element }));
-        }
-        if let Some(name) = layer.foreign() {
-            return Err(PruneError::Reparameterized { path: layer.path.clone(), name: name.clone() });
-        }
-        Ok(Judged::Target(granularity, first.map(|(_, o)| o.sparsity)))
-    }
-}
-
-/// The patterns of a recipe.
-struct Indices<'a> {
-    include: PatternIndex<'a>,
-    exclude: PatternIndex<'a>,
-    overrides: PatternIndex<'a>,
-}
-
-impl<'a> Indices<'a> {
-    fn new(recipe: &'a Recipe) -> Self {
-        Self {
-            include: PatternIndex::new(&recipe.targets.include),
-            exclude: PatternIndex::new(&recipe.targets.exclude),
-            overrides: PatternIndex::new(recipe.overrides.iter().map(|o| &o.target)),
-        }
-    }
-}
-
-/// Why a parameter can carry no mask, whatever the recipe says.
-fn unfit(layer: &Layer) -> Option<&'static str> {
-    match layer {
-        Layer { quantized: true, .. } => Some("its values are quantized: prune first, then quantize"),
-        layer if layer.layout.is_empty() => Some("has no elements"),
-        _ => None,
-    }
-}
-
-fn misfit(layer: &Layer, source: GranularityError) -> PruneError {
-    ChooseError::Granularity { path: layer.path.clone(), source }.into()
-}
 
 /// How much is pruned now: of the shared budget, and of a layer with a sparsity of its own.
 pub(crate) struct Amounts<'a> {

@@ -1,13 +1,13 @@
 //! Going through the rounds: [`IterativePruning`].
 
 use crate::layers::layers;
-use crate::pruner::selection::Selection;
 use crate::rounds::folder::{Folder, State, Trained};
 use crate::rounds::round::rewound_to;
 use crate::rounds::{History, Round, RoundReport, RoundsError, model_file, ticket_file};
 use crate::score::{CriterionInputs, Needs};
 use crate::snapshot::apart;
 use crate::store::{load, save};
+use crate::targets::Selection;
 use crate::{PruneError, Pruner, Session};
 use burn::module::Module;
 use pruning_core::budget::Sparsity;

@@ -3,11 +3,12 @@
 use crate::PruneError;
 use crate::layers::{Layer, MASK, layers};
 use crate::mask::attach::{put, sound};
-use crate::pruner::selection::{Amounts, Selection, select};
+use crate::pruner::selection::{Amounts, select};
 use crate::score::CriterionInputs;
 use crate::session::grow;
 use crate::session::{Session, targets};
 use crate::snapshot::{Kept, Snapshot};
+use crate::targets::Selection;
 use crate::walk::{self, Position, Visit};
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::Tensor;

@@ -1,17 +1,18 @@
 //! Channels and heads as masks: what a pruner that has a trace does, in whole groups.
 
 use crate::layers::{Layer, places};
-use crate::pruner::selection::{Amounts, Selection, Target, alive, choose_alone, layer_report, needed, report_of};
+use crate::pruner::selection::{Amounts, alive, choose_alone, layer_report, needed, report_of};
 use crate::score::CriterionInputs;
 use crate::shrink::mask::{kept_elements, place_of};
 use crate::shrink::plan::{Planned, Request, makers, owned};
 use crate::shrink::{ShrinkError, Shrinker};
+use crate::targets::{Selection, Target};
 use crate::trace::{AxisRules, Trace};
 use crate::{PruneError, Pruner};
 use burn::module::Module;
 use pruning_core::budget::ChooseError;
 use pruning_core::mask::Bits;
-use pruning_core::report::{LayerReport, Report, Skipped};
+use pruning_core::report::{LayerReport, Report, SkipReason, Skipped};
 use pruning_core::score::Granularity;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,10 +84,8 @@ pub(crate) fn select<M: Module>(
     let followers = masks.cut.iter().filter(|&&i| !listed.contains(&all[i].path));
     report.followers =
         followers.map(|&i| layer_report(&all[i], Granularity::Element, masks.keep[&i].count_ones())).collect();
-    let stays = |(layer, why): &(usize, String)| Skipped {
-        path: all[*layer].path.clone(),
-        why: format!("its channels stay: {why}"),
-    };
+    let stays =
+        |(layer, why): &(usize, String)| Skipped::new(&all[*layer].path, SkipReason::ChannelsStay { why: why.clone() });
     report.skipped.extend(fixed.iter().map(stays));
     // Every target carries a mask, whether it loses something or not.
     for Target { layer, .. } in selection.targets.iter().filter(|_| only.is_none()) {

@@ -3,11 +3,12 @@
 use crate::layer_types;
 use crate::layers::{Layer, layer_path, names};
 use crate::pruner::Recipe;
-use crate::pruner::selection::{Selection, Target as Pruned, alive, score};
+use crate::pruner::selection::{alive, score};
 use crate::score::CriterionInputs;
 use crate::shrink::ShrinkError;
 use crate::shrink::groups::Solved;
 use crate::shrink::score::Scored;
+use crate::targets::{Selection, Target as Pruned};
 use crate::trace::Trace;
 use burn::module::Module;
 use pruning_core::budget::Sparsity;
@@ -51,7 +52,7 @@ pub(crate) fn owners(
     let target = |path: &str| selection.targets.iter().find(|t| all[t.layer].path == path);
     let dense = |path: &str| selection.dense.iter().any(|t| all[t.layer].path == path);
     let left_out =
-        |path: &str| dense(path) || selection.skipped.iter().any(|s| s.path == path && s.why.starts_with("excluded"));
+        |path: &str| dense(path) || selection.skipped.iter().any(|s| s.path == path && s.reason.is_exclusion());
     let heads = solved.heads();
     let mut owners = Vec::new();
     for (g, group) in solved.groups.groups.iter().enumerate() {

@@ -2,13 +2,14 @@
 
 use crate::Pruner;
 use crate::layers::{Layer, layers};
-use crate::pruner::selection::{Amounts, Selection, needed};
+use crate::pruner::selection::{Amounts, needed};
 use crate::score::CriterionInputs;
 use crate::shrink::ShrinkError;
 use crate::shrink::choose::{Candidate, Chooser};
 use crate::shrink::groups::Solved;
 use crate::shrink::owners::{HeadSize, Owner, check_named, fits, owners, scored, why_fixed};
 use crate::shrink::score::{alive_units, unit_scores};
+use crate::targets::Selection;
 use crate::trace::{AxisRules, Trace};
 use burn::module::Module;
 use burn::tensor::Device;

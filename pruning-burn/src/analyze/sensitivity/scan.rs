@@ -3,9 +3,10 @@
 use crate::analyze::sensitivity::{LayerSensitivity, Sensitivity, SensitivityPoint};
 use crate::layers::{Layer, layers};
 use crate::mask::attach::put;
-use crate::pruner::selection::{Selection, Target, needed, select_one};
+use crate::pruner::selection::{needed, select_one};
 use crate::score::CriterionInputs;
 use crate::snapshot::{apart, fingerprint};
+use crate::targets::{Selection, Target};
 use crate::{PruneError, Pruner};
 use burn::module::Module;
 use pruning_core::budget::{Sparsity, SparsityError};

@@ -1,0 +1,183 @@
+//! Which parameters are pruned: patterns and overrides, applied to the layers of a model.
+
+use crate::PruneError;
+use crate::layers::{Layer, names, paths};
+use pruning_core::budget::{ChooseError, Sparsity};
+use pruning_core::recipe::{Match, Pattern, PatternIndex, Recipe, Targets};
+use pruning_core::report::{SkipReason, Skipped};
+use pruning_core::score::{Granularity, GranularityError};
+
+/// A layer that a recipe prunes.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// Index into the layers of the model.
+    pub(crate) layer: usize,
+    pub(crate) granularity: Granularity,
+    /// A sparsity apart from the shared budget.
+    pub(crate) own: Option<Sparsity>,
+}
+
+/// The layers of a model that a recipe prunes, in the order of the model, and those it does not.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    pub(crate) targets: Vec<Target>,
+    /// Targets that an override leaves dense: they carry no mask, and count in what is asked and achieved.
+    pub(crate) dense: Vec<Target>,
+    pub(crate) skipped: Vec<Skipped>,
+}
+
+/// What a recipe says of a parameter.
+enum Judged {
+    Target(Granularity, Option<Sparsity>),
+    Dense(Granularity),
+    Skipped(SkipReason),
+}
+
+impl Selection {
+    /// Applies the patterns of the recipe; nothing is computed.
+    pub(crate) fn new(recipe: &Recipe<impl ?Sized>, all: &[Layer]) -> Result<Self, PruneError> {
+        let patterns = Patterns::new(&recipe.targets, all)?;
+        let overrides = recipe.overrides.iter().map(|o| &o.target);
+        let overrides = index("override", overrides, all)?;
+        let mut selection = Self { targets: Vec::new(), dense: Vec::new(), skipped: Vec::new() };
+        let mut used = vec![false; recipe.overrides.len()];
+        let mut misfits = None;
+        for (index, layer) in all.iter().enumerate() {
+            let skipped = |reason| Skipped::new(&layer.path, reason);
+            match judge(recipe, &patterns, &overrides, layer, &mut used)? {
+                Judged::Target(granularity, own) => match granularity.check(&layer.layout) {
+                    // Heads without a size are those of a trace.
+                    Ok(()) | Err(GranularityError::HeadSize) => {
+                        selection.targets.push(Target { layer: index, granularity, own });
+                    }
+                    Err(source) if recipe.skip_unfit => {
+                        selection.skipped.push(skipped(SkipReason::Unfit { why: source.to_string() }));
+                        misfits.get_or_insert((layer, source));
+                    }
+                    Err(source) => return Err(misfit(layer, source)),
+                },
+                Judged::Dense(granularity) => {
+                    selection.dense.push(Target { layer: index, granularity, own: Some(Sparsity::ZERO) });
+                }
+                Judged::Skipped(reason) => selection.skipped.push(skipped(reason)),
+            }
+        }
+        if let Some((_, o)) = used.iter().zip(&recipe.overrides).find(|(used, _)| !**used) {
+            return Err(PruneError::IdleOverride { pattern: o.target.to_string() });
+        }
+        match (selection.targets.first(), misfits, selection.dense.first()) {
+            (Some(_), ..) => {}
+            (None, Some((layer, source)), _) => return Err(misfit(layer, source)),
+            (None, None, Some(dense)) => return Err(PruneError::AllDense { path: all[dense.layer].path.clone() }),
+            (None, None, None) => return Err(PruneError::NoTarget),
+        }
+        Ok(selection)
+    }
+}
+
+/// The layer's granularity and own sparsity, or why it is none of the targets.
+fn judge(
+    recipe: &Recipe<impl ?Sized>,
+    patterns: &Patterns<'_>,
+    overrides: &PatternIndex<'_>,
+    layer: &Layer,
+    used: &mut [bool],
+) -> Result<Judged, PruneError> {
+    if let Some(reason) = patterns.skip(layer).or_else(|| unfit(layer)) {
+        return Ok(Judged::Skipped(reason));
+    }
+    if layer.buffer {
+        // `*.running_mean` names a thing that no mask stays on.
+        return Err(PruneError::Buffer { path: layer.path.clone() });
+    }
+    let mut own: Vec<_> = names(layer).flat_map(|name| overrides.matches(name)).map(|(i, _)| i).collect();
+    own.sort_unstable();
+    own.dedup();
+    if let [first, second, ..] = own[..] {
+        let [first, second] = [first, second].map(|i| recipe.overrides[i].target.to_string());
+        return Err(PruneError::TwoOverrides { path: layer.path.clone(), first, second });
+    }
+    let first = own.first().map(|&i| (i, &recipe.overrides[i]));
+    if let Some((i, _)) = first {
+        used[i] = true;
+    }
+    let granularity = first.and_then(|(_, o)| o.granularity).unwrap_or(recipe.granularity);
+    if first.is_some_and(|(_, o)| o.sparsity == Sparsity::ZERO) {
+        // Units need not fit a layer of which none goes.
+        let fits = granularity.check(&layer.layout).is_ok();
+        return Ok(Judged::Dense(if fits { granularity } else { Granularity::Element }));
+    }
+    can_carry(layer, &layer.path, layer.foreign())?;
+    Ok(Judged::Target(granularity, first.map(|(_, o)| o.sparsity)))
+}
+
+/// The patterns of [`Targets`], each of which matches a parameter.
+pub(crate) struct Patterns<'a> {
+    targets: &'a Targets,
+    include: PatternIndex<'a>,
+    exclude: PatternIndex<'a>,
+}
+
+impl<'a> Patterns<'a> {
+    pub(crate) fn new(targets: &'a Targets, all: &[Layer]) -> Result<Self, PruneError> {
+        let include = index("target.include", targets.include.iter(), all)?;
+        Ok(Self { targets, include, exclude: index("target.exclude", targets.exclude.iter(), all)? })
+    }
+
+    /// Why a parameter is none of the targets; nothing for one that is.
+    pub(crate) fn skip(&self, layer: &Layer) -> Option<SkipReason> {
+        if let Some((place, _)) = names(layer).find_map(|name| self.exclude.matches(name).into_iter().next()) {
+            return Some(SkipReason::Excluded { pattern: self.targets.exclude[place].to_string() });
+        }
+        let included: Vec<_> = names(layer).flat_map(|name| self.include.matches(name)).collect();
+        if included.iter().any(|(_, how)| layer.by_default || *how == Match::Named) {
+            return None;
+        }
+        Some(match (layer.buffer, included.is_empty()) {
+            (true, _) => SkipReason::RunningStatistic,
+            (_, false) => SkipReason::NotDefault,
+            (_, true) => SkipReason::NotIncluded,
+        })
+    }
+}
+
+/// An index of patterns; one that matches no parameter is an error.
+fn index<'a>(
+    role: &'static str,
+    patterns: impl Iterator<Item = &'a Pattern> + Clone,
+    all: &[Layer],
+) -> Result<PatternIndex<'a>, PruneError> {
+    let index = PatternIndex::new(patterns.clone());
+    let mut idle = vec![true; patterns.clone().count()];
+    all.iter().flat_map(names).flat_map(|name| index.matches(name)).for_each(|(place, _)| idle[place] = false);
+    // The default pattern on a model without parameters is told better by the caller.
+    match patterns.zip(idle).find(|(_, idle)| *idle && !all.is_empty()) {
+        Some((pattern, _)) => Err(PruneError::Unmatched { role, pattern: pattern.to_string(), paths: paths(all) }),
+        None => Ok(index),
+    }
+}
+
+/// Why a parameter can carry no mask, whatever the recipe says.
+fn unfit(layer: &Layer) -> Option<SkipReason> {
+    match layer {
+        Layer { quantized: true, .. } => Some(SkipReason::Quantized),
+        layer if layer.layout.is_empty() => Some(SkipReason::Empty),
+        _ => None,
+    }
+}
+
+/// An error, under the path that the caller used, if a parameter can carry no mask or threshold, or `carried` is in the way.
+pub(crate) fn can_carry(layer: &Layer, path: &str, carried: Option<&String>) -> Result<(), PruneError> {
+    let path = path.to_string();
+    match (carried, unfit(layer)) {
+        (Some(name), _) => Err(PruneError::Reparameterized { path, name: name.clone() }),
+        _ if layer.buffer => Err(PruneError::Buffer { path }),
+        (None, Some(SkipReason::Quantized)) => Err(PruneError::Quantized { path }),
+        (None, Some(_)) => Err(PruneError::Empty { path }),
+        (None, None) => Ok(()),
+    }
+}
+
+fn misfit(layer: &Layer, source: GranularityError) -> PruneError {
+    ChooseError::Granularity { path: layer.path.clone(), source }.into()
+}
