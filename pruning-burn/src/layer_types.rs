@@ -46,7 +46,7 @@ pub(crate) enum Size {
     /// Values of a recurrent layer's state, and the end of the path of the parameters whose first axis they are.
     State(&'static str, &'static str),
     /// Channels of a head, and the weight that makes the queries.
-    HeadSize(&'static str, &'static str),
+    Head(&'static str, &'static str),
 }
 
 /// Channels that must stay.
@@ -90,7 +90,7 @@ static TYPES: &[LayerType] = &[
     // Burn's layer and ours have one name: the fields of the pin are those of Burn's, the size is that of ours.
     LayerType {
         name: "MultiHeadAttention",
-        sizes: &[Size::HeadSize("d_k", "q.weight")],
+        sizes: &[Size::Head("d_k", "q.weight")],
         pin: Some(Pin {
             fields: &["query", "key", "value", "output"],
             why: "Burn's MultiHeadAttention needs heads * size == width; pruning_burn::nn::MultiHeadAttention does not",

@@ -47,6 +47,8 @@
 pub mod analyze;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "trace")]
+mod device;
 mod error;
 mod host;
 mod layer_types;

@@ -36,7 +36,7 @@ mod weights;
 pub use conv::SparseConv2d;
 pub use linear::SparseLinear;
 
-use burn::backend::{DeviceOps, DispatchDevice, DispatchDeviceId};
+use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Device};
 use pruning_sparse::{Activation, Format, SparseError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -108,13 +108,6 @@ impl Execution {
             _ => Self::Dense,
         }
     }
-}
-
-/// Whether tensors on a device are only recorded, and of no use afterwards.
-fn records(device: &Device) -> bool {
-    // Burn has the backend in the upper half of the type. Its variant is there only with a feature that a program may have without
-    // this crate knowing.
-    device.as_dispatch().id().type_id >> 8 == u16::from(DispatchDeviceId::Capture)
 }
 
 /// Why a sparse layer cannot be made of a layer, or cannot take an input.

@@ -175,7 +175,7 @@ impl<'a> Solved<'a> {
                         Size::State(field, end) if shrinks && traced.within(path).ends_with(end) => {
                             (field, Some(left(&dims[0])))
                         }
-                        Size::HeadSize(field, weight) if traced.within(path) == weight => {
+                        Size::Head(field, weight) if traced.within(path) == weight => {
                             (field, self.head_size(traced.path(), dims, removed))
                         }
                         _ => continue,

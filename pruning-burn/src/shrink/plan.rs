@@ -1,6 +1,7 @@
 //! From a recipe and a trace to a plan: [`Shrinker`].
 
 use crate::Pruner;
+use crate::device::DeviceClass;
 use crate::layers::{Layer, layers};
 use crate::pruner::selection::{Amounts, needed};
 use crate::score::CriterionInputs;
@@ -172,8 +173,8 @@ impl Shrinker {
             Some(RoundTo::Multiple(0)) => Err(ShrinkError::Multiple),
             Some(RoundTo::Multiple(multiple)) => Ok(multiple),
             Some(RoundTo::Device) => {
-                let name = devices.first().map(|d| format!("{d:?}").to_lowercase()).unwrap_or_default();
-                Ok(if ["flex", "ndarray", "cpu"].iter().any(|cpu| name.contains(cpu)) { 8 } else { 16 })
+                let class = devices.first().map(DeviceClass::of);
+                Ok(if class == Some(DeviceClass::Cpu) { 8 } else { 16 })
             }
         }
     }

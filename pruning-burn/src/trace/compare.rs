@@ -3,7 +3,7 @@
 use crate::trace::name::name;
 use crate::trace::normal::{Normal, Recorded, Sizes, Step, groups_of, normal, scalars};
 use crate::trace::{Analysis, Trace};
-use burn_ir::{BaseOperationIr as Base, OperationIr, TensorIr};
+use burn_ir::{BaseOperationIr as Base, IrVisitorMut, OperationIr, ScalarIr, TensorIr};
 use pruning_core::graph::Removal;
 
 /// Where a pass departs from what was predicted.
@@ -97,7 +97,20 @@ fn shape(tensor: &TensorIr) -> String {
 
 /// NaN is a scalar like any other here.
 fn same(a: &OperationIr, b: &OperationIr) -> bool {
-    a == b || (scalars(a).iter().any(|s| s == "NaN") && format!("{a:?}") == format!("{b:?}"))
+    struct Numbers;
+    impl IrVisitorMut for Numbers {
+        fn visit_scalar_mut(&mut self, scalar: &mut ScalarIr) {
+            if matches!(scalar, ScalarIr::Float(x) if x.is_nan()) {
+                *scalar = ScalarIr::Float(0.0);
+            }
+        }
+    }
+    let without_nan = |op: &OperationIr| {
+        let mut op = op.clone();
+        op.visit_mut(&mut Numbers);
+        op
+    };
+    a == b || (scalars(a) == scalars(b) && without_nan(a) == without_nan(b))
 }
 
 fn input_departure(dense: &Trace, found: &Trace) -> Option<(String, String)> {

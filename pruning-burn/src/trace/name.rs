@@ -1,35 +1,261 @@
-//! Names of operations, for errors and reports.
+//! Names of operations, for rules, errors and reports. They are ours, and stay when Burn renames a variant.
 
-use burn_ir::OperationIr;
-use std::fmt::{self, Write};
+use burn_ir::{
+    ActivationOperationIr as Act, BaseOperationIr as Base, BoolOperationIr as Bool,
+    DistributedOperationIr as Distributed, FloatOperationIr as Flt, IntOperationIr as Int, ModuleOperationIr as Mod,
+    NumericOperationIr as Num, OperationIr,
+};
 
-/// `matmul`, `conv2d`, `cum_sum`: the innermost name of an operation, in snake case.
-pub(crate) fn name(op: &OperationIr) -> String {
-    if let OperationIr::Custom(custom) = op {
-        return custom.id.clone();
-    }
-    let mut head = Head(String::new());
-    // It fails on purpose as soon as the name is complete.
-    let _ = write!(head, "{op:?}");
-    let names = head.0.split(['(', ',', ' ', '{']).filter(|part| !part.is_empty());
-    let own = names.take_while(|part| !part.ends_with("Ir")).last().unwrap_or("operation");
-    let mut snake = String::new();
-    for (i, c) in own.chars().enumerate() {
-        if c.is_uppercase() && i > 0 {
-            snake.push('_');
-        }
-        snake.extend(c.to_lowercase());
-    }
-    snake
+/// One name for each variant; one that is missing does not compile.
+macro_rules! names {
+    ($op:ident, $kind:ident { $($variant:ident: $name:literal),+ $(,)? }) => {
+        match $op { $($kind::$variant(..) => $name),+ }
+    };
 }
 
-/// Takes what comes before the fields of the innermost struct.
-struct Head(String);
-
-impl Write for Head {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = text.find('{').unwrap_or(text.len());
-        self.0.push_str(&text[..end]);
-        if end < text.len() { Err(fmt::Error) } else { Ok(()) }
-    }
+/// `matmul`, `conv2d`, `cum_sum`; a custom operation has its own name.
+pub(crate) fn name(op: &OperationIr) -> String {
+    let name = match op {
+        OperationIr::BaseFloat(op) | OperationIr::BaseInt(op) | OperationIr::BaseBool(op) => names!(
+            op,
+            Base {
+                Reshape: "reshape",
+                SwapDims: "swap_dims",
+                Permute: "permute",
+                Flip: "flip",
+                Expand: "expand",
+                Unfold: "unfold",
+                Slice: "slice",
+                SliceAssign: "slice_assign",
+                Select: "select",
+                SelectAssign: "select_assign",
+                MaskWhere: "mask_where",
+                MaskFill: "mask_fill",
+                Gather: "gather",
+                Scatter: "scatter",
+                ScatterNd: "scatter_nd",
+                GatherNd: "gather_nd",
+                Equal: "equal",
+                EqualElem: "equal_elem",
+                RepeatDim: "repeat_dim",
+                Cat: "cat",
+                Cast: "cast",
+                Empty: "empty",
+                Ones: "ones",
+                Zeros: "zeros",
+                NotEqual: "not_equal",
+                NotEqualElem: "not_equal_elem",
+                All: "all",
+                Any: "any",
+                AllDim: "all_dim",
+                AnyDim: "any_dim",
+            }
+        ),
+        OperationIr::NumericFloat(_, op) | OperationIr::NumericInt(_, op) => names!(
+            op,
+            Num {
+                Add: "add",
+                AddScalar: "add_scalar",
+                Sub: "sub",
+                SubScalar: "sub_scalar",
+                Div: "div",
+                DivScalar: "div_scalar",
+                Rem: "rem",
+                RemScalar: "rem_scalar",
+                Mul: "mul",
+                MulScalar: "mul_scalar",
+                Abs: "abs",
+                Full: "full",
+                MeanDim: "mean_dim",
+                Mean: "mean",
+                Sum: "sum",
+                SumDim: "sum_dim",
+                SumDims: "sum_dims",
+                Prod: "prod",
+                ProdDim: "prod_dim",
+                Greater: "greater",
+                GreaterElem: "greater_elem",
+                GreaterEqual: "greater_equal",
+                GreaterEqualElem: "greater_equal_elem",
+                Lower: "lower",
+                LowerElem: "lower_elem",
+                LowerEqual: "lower_equal",
+                LowerEqualElem: "lower_equal_elem",
+                ArgMax: "arg_max",
+                ArgTopK: "arg_top_k",
+                TopK: "top_k",
+                TopKWithIndices: "top_k_with_indices",
+                ArgMin: "arg_min",
+                Max: "max",
+                MaxDimWithIndices: "max_dim_with_indices",
+                MinDimWithIndices: "min_dim_with_indices",
+                Min: "min",
+                MaxDim: "max_dim",
+                MinDim: "min_dim",
+                MaxAbs: "max_abs",
+                MaxAbsDim: "max_abs_dim",
+                Clamp: "clamp",
+                IntRandom: "int_random",
+                Powi: "powi",
+                PowiScalar: "powi_scalar",
+                CumSum: "cum_sum",
+                CumProd: "cum_prod",
+                CumMin: "cum_min",
+                CumMax: "cum_max",
+                Neg: "neg",
+                Sign: "sign",
+                ClampMin: "clamp_min",
+                ClampMax: "clamp_max",
+                Sort: "sort",
+                SortWithIndices: "sort_with_indices",
+                ArgSort: "arg_sort",
+                Pad: "pad",
+            }
+        ),
+        OperationIr::Bool(op) => names!(
+            op,
+            Bool { IntoFloat: "into_float", IntoInt: "into_int", Not: "not", And: "and", Or: "or", Xor: "xor" }
+        ),
+        OperationIr::Int(op) => names!(
+            op,
+            Int {
+                IntoFloat: "into_float",
+                BitwiseAnd: "bitwise_and",
+                BitwiseAndScalar: "bitwise_and_scalar",
+                BitwiseOr: "bitwise_or",
+                BitwiseOrScalar: "bitwise_or_scalar",
+                BitwiseXor: "bitwise_xor",
+                BitwiseXorScalar: "bitwise_xor_scalar",
+                BitwiseNot: "bitwise_not",
+                BitwiseLeftShift: "bitwise_left_shift",
+                BitwiseLeftShiftScalar: "bitwise_left_shift_scalar",
+                BitwiseRightShift: "bitwise_right_shift",
+                BitwiseRightShiftScalar: "bitwise_right_shift_scalar",
+                Matmul: "matmul",
+            }
+        ),
+        OperationIr::Float(_, op) => names!(
+            op,
+            Flt {
+                Exp: "exp",
+                Log: "log",
+                Log1p: "log1p",
+                Erf: "erf",
+                PowfScalar: "powf_scalar",
+                Sqrt: "sqrt",
+                Cos: "cos",
+                Cosh: "cosh",
+                Sin: "sin",
+                Sinh: "sinh",
+                Tan: "tan",
+                Tanh: "tanh",
+                ArcCos: "arc_cos",
+                ArcCosh: "arc_cosh",
+                ArcSin: "arc_sin",
+                ArcSinh: "arc_sinh",
+                ArcTan: "arc_tan",
+                ArcTanh: "arc_tanh",
+                ArcTan2: "arc_tan2",
+                Round: "round",
+                Floor: "floor",
+                Ceil: "ceil",
+                Trunc: "trunc",
+                IntoInt: "into_int",
+                Matmul: "matmul",
+                Cross: "cross",
+                Random: "random",
+                Recip: "recip",
+                IsNan: "is_nan",
+                IsInf: "is_inf",
+                Quantize: "quantize",
+                Dequantize: "dequantize",
+                GridSample2d: "grid_sample2d",
+                Powf: "powf",
+                Hypot: "hypot",
+            }
+        ),
+        OperationIr::Module(op) => names!(
+            op,
+            Mod {
+                BatchNorm: "batch_norm",
+                Embedding: "embedding",
+                EmbeddingBackward: "embedding_backward",
+                Linear: "linear",
+                LinearXBackward: "linear_x_backward",
+                LinearWeightBackward: "linear_weight_backward",
+                LinearBiasBackward: "linear_bias_backward",
+                Conv1d: "conv1d",
+                Conv1dXBackward: "conv1d_x_backward",
+                Conv1dWeightBackward: "conv1d_weight_backward",
+                Conv1dBiasBackward: "conv1d_bias_backward",
+                Conv2d: "conv2d",
+                Conv2dXBackward: "conv2d_x_backward",
+                Conv2dWeightBackward: "conv2d_weight_backward",
+                Conv2dBiasBackward: "conv2d_bias_backward",
+                Conv3d: "conv3d",
+                Conv3dXBackward: "conv3d_x_backward",
+                Conv3dWeightBackward: "conv3d_weight_backward",
+                Conv3dBiasBackward: "conv3d_bias_backward",
+                DeformableConv2d: "deformable_conv2d",
+                DeformableConv2dBackward: "deformable_conv2d_backward",
+                ConvTranspose1d: "conv_transpose1d",
+                ConvTranspose2d: "conv_transpose2d",
+                ConvTranspose3d: "conv_transpose3d",
+                AvgPool1d: "avg_pool1d",
+                AvgPool2d: "avg_pool2d",
+                AvgPool1dBackward: "avg_pool1d_backward",
+                AvgPool2dBackward: "avg_pool2d_backward",
+                AdaptiveAvgPool1d: "adaptive_avg_pool1d",
+                AdaptiveAvgPool2d: "adaptive_avg_pool2d",
+                AdaptiveAvgPool1dBackward: "adaptive_avg_pool1d_backward",
+                AdaptiveAvgPool2dBackward: "adaptive_avg_pool2d_backward",
+                AdaptiveAvgPool3d: "adaptive_avg_pool3d",
+                AdaptiveAvgPool3dBackward: "adaptive_avg_pool3d_backward",
+                MaxPool1d: "max_pool1d",
+                MaxPool1dWithIndices: "max_pool1d_with_indices",
+                MaxPool1dWithIndicesBackward: "max_pool1d_with_indices_backward",
+                MaxPool2d: "max_pool2d",
+                MaxPool2dWithIndices: "max_pool2d_with_indices",
+                MaxPool2dWithIndicesBackward: "max_pool2d_with_indices_backward",
+                Interpolate: "interpolate",
+                InterpolateBackward: "interpolate_backward",
+                Attention: "attention",
+                CtcLoss: "ctc_loss",
+                CtcLossBackward: "ctc_loss_backward",
+                LayerNorm: "layer_norm",
+                Unfold4d: "unfold4d",
+                ConvTranspose1dWeightBackward: "conv_transpose1d_weight_backward",
+                ConvTranspose1dBiasBackward: "conv_transpose1d_bias_backward",
+                ConvTranspose2dWeightBackward: "conv_transpose2d_weight_backward",
+                ConvTranspose2dBiasBackward: "conv_transpose2d_bias_backward",
+                ConvTranspose3dWeightBackward: "conv_transpose3d_weight_backward",
+                ConvTranspose3dBiasBackward: "conv_transpose3d_bias_backward",
+            }
+        ),
+        OperationIr::Activation(op) => names!(
+            op,
+            Act {
+                Relu: "relu",
+                ReluBackward: "relu_backward",
+                LeakyRelu: "leaky_relu",
+                PRelu: "p_relu",
+                Gelu: "gelu",
+                GeluBackward: "gelu_backward",
+                Sigmoid: "sigmoid",
+                SigmoidBackward: "sigmoid_backward",
+                HardSigmoid: "hard_sigmoid",
+                LogSigmoid: "log_sigmoid",
+                LogSigmoidBackward: "log_sigmoid_backward",
+                Softmax: "softmax",
+                LogSoftmax: "log_softmax",
+                Softmin: "softmin",
+            }
+        ),
+        OperationIr::Distributed(Distributed::AllReduce(_)) => "all_reduce",
+        OperationIr::Distributed(Distributed::SyncCollective) => "sync_collective",
+        OperationIr::Init(_) => "init",
+        OperationIr::Drop(_) => "drop",
+        OperationIr::Custom(custom) => &custom.id,
+    };
+    name.to_string()
 }
