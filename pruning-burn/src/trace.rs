@@ -35,6 +35,7 @@
 //! multiplied with each other entry by entry; their size is the axis that this product sums over. A parameter of the user's has its input
 //! and output channels where a product has them, and else where the table of layer types says.
 
+mod analysis;
 mod arithmetic_rules;
 mod compare;
 mod costs;
@@ -46,11 +47,11 @@ mod replay;
 mod rules;
 mod shape_rules;
 
+pub(crate) use analysis::{Analysis, Heads};
 pub(crate) use compare::{Departure, Prediction};
 pub use costs::{Costs, OperationCost};
 pub use pruning_core::graph::Rule;
 pub(crate) use record::Inputs as RunOn;
 pub use record::{Identified, Scope, Trace, TraceError};
 pub use replay::{ReplayBackend, ReplayError, Values};
-pub(crate) use rules::{Analysis, Heads};
 pub use rules::{AxisRules, GroupError};

@@ -10,21 +10,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Circles that are still to be cut: the folder of a crate, the module around them, and those that name each other.
-const CIRCLES: [&str; 6] = [
+const CIRCLES: [&str; 4] = [
     "pruning-burn: mask, pruner",
     "pruning-burn: pruner, shrink",
     "pruning-burn::shrink: apply, equivalence",
     "pruning-burn::shrink: choose, plan",
-    "pruning-burn::trace: arithmetic_rules, rules",
-    "pruning-burn::trace: rules, shape_rules",
 ];
 
 /// Files that are still to be divided.
-const LONG: [&str; 3] = [
-    "pruning-burn/src/analyze/sensitivity/scan.rs",
-    "pruning-burn/src/pruner/selection.rs",
-    "pruning-burn/src/trace/rules.rs",
-];
+const LONG: [&str; 1] = ["pruning-burn/src/analyze/sensitivity/scan.rs"];
 
 /// Lines of a file, without the tests at its end.
 const LINES: usize = 400;

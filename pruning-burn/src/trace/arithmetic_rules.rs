@@ -1,6 +1,6 @@
 //! AxisRules for operations that compute: entry by entry, along an axis, products.
 
-use crate::trace::rules::{Analysis, Contraction};
+use crate::trace::analysis::{Analysis, Contraction};
 use burn_ir::{ActivationOperationIr as Act, FloatOperationIr as Flt, NumericOperationIr as Num};
 use burn_ir::{BinaryOpIr, PadModeIr, ScalarOpIr, TensorIr};
 use pruning_core::graph::Dim;

@@ -1,6 +1,6 @@
 //! AxisRules for the operations of whole layers: convolutions, norms, pooling, embedding, attention.
 
-use crate::trace::rules::{Analysis, Contraction, Grouped};
+use crate::trace::analysis::{Analysis, Contraction, Grouped};
 use burn_ir::{ModuleOperationIr as Mod, OperationIr, TensorIr};
 use pruning_core::graph::Dim;
 

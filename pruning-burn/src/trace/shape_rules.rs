@@ -1,7 +1,7 @@
 //! AxisRules for operations that move entries.
 
 use crate::trace::Trace;
-use crate::trace::rules::Analysis;
+use crate::trace::analysis::Analysis;
 use burn_ir::{BaseOperationIr as Base, OperationIr, TensorId, TensorIr};
 use pruning_core::graph::Dim;
 use std::collections::{BTreeSet, HashMap, HashSet};
