@@ -2,6 +2,7 @@
 
 use burn::tensor::kind::Transaction as Transactional;
 use burn::tensor::{Bool, Bytes, DType, Device, Tensor, TensorData, Transaction};
+#[cfg(feature = "flex")]
 use pruning_core::budget::Scores;
 use pruning_core::mask::Bits;
 use pruning_core::score::MatrixLayout;

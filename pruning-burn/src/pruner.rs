@@ -23,6 +23,7 @@ use pruning_core::plugin::Plugins;
 use pruning_core::recipe::{Budget, RecipeError};
 use pruning_core::report::Report;
 use std::collections::BTreeMap;
+#[cfg(feature = "trace")]
 use std::sync::Arc;
 
 /// A recipe whose criterion scores Burn's layers.

@@ -120,6 +120,7 @@ pub enum StoreError {
         file: String,
     },
     /// The arrays of a tensor are no sparse matrix.
+    #[cfg(feature = "sparse")]
     #[error("{file}: {path}: {source}")]
     Sparse {
         /// The file.
