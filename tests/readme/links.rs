@@ -3,11 +3,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
+/// Every page that readers are sent to.
+pub(crate) fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut found = ["README.md", "CONTRIBUTING.md", "examples/README.md"].map(|page| root.join(page)).to_vec();
+    find(&root.join("docs"), &mut found);
+    found
+}
+
+fn find(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         match path.extension() {
-            None if path.is_dir() => pages(&path, found),
+            None if path.is_dir() => find(&path, found),
             Some(extension) if extension == "md" => found.push(path),
             _ => {}
         }
@@ -22,10 +30,7 @@ fn anchor(heading: &str) -> String {
 
 #[test]
 fn links_between_pages_lead_somewhere() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut all = ["README.md", "CONTRIBUTING.md", "examples/README.md"].map(|page| root.join(page)).to_vec();
-    pages(&root.join("docs"), &mut all);
-    for page in all {
+    for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
         let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         let notes = text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")).map(|(_, link)| link);

@@ -32,8 +32,16 @@ fn the_table_of_plugins_is_that_of_the_registry() {
 }
 
 #[test]
-fn the_recipe_reads() {
-    let recipe = between(README, "A recipe says what to do:\n\n```toml", "```");
-    assert!(recipe.contains("iterative"), "{recipe}");
-    Pruner::from_toml(recipe, &pruning_plugins::all()).unwrap();
+fn the_recipes_on_the_pages_read() {
+    let blocks = links::pages().into_iter().flat_map(|page| {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let blocks = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_string());
+        blocks.map(|block| (page.clone(), block)).collect::<Vec<_>>()
+    });
+    let recipes: Vec<_> = blocks.filter(|(_, block)| !block.contains("[dependencies]")).collect();
+    assert!(recipes.len() > 1);
+    for (page, recipe) in recipes {
+        let read = Pruner::from_toml(&recipe, &pruning_plugins::all());
+        assert!(read.is_ok(), "{}: {}\n{recipe}", page.display(), read.unwrap_err());
+    }
 }
