@@ -75,9 +75,15 @@ fn shared(flat: &Tensor<1>) -> Option<Numbers> {
 }
 
 impl Numbers {
+    /// Single ones times a factor; doubles have it in them.
     #[cfg(feature = "trace")]
     pub(crate) fn times(self, factor: f32) -> Self {
-        if factor == 1.0 { self } else { Self::Read(self.as_slice().iter().map(|v| v * factor).collect()) }
+        let times = |v: &f32| round(f64::from(*v) * f64::from(factor));
+        match self {
+            numbers if factor == 1.0 => numbers,
+            Self::Double(exact, rounded) => Self::Double(exact, rounded.iter().map(times).collect()),
+            single => Self::Read(single.as_slice().iter().map(times).collect()),
+        }
     }
 
     pub(crate) fn as_slice(&self) -> &[f32] {

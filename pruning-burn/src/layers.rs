@@ -5,7 +5,8 @@ use crate::layer_types::{self, Axes};
 use crate::walk::{self, Position, Visit};
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Bool, DType, Tensor};
-use pruning_core::score::MatrixLayout;
+use pruning_core::report::LayerReport;
+use pruning_core::score::{Granularity, MatrixLayout};
 use std::any::Any;
 use std::collections::HashMap;
 
@@ -54,6 +55,23 @@ pub(crate) fn layer_path(param: &str) -> &str {
 /// The first path of each parameter.
 pub(crate) fn paths(all: &[Layer]) -> Vec<String> {
     all.iter().map(|l| l.path.clone()).collect()
+}
+
+/// What a layer keeps, whose elements are its units.
+pub(crate) fn layer_report(layer: &Layer, granularity: Granularity, kept: usize) -> LayerReport {
+    let weights = layer.layout.len();
+    LayerReport {
+        path: layer.path.clone(),
+        aliases: layer.aliases.clone(),
+        kind: layer.kind.clone(),
+        shape: layer.shape.clone(),
+        granularity: granularity.to_string(),
+        weights,
+        kept,
+        units: weights,
+        kept_units: kept,
+        asked: 1.0 - kept as f64 / weights.max(1) as f64,
+    }
 }
 
 /// Every path of a parameter.

@@ -1,8 +1,10 @@
 //! A recipe at work: [`Pruner`].
 
 mod builder;
+pub(crate) mod choose;
+pub(crate) mod element_scores;
 pub(crate) mod layer_scores;
-pub(crate) mod selection;
+pub(crate) mod reports;
 
 pub use builder::PrunerBuilder;
 pub use layer_scores::LayerScores;
@@ -10,7 +12,8 @@ pub use layer_scores::LayerScores;
 use crate::PruneError;
 use crate::layers::layers;
 use crate::mask::attach::put;
-use crate::pruner::selection::{Amounts, report_on, select};
+use crate::pruner::choose::{Amounts, select};
+use crate::pruner::reports::report_on;
 use crate::score::{Criterion, CriterionInputs, Needs};
 use crate::targets::Selection;
 #[cfg(feature = "trace")]

@@ -27,5 +27,5 @@ pub use inputs::{CriterionInputs, InputError};
 pub use needs::Needs;
 pub use pruning_core::score::{
     Along, Axis, ChannelScore, Granularity, GranularityError, MatrixLayout, NonFinite, NormOrder, Order, Reduction,
-    ReductionError, reduce,
+    ReductionError,
 };

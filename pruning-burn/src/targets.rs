@@ -1,8 +1,10 @@
 //! Which parameters are pruned: patterns and overrides, applied to the layers of a model.
 
 use crate::PruneError;
+use crate::host;
 use crate::layers::{Layer, names, paths};
 use pruning_core::budget::{ChooseError, Sparsity};
+use pruning_core::mask::Bits;
 use pruning_core::recipe::{Match, Pattern, PatternIndex, Recipe, Targets};
 use pruning_core::report::{SkipReason, Skipped};
 use pruning_core::score::{Granularity, GranularityError};
@@ -180,4 +182,22 @@ pub(crate) fn can_carry(layer: &Layer, path: &str, carried: Option<&String>) -> 
 
 fn misfit(layer: &Layer, source: GranularityError) -> PruneError {
     ChooseError::Granularity { path: layer.path.clone(), source }.into()
+}
+
+/// What the targets keep so far; nothing for one that carries no mask yet.
+pub(crate) fn alive(all: &[Layer], selection: &Selection) -> Vec<Option<Bits>> {
+    let mut carrying = Vec::new();
+    let mut masks = Vec::new();
+    for (place, target) in selection.targets.iter().enumerate() {
+        let layer = &all[target.layer];
+        if let Some(keep) = layer.keep.as_ref().filter(|keep| keep.dims()[0] == layer.layout.len()) {
+            carrying.push(place);
+            masks.push(keep.clone());
+        }
+    }
+    let mut alive = vec![None; selection.targets.len()];
+    for (place, bits) in carrying.into_iter().zip(host::bits(&masks)) {
+        alive[place] = Some(bits);
+    }
+    alive
 }

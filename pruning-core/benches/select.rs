@@ -1,4 +1,4 @@
-//! Time and memory of [`choose`] on host slices, in units of RL: one streaming read of the same weights.
+//! Time and memory of [`choose_masks`] on host slices, in units of RL: one streaming read of the same weights.
 //!
 //! `cargo bench -p pruning-core --bench select -- [--json] [--case NAME] [--rounds N]`
 //!
@@ -11,7 +11,7 @@ use pruning_core::budget::{
     choose_masks, share_highest,
 };
 use pruning_core::mask::Bits;
-use pruning_core::score::{Along, Granularity, MatrixLayout, NormOrder, Order, Reduction};
+use pruning_core::score::{Along, ElementScores, Granularity, MatrixLayout, NormOrder, Order, Reduction, Units};
 use std::alloc::System;
 use std::process::ExitCode;
 
@@ -164,30 +164,17 @@ impl Loaded<'_> {
     }
 
     fn round(&mut self) {
-        let rules = ChooseRules {
-            amount: Amount::OfTotal(Sparsity::new(self.case.sparsity).expect("the sparsities above are")),
-            rounding: Rounding::HalfEven,
-            allow_empty: false,
-            allocator: Some(self.case.allocator),
-        };
+        let amount = Amount::OfTotal(Sparsity::new(self.case.sparsity).expect("the sparsities above are"));
+        let rules = ChooseRules::new(amount).with_allocator(Some(self.case.allocator));
         let candidates: Vec<_> = self
             .layers
             .iter()
             .enumerate()
-            .map(|(place, layer)| Candidate {
-                place,
-                path: &layer.path,
-                kind: "Linear",
-                shape: &[],
-                layout: layer.layout,
-                scores: &layer.weights,
-                order: Order::Absolute,
-                factor: 1.0,
-                alive: None,
-                granularity: self.case.granularity,
-                reduction: Reduction::Norm(NormOrder::L2),
-                own: None,
-                uses: None,
+            .map(|(place, layer)| {
+                let units = Units::of(self.case.granularity, layer.layout, ElementScores::new(&layer.weights));
+                Candidate::new(&layer.path, layer.layout, units)
+                    .with_layer("Linear", &[], place)
+                    .with_ranking(Order::Absolute, Reduction::Norm(NormOrder::L2))
             })
             .collect();
         let weights: Vec<&[f32]> = self.layers.iter().map(|l| &l.weights[..]).collect();

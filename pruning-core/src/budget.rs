@@ -16,7 +16,9 @@
 //! them rounded.
 
 mod allocate;
+mod candidate;
 mod choose_masks;
+mod chosen;
 mod compare;
 mod nm;
 mod proportion;
@@ -24,7 +26,9 @@ mod select;
 
 pub use crate::sparsity::{Amount, Rounding, Sparsity, SparsityError};
 pub use allocate::{AllocationError, Allocator, LayerUnits, Measure, Scope, allocate};
-pub use choose_masks::{Candidate, ChooseError, ChooseRules, Chosen, choose_masks, choose_masks_exact};
+pub use candidate::Candidate;
+pub use choose_masks::{RankedUnits, choose_masks};
+pub use chosen::{ChooseError, ChooseRules, Chosen, Quota};
 pub use nm::{NmError, keep_n_of_m};
 pub use proportion::{Share, in_proportion};
 pub use select::{Scores, ranks, share_highest};

@@ -6,6 +6,7 @@
 //! denominator. `asked` and `unit_sparsity` are fractions of units, `sparsity` of weights. Followers lose entries with channels and are no
 //! targets.
 
+use crate::budget::Chosen;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -62,6 +63,19 @@ pub struct LayerReport {
 }
 
 impl LayerReport {
+    /// Counts the units of what is chosen at this layer. A layer at which nothing is counted was asked for what `shared` was, which has
+    /// its units.
+    #[must_use]
+    pub fn with_units(self, here: &[&Chosen], shared: Option<&Chosen>) -> Self {
+        let units = here.iter().map(|chosen| chosen.units).sum();
+        let asked = match here {
+            [] => shared.map_or(0.0, |chosen| chosen.asked),
+            [one] => one.asked,
+            all => all.iter().map(|chosen| chosen.asked * chosen.units as f64).sum::<f64>() / units as f64,
+        };
+        Self { units, kept_units: here.iter().map(|chosen| chosen.kept_units).sum(), asked, ..self }
+    }
+
     /// Fraction of the elements that is removed.
     #[must_use]
     pub fn sparsity(&self) -> f64 {
@@ -345,6 +359,22 @@ mod tests {
         assert!(json.contains(r#"{"kind":"untraced","paths":["a.weight"]}"#), "{json}");
         assert!(json.contains(r#"{"path":"c.weight","reason":{"kind":"excluded","pattern":"c"}}"#), "{json}");
         assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
+    }
+
+    #[test]
+    fn a_layer_is_asked_for_the_mean_of_what_is_counted_at_it() {
+        let chosen =
+            |units, kept_units, asked| Chosen { keep: crate::mask::Bits::ones(units), units, kept_units, asked };
+        let (few, many) = (chosen(10, 4, 0.6), chosen(30, 24, 0.2));
+        let counted = |here: &[&Chosen], shared| {
+            let report = layer("a", 400, 200).with_units(here, shared);
+            (report.units, report.kept_units, report.asked)
+        };
+        let (units, kept, asked) = counted(&[&few, &many], Some(&many));
+        assert!((units, kept) == (40, 28) && (asked - 0.3).abs() < 1e-12);
+        assert_eq!(counted(&[&few], Some(&few)), (10, 4, 0.6));
+        assert_eq!(counted(&[], Some(&few)), (0, 0, 0.6));
+        assert_eq!(counted(&[], None), (0, 0, 0.0));
     }
 
     #[test]

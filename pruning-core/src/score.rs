@@ -1,4 +1,4 @@
-//! From the scores of elements to the scores of units: [`Granularity`], [`Reduction`], [`MatrixLayout`].
+//! From the scores of elements to the scores of units: [`Units`], [`Granularity`], [`Reduction`], [`MatrixLayout`].
 //!
 //! # Matrix views
 //!
@@ -14,10 +14,11 @@ mod granularity;
 mod layout;
 mod order;
 mod reduction;
+mod units;
 
 pub use granularity::{Along, Axis, Granularity, GranularityError};
 pub use layout::MatrixLayout;
 pub use order::{NonFinite, Order};
 pub(crate) use order::{check_finite, rank_key};
-pub use reduction::{ChannelScore, NormOrder, Reduction, ReductionError, reduce};
-pub(crate) use reduction::{reduce_double, reduce_finite};
+pub use reduction::{ChannelScore, NormOrder, Reduction, ReductionError};
+pub use units::{ElementScores, Units};

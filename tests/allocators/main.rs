@@ -5,7 +5,7 @@ use pruning_core::budget::{
     choose_masks,
 };
 use pruning_core::mask::Bits;
-use pruning_core::score::{Granularity, MatrixLayout, Order, Reduction};
+use pruning_core::score::{ElementScores, Granularity, MatrixLayout, Order, Units};
 use pruning_plugins::all;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -49,28 +49,14 @@ fn kept(name: &str, config: Value, layers: &[Layer], sparsity: f64) -> Result<Ve
     let candidates: Vec<_> = layers
         .iter()
         .enumerate()
-        .map(|(place, layer)| Candidate {
-            path: &layer.path,
-            kind: layer.kind,
-            shape: &layer.shape,
-            layout: layer.layout,
-            place,
-            scores: &layer.scores,
-            order: Order::Value,
-            factor: 1.0,
-            alive: layer.alive.as_ref(),
-            granularity: Granularity::Element,
-            reduction: Reduction::Sum,
-            own: None,
-            uses: None,
+        .map(|(place, layer)| {
+            let elements = ElementScores::new(&layer.scores).with_alive(layer.alive.as_ref());
+            Candidate::new(&layer.path, layer.layout, Units::of(Granularity::Element, layer.layout, elements))
+                .with_layer(layer.kind, &layer.shape, place)
         })
         .collect();
-    let rules = ChooseRules {
-        amount: Amount::OfTotal(Sparsity::new(sparsity).unwrap()),
-        rounding: Rounding::HalfEven,
-        allow_empty: false,
-        allocator: Some(&*allocator),
-    };
+    let amount = Amount::OfTotal(Sparsity::new(sparsity).unwrap());
+    let rules = ChooseRules::new(amount).with_allocator(Some(&*allocator));
     Ok(choose_masks(&candidates, &rules)?.iter().map(|c| c.kept_units).collect())
 }
 

@@ -5,6 +5,8 @@ use pruning_burn::PruneError;
 use pruning_burn::mask::{finish, masks, undo};
 use pruning_burn::report::SkipReason;
 use pruning_burn::score::{Criterion, CriterionInputs, Needs};
+use pruning_burn::shrink::Shrinker;
+use pruning_burn::trace::{Scope, Trace};
 use pruning_tests::models::{Cnn, Mlp, Tied, Zoo};
 use pruning_tests::values::{base, effective, same_bits, weights};
 
@@ -149,6 +151,21 @@ pub(crate) fn doubles_are_ranked_in_double_precision(device: &Device) {
             assert!(kept.iter().all(|k| gone.iter().all(|g| k > g)), "{kept:?} {gone:?}");
         }
     }
+    // Channels of a traced model, by all the weights that make and read them.
+    let x = Mlp::input(3, device).cast(DType::F64);
+    let forward = |m: &Mlp, s: &mut Scope| {
+        let x = s.input(&x);
+        s.output(m.forward(x));
+    };
+    let trace = Trace::record(&near, forward).unwrap();
+    let recipe = format!("{HALF}\nallocator = \"uniform\"\ngranularity = \"channel\"\nreduction = \"sum\"");
+    let plan = Shrinker::new(&pruner(&recipe)).plan(&near, &trace, None).unwrap();
+    let kept = &plan.parameters["fc1.weight"].keep[&1];
+    let [fc1, fc2] = ["fc1.weight", "fc2.weight"].map(|path| base(&near)[path].iter::<f64>().collect::<Vec<_>>());
+    let sum = |c: usize| (0..12).map(|i| fc1[16 * i + c]).chain((0..8).map(|j| fc2[8 * c + j])).sum::<f64>();
+    let (stay, go): (Vec<usize>, Vec<usize>) = (0..16).partition(|c| kept.contains(c));
+    assert!(stay.len() == 8 && stay.iter().all(|&s| go.iter().all(|&g| sum(s) > sum(g) - 1e-14)), "{stay:?} {go:?}");
+    assert!((0..16).any(|c| sum(c) > sum(stay[0]) + 1e-13), "in single precision they are all the same");
 }
 
 pub(crate) fn every_criterion_takes_every_float_type(device: &Device) {

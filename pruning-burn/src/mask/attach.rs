@@ -1,8 +1,7 @@
 //! Masks on a model: attach, update, finish, undo.
 
-use crate::layers::{Layer, MASK, first_layers, layers, names, paths, places};
+use crate::layers::{Layer, MASK, first_layers, layer_report, layers, names, paths, places};
 use crate::mask::PruningMask;
-use crate::pruner::selection::layer_report;
 use crate::targets::can_carry;
 use crate::walk::{self, Map, Position, Visit};
 use crate::{PruneError, host};

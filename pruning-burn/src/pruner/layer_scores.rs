@@ -1,9 +1,9 @@
 //! Scores of a model as data: [`LayerScores`].
 
 use crate::layers::layers;
-use crate::pruner::selection::{alive, blamed, needed, score};
+use crate::pruner::element_scores::{blamed, needed, score};
 use crate::score::CriterionInputs;
-use crate::targets::Selection;
+use crate::targets::{Selection, alive};
 use crate::{PruneError, Pruner};
 use burn::module::Module;
 use pruning_core::budget::{ChooseError, Scores};

@@ -3,7 +3,7 @@
 use crate::PruneError;
 use crate::layers::{Layer, MASK, layers};
 use crate::mask::attach::{put, sound};
-use crate::pruner::selection::{Amounts, select};
+use crate::pruner::choose::{Amounts, select};
 use crate::score::CriterionInputs;
 use crate::session::grow;
 use crate::session::{Session, targets};

@@ -3,12 +3,13 @@
 use crate::PruneError;
 use crate::host;
 use crate::host::Numbers;
-use crate::layers::{Layer, names};
+use crate::layers::{Layer, layer_report, names};
 use crate::mask::attach::{put, zeroed};
 use crate::pruner::Recipe;
-use crate::pruner::selection::{alive, blamed, layer_report, needed, report_of, score};
+use crate::pruner::element_scores::{blamed, needed, score};
+use crate::pruner::reports::report_of;
 use crate::score::{CriterionInputs, Needs};
-use crate::targets::Selection;
+use crate::targets::{Selection, alive};
 use burn::module::Module;
 use pruning_core::budget::{ChooseError, ranks};
 use pruning_core::mask::Bits;

@@ -1,18 +1,20 @@
 //! Channels and heads as masks: what a pruner that has a trace does, in whole groups.
 
-use crate::layers::{Layer, places};
-use crate::pruner::selection::{Amounts, alive, choose_alone, layer_report, needed, report_of};
+use crate::layers::{Layer, layer_report, places};
+use crate::pruner::choose::{Amounts, choose_alone};
+use crate::pruner::element_scores::needed;
+use crate::pruner::reports::{layers_of, report_of};
 use crate::score::CriterionInputs;
 use crate::shrink::mask::{kept_elements, place_of};
-use crate::shrink::plan::{Planned, Request, makers, owned};
+use crate::shrink::plan::{Request, makers, owned};
 use crate::shrink::{ShrinkError, Shrinker};
-use crate::targets::{Selection, Target};
+use crate::targets::{Selection, Target, alive};
 use crate::trace::{AxisRules, Trace};
 use crate::{PruneError, Pruner};
 use burn::module::Module;
 use pruning_core::budget::ChooseError;
 use pruning_core::mask::Bits;
-use pruning_core::report::{LayerReport, Report, SkipReason, Skipped};
+use pruning_core::report::{Report, SkipReason, Skipped};
 use pruning_core::score::Granularity;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,7 +58,7 @@ pub(crate) fn select<M: Module>(
 ) -> Result<(Vec<(usize, Bits)>, Report), PruneError> {
     needed(pruner.recipe(), inputs)?;
     let (mut masks, places) = (Masks::on(all), places(all));
-    let (mut pruned, mut fixed) = (Vec::new(), Vec::new());
+    let (mut choices, mut fixed) = (Vec::new(), Vec::new());
     for granularity in structural(selection) {
         let targets = part(selection, |g| g == granularity);
         let request = Request { trace, all, selection: &targets, granularity, amounts, inputs, only };
@@ -64,22 +66,23 @@ pub(crate) fn select<M: Module>(
         for (path, cut) in &planned.plan.parameters {
             masks.add(place_of(all, &places, path, cut)?, &kept_elements(cut))?;
         }
-        pruned.extend(layers_of(all, &targets.targets, &planned));
+        choices.extend(planned.choices);
         fixed.extend(planned.fixed);
     }
     let alone = part(selection, |g| !g.is_structural());
     if only.is_none() && !alone.targets.is_empty() {
         let alive = alone.targets.iter().map(|t| masks.keep.get(&t.layer).cloned()).collect();
-        let (chosen, layers) = choose_alone(model, pruner, all, &alone, alive, amounts, inputs)?;
-        chosen.into_iter().for_each(|(layer, bits)| drop(masks.keep.insert(layer, bits)));
-        pruned.extend(layers);
+        for choice in choose_alone(model, pruner, all, &alone, alive, amounts, inputs)? {
+            masks.keep.insert(choice.layer, choice.chosen.keep.clone());
+            choices.push(choice);
+        }
     }
-    let mut report = report_of(all, selection, pruned);
+    let free = selection.targets.iter().filter(|t| !fixed.iter().any(|(layer, _)| *layer == t.layer));
+    let kept = |layer: usize| masks.keep.get(&layer).map_or(all[layer].layout.len(), Bits::count_ones);
+    let mut report = report_of(all, selection, layers_of(all, free, &choices, kept));
     let listed: BTreeSet<String> = report.layers.iter().map(|l| l.path.clone()).collect();
     for layer in &mut report.layers {
-        if let Some(bits) = places.get(layer.path.as_str()).and_then(|place| masks.keep.get(place)) {
-            layer.kept = bits.count_ones();
-        }
+        layer.kept = kept(places[layer.path.as_str()]);
     }
     let followers = masks.cut.iter().filter(|&&i| !listed.contains(&all[i].path));
     report.followers =
@@ -92,24 +95,6 @@ pub(crate) fn select<M: Module>(
         masks.keep.entry(*layer).or_insert_with(|| Bits::ones(all[*layer].layout.len()));
     }
     Ok((masks.keep.into_iter().collect(), report))
-}
-
-/// What the targets of a plan lose of their own units, and what they were asked for; elements are counted later.
-fn layers_of(all: &[Layer], targets: &[Target], planned: &Planned) -> Vec<(usize, LayerReport)> {
-    let free = targets.iter().filter(|t| !planned.fixed.iter().any(|(layer, _)| *layer == t.layer));
-    let report = |target: &Target| {
-        let layer = &all[target.layer];
-        let shared = planned.groups.iter().filter(|g| g.layers.contains(&target.layer));
-        let counted = || planned.groups.iter().filter(|g| g.layer == target.layer);
-        let units: usize = counted().map(|g| g.units).sum();
-        let kept_units = counted().map(|g| g.kept).sum();
-        let asked: f64 = counted().map(|g| g.asked * g.units as f64).sum();
-        // A layer that shares all its channels was asked for what the first of them was.
-        let asked = if units > 0 { asked / units as f64 } else { shared.map(|g| g.asked).next().unwrap_or(0.0) };
-        let whole = layer_report(layer, target.granularity, layer.layout.len());
-        (target.layer, LayerReport { units, kept_units, asked, ..whole })
-    };
-    free.map(report).collect()
 }
 
 /// Masks by the place of their layer, those that are attached among them.

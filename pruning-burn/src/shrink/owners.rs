@@ -3,23 +3,21 @@
 use crate::layer_types;
 use crate::layers::{Layer, layer_path, names};
 use crate::pruner::Recipe;
-use crate::pruner::selection::{alive, score};
-use crate::score::CriterionInputs;
 use crate::shrink::ShrinkError;
 use crate::shrink::groups::Solved;
-use crate::shrink::score::Scored;
 use crate::targets::{Selection, Target as Pruned};
 use crate::trace::Trace;
-use burn::module::Module;
 use pruning_core::budget::Sparsity;
 use pruning_core::graph::Member;
-use pruning_core::score::{Axis, ChannelScore, Granularity, NonFinite};
+use pruning_core::score::Axis;
 use std::collections::HashSet;
 
 /// A group, and the targets whose outputs (or inputs) its units are.
 pub(crate) struct Owner {
     pub(crate) group: usize,
     pub(crate) layer: usize,
+    /// The path of that layer.
+    pub(crate) path: String,
     pub(crate) members: Vec<(usize, usize)>,
     pub(crate) own: Option<Sparsity>,
 }
@@ -82,7 +80,8 @@ pub(crate) fn owners(
         {
             return Err(ShrinkError::HeadSize { path: all[t.layer].path.clone(), expected, found });
         }
-        owners.push(Owner { group: g, layer: t.layer, members, own });
+        let path = all[t.layer].path.clone();
+        owners.push(Owner { group: g, layer: t.layer, path, members, own });
     }
     if owners.is_empty() {
         let meant = |path: &str| selection.targets.iter().any(|t| layer_path(&all[t.layer].path) == layer_path(path));
@@ -139,53 +138,6 @@ pub(crate) fn why_fixed(solved: &Solved<'_>, layer: &Layer, axis: Axis) -> Strin
         true => "another layer that makes the same channels is left out, or they are not split into heads".to_string(),
         false => "the forward does not use them, or there is only one".to_string(),
     }
-}
-
-/// Scores and masks of every weight in the groups, read once.
-pub(crate) fn scored<M: Module>(
-    model: &M,
-    recipe: &Recipe,
-    solved: &Solved<'_>,
-    all: &[Layer],
-    selection: &Selection,
-    owners: &[Owner],
-    inputs: Option<&CriterionInputs>,
-) -> Result<Vec<Scored>, ShrinkError> {
-    let target = |layer: usize| selection.targets.iter().any(|t| t.layer == layer);
-    // A criterion for scales of norms, which were named, has nothing to say of weights.
-    let named = owners.iter().any(|o| !all[o.layer].by_default);
-    let mut wanted: Vec<usize> = Vec::new();
-    for owner in owners {
-        for m in &solved.groups.groups[owner.group].members {
-            let Some(layer) = all.iter().position(|l| l.path == solved.path(m.param)) else { continue };
-            let counts = recipe.channel_score == ChannelScore::Group || owner.members.contains(&(m.param, m.axis));
-            if counts && (target(layer) || (all[layer].by_default && !named)) && !wanted.contains(&layer) {
-                wanted.push(layer);
-            }
-        }
-    }
-    wanted.sort_unstable();
-    let targets = wanted.iter().map(|&layer| Pruned { layer, granularity: Granularity::Element, own: None });
-    let scoring = Selection { targets: targets.collect(), dense: Vec::new(), skipped: Vec::new() };
-    let masks = alive(all, &scoring);
-    let scores = score(model, &recipe.criterion, all, &scoring, &masks, inputs, 0)?;
-    for ((&layer, (scores, _)), mask) in wanted.iter().zip(&scores).zip(&masks) {
-        let alive = |index: usize| mask.as_ref().is_none_or(|mask| mask.get(index));
-        let wrong = |(index, score): &(usize, &f32)| !score.is_finite() && alive(*index);
-        if let Some((index, &value)) = scores.as_slice().iter().enumerate().find(wrong) {
-            let path = all[layer].path.clone();
-            let criterion = recipe.criterion.name().to_string();
-            return Err(ShrinkError::NonFinite { path, criterion, source: NonFinite { index, value } });
-        }
-    }
-    // Units of several layers add up, so each is brought to its scale first.
-    let scaled = scores.into_iter().map(|(scores, factor)| scores.times(factor));
-    Ok(wanted
-        .into_iter()
-        .zip(scaled)
-        .zip(masks)
-        .map(|((layer, scores), mask)| Scored { layer, scores, mask })
-        .collect())
 }
 
 /// The trace must be of this model.

@@ -3,33 +3,24 @@
 use crate::Pruner;
 use crate::device::DeviceClass;
 use crate::layers::{Layer, layers};
-use crate::pruner::selection::{Amounts, needed};
+use crate::pruner::choose::Amounts;
+use crate::pruner::element_scores::needed;
+use crate::pruner::reports::Choice;
 use crate::score::CriterionInputs;
 use crate::shrink::ShrinkError;
-use crate::shrink::choose::{Candidate, Chooser};
+use crate::shrink::choose::{Chooser, CostTarget, Removed, refused};
+use crate::shrink::coupled::{candidates, scored};
 use crate::shrink::groups::Solved;
-use crate::shrink::owners::{HeadSize, Owner, check_named, fits, owners, scored, why_fixed};
-use crate::shrink::score::{alive_units, unit_scores};
+use crate::shrink::owners::{HeadSize, Owner, check_named, fits, owners, why_fixed};
 use crate::targets::Selection;
 use crate::trace::{AxisRules, Trace};
 use burn::module::Module;
 use burn::tensor::Device;
-use pruning_core::budget::Amount;
-use pruning_core::graph::{Cut, Dim, Factor, GroupCut, Member, ShrinkPlan, Totals};
-use pruning_core::mask::Bits;
+use pruning_core::budget::{Amount, RankedUnits};
+use pruning_core::graph::{Cut, Dim, Factor, GroupCut, ShrinkPlan, Totals};
 use pruning_core::recipe::Budget;
-use pruning_core::score::{Axis, ChannelScore, Granularity};
+use pruning_core::score::{Axis, Granularity};
 use std::collections::{BTreeMap, HashSet};
-
-/// What the plan should bring down, and to which fraction of what it is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum CostTarget {
-    /// Parameters.
-    Parameters(f64),
-    /// Multiply-accumulates.
-    Macs(f64),
-}
 
 /// Multiples to which counts of channels are rounded, for the sake of the hardware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +39,7 @@ pub struct Shrinker {
     pub(crate) pruner: Pruner,
     target: Option<CostTarget>,
     round_to: Option<RoundTo>,
-    pub(crate) min_keep: usize,
+    min_keep: usize,
     rules: AxisRules,
 }
 
@@ -141,30 +132,27 @@ impl Shrinker {
         let fixed = fixed.map(|t| (t.layer, why_fixed(&solved, &all[t.layer], axis))).collect();
         let (owners, makers): (Vec<_>, Vec<_>) =
             owners.into_iter().zip(makers).filter(|(owner, _)| only.is_none_or(|layer| owner.layer == layer)).unzip();
-        let candidates = self.candidates(model, &solved, all, selection, owners, inputs)?;
-        let chooser =
-            Chooser { shrinker: self, solved: &solved, all, candidates: &candidates, multiple, own: amounts.own };
-        let (removed, counts) = match self.target {
-            None => chooser.run(amounts.shared)?,
+        let scored = scored(model, recipe, &solved, all, selection, &owners, inputs)?;
+        let candidates = candidates(&solved, (recipe, amounts.own), all, &scored, &owners, self.min_keep);
+        let criterion = recipe.criterion.name();
+        let chooser = Chooser {
+            solved: &solved,
+            owners: &owners,
+            ranked: RankedUnits::new(&candidates).map_err(|error| refused(criterion, error))?,
+            rules: amounts.rules(recipe),
+            multiple,
+            min_keep: self.min_keep,
+            criterion,
+        };
+        let removed = match self.target {
+            None => chooser.run()?,
             Some(target) => chooser.solve(target)?,
         };
-        let size =
-            |c: &Candidate<'_>| (c.group.units.len(), c.alive.as_ref().map_or(c.group.units.len(), Bits::count_ones));
-        let shared: Vec<_> = candidates.iter().filter(|c| c.own.is_none()).map(size).collect();
-        let (units, alive) = shared.iter().fold((0, 0), |(u, a), (units, alive)| (u + units, a + alive));
-        let groups = candidates.iter().zip(&counts).zip(makers).map(|((c, &kept), layers)| {
-            let (each, living) = size(c);
-            let asked = match (c.own.map(amounts.own).unwrap_or(amounts.shared), c.own) {
-                // A count is asked of all groups together.
-                (count @ Amount::Count(_), None) => count.asked(units, alive),
-                (amount, _) => amount.asked(each, living),
-            };
-            PlannedGroup { layer: c.layer, layers, units: each, kept, asked }
-        });
-        let groups = groups.collect();
-        let mut plan = plan_of(&solved, all, &candidates, &counts, &removed)?;
+        let mut plan = plan_of(&solved, &owners, &removed)?;
         plan.rules = self.rules.by_name.clone();
-        Ok(Planned { plan, groups, fixed })
+        let choices = owners.iter().zip(makers).zip(removed.chosen);
+        let choice = |((owner, layers), chosen): ((&Owner, _), _)| Choice { layer: owner.layer, layers, chosen };
+        Ok(Planned { plan, choices: choices.map(choice).collect(), fixed })
     }
 
     fn multiple(&self, devices: &[Device]) -> Result<usize, ShrinkError> {
@@ -177,43 +165,6 @@ impl Shrinker {
                 Ok(if class == Some(DeviceClass::Cpu) { 8 } else { 16 })
             }
         }
-    }
-
-    fn candidates<'a, M: Module>(
-        &self,
-        model: &M,
-        solved: &'a Solved<'_>,
-        all: &[Layer],
-        selection: &Selection,
-        owners: Vec<Owner>,
-        inputs: Option<&CriterionInputs>,
-    ) -> Result<Vec<Candidate<'a>>, ShrinkError> {
-        let recipe = self.pruner.recipe();
-        let scored = scored(model, recipe, solved, all, selection, &owners, inputs)?;
-        let reduction = recipe.reduction.unwrap_or_else(|| recipe.criterion.reduction());
-        let whole = solved.totals(&HashSet::new());
-        let candidates = owners.into_iter().map(|owner| {
-            let group = &solved.groups.groups[owner.group];
-            let counts =
-                |m: &Member| recipe.channel_score == ChannelScore::Group || owner.members.contains(&(m.param, m.axis));
-            let scores = unit_scores(solved, group, counts, all, &scored, (reduction, recipe.criterion.order()));
-            // A unit is gone when the weights that make it are; what they feed is zero with them, masked or not.
-            let here: Vec<_> = (group.members.iter().enumerate())
-                .filter(|(_, m)| owner.members.contains(&(m.param, m.axis)))
-                .filter_map(|(i, m)| {
-                    let found = scored.iter().find(|s| all[s.layer].path == solved.path(m.param))?;
-                    Some((i, all[found.layer].shape.as_slice(), found.mask.as_ref()?))
-                })
-                .collect();
-            let all_masked = here.len() == owner.members.len();
-            let alive = if all_masked { alive_units(group, &here) } else { None };
-            let one: HashSet<u32> = group.units.first().map(|u| u.label).into_iter().collect();
-            let without = solved.totals(&one);
-            let weights = (whole.parameters - without.parameters) as usize;
-            let macs = (whole.macs - without.macs) as usize;
-            Candidate { group, layer: owner.layer, scores, alive, own: owner.own, weights, macs }
-        });
-        Ok(candidates.collect())
     }
 }
 
@@ -234,21 +185,10 @@ pub(crate) struct Request<'a> {
 /// A plan, and what it makes of the targets.
 pub(crate) struct Planned {
     pub(crate) plan: ShrinkPlan,
-    pub(crate) groups: Vec<PlannedGroup>,
+    /// What is chosen of each group.
+    pub(crate) choices: Vec<Choice>,
     /// Targets whose channels stay, and why.
     pub(crate) fixed: Vec<(usize, String)>,
-}
-
-/// A group of a plan.
-pub(crate) struct PlannedGroup {
-    /// The layer at which it is counted.
-    pub(crate) layer: usize,
-    /// All targets that make its channels.
-    pub(crate) layers: Vec<usize>,
-    pub(crate) units: usize,
-    pub(crate) kept: usize,
-    /// Fraction of its units that was asked to be removed.
-    pub(crate) asked: f64,
 }
 
 /// The groups of a trace whose units are the channels of the targets.
@@ -276,13 +216,8 @@ pub(crate) fn makers(solved: &Solved<'_>, all: &[Layer], owners: &[Owner]) -> Ve
     owners.iter().map(|owner| owner.members.iter().filter_map(|(param, _)| at(*param)).collect()).collect()
 }
 
-fn plan_of(
-    solved: &Solved<'_>,
-    all: &[Layer],
-    candidates: &[Candidate<'_>],
-    counts: &[usize],
-    removed: &HashSet<u32>,
-) -> Result<ShrinkPlan, ShrinkError> {
+fn plan_of(solved: &Solved<'_>, owners: &[Owner], removed: &Removed) -> Result<ShrinkPlan, ShrinkError> {
+    let (chosen, removed) = (&removed.chosen, &removed.labels);
     let trace = solved.analysis.trace;
     let gone = solved.gone(removed);
     let mut parameters = BTreeMap::new();
@@ -300,16 +235,15 @@ fn plan_of(
             parameters.insert(traced.path().to_string(), Cut { shape: traced.shape.clone(), aliases, keep });
         }
     }
-    let groups = candidates.iter().zip(counts).map(|(c, &kept)| {
-        let path = all[c.layer].path.clone();
-        let own = c.group.members.iter().position(|m| solved.path(m.param) == path).unwrap_or(0);
-        let others = c.group.members.iter().map(|m| solved.axis(m.param, m.axis).to_string());
+    let groups = owners.iter().zip(chosen).map(|(owner, chosen)| {
+        let group = &solved.groups.groups[owner.group];
+        let own = group.members.iter().position(|m| solved.path(m.param) == owner.path).unwrap_or(0);
         GroupCut {
-            path,
-            axes: others.collect(),
-            units: c.group.units.len(),
-            kept,
-            size: c.group.units[0].positions[own].len(),
+            path: owner.path.clone(),
+            axes: group.members.iter().map(|m| solved.axis(m.param, m.axis).to_string()).collect(),
+            units: chosen.units,
+            kept: chosen.kept_units,
+            size: group.units[0].positions[own].len(),
         }
     });
     let groups = groups.collect();

@@ -10,6 +10,7 @@ use crate::mask::Bits;
 use crate::score::{NonFinite, Order, check_finite, rank_key};
 use pulp::Arch;
 use split::Split;
+use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use threshold::Shares;
 
@@ -34,13 +35,13 @@ pub use share::share_highest;
 /// ```
 #[derive(Debug)]
 pub struct Scores<'a> {
-    values: &'a [f32],
+    values: Cow<'a, [f32]>,
     order: Order,
     // Of all scores: ranking multiplies by it on the way, which saves a scaled copy.
     factor: f32,
     // What the units score, where they rank by other numbers.
-    shown: Option<&'a [f32]>,
-    alive: Option<&'a Bits>,
+    shown: Option<Vec<f32>>,
+    alive: Option<Cow<'a, Bits>>,
     alive_len: usize,
     // Keys of some units that are alive, from all over the layer.
     sample: Vec<u32>,
@@ -65,17 +66,17 @@ impl<'a> Scores<'a> {
     /// # Panics
     /// `alive` is not as long as `values`.
     pub fn of_alive(values: &'a [f32], order: Order, alive: Option<&'a Bits>) -> Result<Self, NonFinite> {
-        Self::scaled(values, order, alive, 1.0)
+        Self::scaled(Cow::Borrowed(values), order, alive.map(Cow::Borrowed), 1.0)
     }
 
     /// The same for scores that are `factor` times the values.
     pub(crate) fn scaled(
-        values: &'a [f32],
+        values: Cow<'a, [f32]>,
         order: Order,
-        alive: Option<&'a Bits>,
+        alive: Option<Cow<'a, Bits>>,
         factor: f32,
     ) -> Result<Self, NonFinite> {
-        assert!(alive.is_none_or(|alive| alive.len() == values.len()), "one bit for each score");
+        assert!(alive.as_deref().is_none_or(|alive| alive.len() == values.len()), "one bit for each score");
         // The error falls with the square root of the sample: a small layer has 2,048 of them at least, a large one
         // more.
         let stride = (values.len() / 2048).clamp(1, 256);
@@ -88,18 +89,18 @@ impl<'a> Scores<'a> {
                 // A fixed step would meet the same rows of a matrix again and again.
                 let hash = ((b * 32 + i) as u32).wrapping_mul(0x9e37_79b9) >> 16;
                 let at = (hash as usize * stride) >> 16;
-                if alive.is_none_or(|alive| alive.get(b * block + i * stride + at)) {
+                if alive.as_deref().is_none_or(|alive| alive.get(b * block + i * stride + at)) {
                     sample.push(rank_key(stratum[at] * factor, order));
                 }
             }
         }
-        let alive_len = alive.map_or(values.len(), Bits::count_ones);
+        let alive_len = alive.as_deref().map_or(values.len(), Bits::count_ones);
         Ok(Self { values, order, factor, shown: None, alive, alive_len, sample, split: Mutex::new(None) })
     }
 
     /// The same for units that rank by `ranks` and score what `shown` says.
-    pub(crate) fn ranked(ranks: &'a [f32], shown: &'a [f32], alive: Option<&'a Bits>) -> Result<Self, NonFinite> {
-        Ok(Self { shown: Some(shown), ..Self::of_alive(ranks, Order::Value, alive)? })
+    pub(crate) fn ranked(ranks: Vec<f32>, shown: Vec<f32>, alive: Option<Cow<'a, Bits>>) -> Result<Self, NonFinite> {
+        Ok(Self { shown: Some(shown), ..Self::scaled(Cow::Owned(ranks), Order::Value, alive, 1.0)? })
     }
 
     /// Units in all.
@@ -122,14 +123,14 @@ impl<'a> Scores<'a> {
 
     /// The scores of the units that are not pruned yet, by index, each as it ranks.
     pub fn alive_scores(&self) -> impl Iterator<Item = f32> + '_ {
-        let alive = |&unit: &usize| self.alive.is_none_or(|alive| alive.get(unit));
+        let alive = |&unit: &usize| self.alive.as_deref().is_none_or(|alive| alive.get(unit));
         (0..self.len()).filter(alive).map(|unit| self.score(unit))
     }
 
     /// The score of a unit as it ranks.
     #[must_use]
     pub fn score(&self, unit: usize) -> f32 {
-        if let Some(shown) = self.shown {
+        if let Some(shown) = &self.shown {
             return shown[unit];
         }
         match self.order {
@@ -142,7 +143,7 @@ impl<'a> Scores<'a> {
     #[must_use]
     pub fn keep_highest(&self, keep: usize) -> Bits {
         if keep >= self.alive_len {
-            return self.alive.cloned().unwrap_or_else(|| Bits::ones(self.len()));
+            return self.alive.as_deref().cloned().unwrap_or_else(|| Bits::ones(self.len()));
         }
         if keep == 0 {
             return Bits::zeros(self.len());

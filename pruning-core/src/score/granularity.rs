@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 mod bands;
 mod form;
 
+pub(crate) use bands::{Band, Run};
+
 /// The shape of a unit: what is kept or removed together in one parameter.
 ///
 /// In a recipe: `"element"`, `"channel"`, `"head"`, `"2:4"`, `"2:4 taps"`, or a table such as `{ kind = "block", rows = 1, cols = 4 }`.
@@ -297,15 +299,7 @@ impl Granularity {
             return elements.clone();
         }
         let mut alive = Bits::zeros(self.units(layout));
-        for band in self.bands(layout) {
-            let mut line = Bits::zeros(band.len);
-            band.starts().for_each(|start| line.unite(elements, start));
-            for (unit, segment) in band.segments() {
-                if line.any(segment) {
-                    alive.set(unit, true);
-                }
-            }
-        }
+        self.bands(layout).for_each(|band| band.alive(elements, &mut alive));
         alive
     }
 }

@@ -12,6 +12,14 @@ pub enum Order {
     Absolute,
 }
 
+impl Order {
+    /// A score as the number that it ranks by.
+    #[must_use]
+    pub fn of(self, score: f32) -> f32 {
+        if self == Self::Absolute { score.abs() } else { score }
+    }
+}
+
 /// A score that is NaN or infinite.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error("score {value} at index {index} is not finite")]

@@ -3,13 +3,8 @@
 use form::{OrderForm, ReductionForm};
 use serde::{Deserialize, Serialize};
 
-mod double;
 mod form;
 mod reduce;
-
-pub(crate) use double::reduce_double;
-pub use reduce::reduce;
-pub(crate) use reduce::reduce_finite;
 
 /// How the scores of the elements of a unit become the score of the unit.
 ///

@@ -3,7 +3,8 @@
 use crate::analyze::sensitivity::{LayerSensitivity, Sensitivity, SensitivityPoint};
 use crate::layers::{Layer, layers};
 use crate::mask::attach::put;
-use crate::pruner::selection::{needed, select_one};
+use crate::pruner::choose::select_one;
+use crate::pruner::element_scores::needed;
 use crate::score::CriterionInputs;
 use crate::snapshot::{apart, fingerprint};
 use crate::targets::{Selection, Target};

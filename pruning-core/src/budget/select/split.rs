@@ -143,6 +143,7 @@ impl<K: Fn(f32) -> u32> Pass for SplitBy<'_, K> {
         let expected = scores.estimate_inside(window);
         let mut split = Split::of(window, scores.len(), (expected + expected / 8).min(*room) + 16);
         let mut last = [0.0; BLOCK];
+        let alive = scores.alive.as_deref().map(Bits::words);
         for (b, block) in scores.values.chunks(BLOCK).enumerate() {
             let full = block.try_into().unwrap_or_else(|_| {
                 last[..block.len()].copy_from_slice(block);
@@ -159,7 +160,7 @@ impl<K: Fn(f32) -> u32> Pass for SplitBy<'_, K> {
             let words = block.len().div_ceil(64);
             for w in 0..words {
                 let valid = u64::MAX >> (64 - (block.len() - 64 * w).min(64));
-                let alive = scores.alive.map_or(valid, |alive| alive.words()[b * WORDS + w]);
+                let alive = alive.map_or(valid, |alive| alive[b * WORDS + w]);
                 above[w] &= alive;
                 inside[w] &= alive;
             }

@@ -1,5 +1,6 @@
 //! Where the units of a granularity lie in memory: [`Band`].
 
+use crate::mask::Bits;
 use crate::score::MatrixLayout;
 use crate::score::granularity::{Axis, Granularity};
 use std::ops::Range;
@@ -8,7 +9,7 @@ use std::ops::Range;
 ///
 /// What is the same for all lines is done once for each band, and what differs straight through memory.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Band {
+pub(crate) struct Band<'a> {
     /// Memory index of the first line.
     pub(crate) start: usize,
     /// Lines in the band.
@@ -21,44 +22,65 @@ pub(crate) struct Band {
     // The first unit, and how far the number of the next one is.
     unit: usize,
     step: usize,
+    // The units of a line one by one, where they have no such pattern.
+    runs: Option<&'a [Run]>,
 }
 
-impl Band {
+/// A unit, and the places that it takes of a line.
+pub(crate) type Run = (usize, Range<usize>);
+
+impl<'a> Band<'a> {
+    /// A band of these runs.
+    pub(crate) fn of_runs(lines: usize, len: usize, runs: &'a [Run]) -> Self {
+        Self { start: 0, lines, len, skip: 0, width: 1, unit: 0, step: 0, runs: Some(runs) }
+    }
+
     /// Memory index of each line.
     pub(crate) fn starts(self) -> impl Iterator<Item = usize> {
         (0..self.lines).map(move |line| self.start + line * self.len)
     }
 
+    /// Adds the units of which at least one of these elements is set.
+    pub(crate) fn alive(self, elements: &Bits, units: &mut Bits) {
+        let mut line = Bits::zeros(self.len);
+        self.starts().for_each(|start| line.unite(elements, start));
+        for (unit, _) in self.segments().filter(|(_, segment)| line.any(segment.clone())) {
+            units.set(unit, true);
+        }
+    }
+
     /// The units of a line, in order, with the places they take.
     #[inline(always)]
-    pub(crate) fn segments(self) -> impl Iterator<Item = (usize, Range<usize>)> {
-        let Self { len, skip, width, unit, step, .. } = self;
+    pub(crate) fn segments(self) -> impl Iterator<Item = Run> + 'a {
+        let Self { len, skip, width, unit, step, runs, .. } = self;
         let segment = move |k: usize| (k * width).saturating_sub(skip)..(width - skip + k * width).min(len);
-        (0..(skip + len).div_ceil(width)).map(move |k| (unit + k * step, segment(k)))
+        let count = runs.map_or((skip + len).div_ceil(width), <[Run]>::len);
+        (0..count).map(move |k| runs.map_or_else(|| (unit + k * step, segment(k)), |runs| runs[k].clone()))
     }
 }
 
 impl Granularity {
     /// All elements of a parameter, in memory order. A unit may be in several bands.
-    pub(crate) fn bands(self, layout: &MatrixLayout) -> impl Iterator<Item = Band> {
+    pub(crate) fn bands<'a>(self, layout: &MatrixLayout) -> impl Iterator<Item = Band<'a>> {
         let layout = *layout;
         let (outer, rows, inner) = (layout.outer(), layout.rows(), layout.inner());
         let columns = (outer, rows * inner);
         let runs = (rows, inner);
-        // Lines of a plane with their length; how many make a band; how wide a unit is in them.
+        // Lines of a plane with their length; how many make a band; how wide a unit is in them; how far the number of the next one is.
         let this = self.in_layout(&layout);
-        let ((lines, len), height, width) = match this {
+        let ((lines, len), height, width, step) = match this {
             // Heads are blocks by now.
-            Self::Element | Self::Nm { .. } | Self::Head { .. } => ((1, layout.len()), 1, 1),
-            Self::Channel { axis: Axis::Output } => (columns, outer, inner),
-            Self::Channel { axis: Axis::Input } if inner == layout.kernel() => (columns, 1, rows * inner),
-            Self::Channel { axis: Axis::Input } => (runs, rows, layout.kernel()),
-            Self::Block { rows, cols } if inner == 1 => (columns, cols, rows),
-            Self::Block { rows, cols } => (runs, rows, cols),
-        };
-        let step = match this {
-            Self::Block { cols, .. } if inner == 1 => layout.cols().div_ceil(cols),
-            _ => 1,
+            Self::Element | Self::Nm { .. } | Self::Head { .. } => ((1, layout.len()), 1, 1, 1),
+            Self::Channel { axis: Axis::Output } => (columns, outer, inner, 1),
+            Self::Channel { axis: Axis::Input } if inner == layout.kernel() => (columns, 1, rows * inner, 1),
+            Self::Channel { axis: Axis::Input } => (runs, rows, layout.kernel(), 1),
+            // Whole rows and whole columns, such as heads, in the lines of an axis of the parameter.
+            Self::Block { rows, cols } if cols >= layout.cols() => (columns, outer, rows.saturating_mul(inner), 1),
+            Self::Block { rows: all, cols } if all >= rows && cols.is_multiple_of(inner) => {
+                ((1, layout.len()), 1, (cols / inner).saturating_mul(rows * inner), 1)
+            }
+            Self::Block { rows, cols } if inner == 1 => (columns, cols, rows, layout.cols().div_ceil(cols)),
+            Self::Block { rows, cols } => (runs, rows, cols, 1),
         };
         let planes = if layout.is_empty() { 0 } else { layout.len() / (lines * len) };
         (0..planes).flat_map(move |plane| {
@@ -66,7 +88,8 @@ impl Granularity {
                 let start = (plane * lines + line) * len;
                 let (row, col) = layout.position(start);
                 let unit = self.unit(&layout, row, col);
-                Band { start, lines: height.min(lines - line), len, skip: plane * inner % width, width, unit, step }
+                let skip = plane * inner % width;
+                Band { start, lines: height.min(lines - line), len, skip, width, unit, step, runs: None }
             })
         })
     }

@@ -1,0 +1,198 @@
+//! What is kept or removed together, with its scores: [`Units`].
+
+use crate::mask::Bits;
+use crate::score::granularity::{Band, Run};
+use crate::score::{Granularity, MatrixLayout};
+
+/// The scores of all elements of a parameter, in memory order.
+#[derive(Clone, Copy, Debug)]
+pub struct ElementScores<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) exact: Option<&'a [f64]>,
+    pub(crate) alive: Option<&'a Bits>,
+}
+
+impl<'a> ElementScores<'a> {
+    /// Scores in single precision, of elements that are all there.
+    #[must_use]
+    pub fn new(values: &'a [f32]) -> Self {
+        Self { values, exact: None, alive: None }
+    }
+
+    /// The same scores in double precision, by which they are then ranked.
+    ///
+    /// # Panics
+    /// There are not as many.
+    #[must_use]
+    pub fn with_exact(self, exact: Option<&'a [f64]>) -> Self {
+        assert!(exact.is_none_or(|exact| exact.len() == self.values.len()), "an exact score for each element");
+        Self { exact, ..self }
+    }
+
+    /// The elements that are not pruned yet; the others count as zero.
+    ///
+    /// # Panics
+    /// There is not a bit for each element.
+    #[must_use]
+    pub fn with_alive(self, alive: Option<&'a Bits>) -> Self {
+        assert!(alive.is_none_or(|alive| alive.len() == self.values.len()), "one bit for each element");
+        Self { alive, ..self }
+    }
+}
+
+/// The units of a candidate: sets of elements in one or several parameters, each of which is kept or removed as a whole.
+///
+/// ```
+/// use pruning_core::score::{ElementScores, Granularity, MatrixLayout, Order, Reduction, Units};
+/// let scores = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+/// let rows = Units::of(Granularity::CHANNEL, MatrixLayout::row_major(2, 3), ElementScores::new(&scores));
+/// assert_eq!(rows.reduce(Reduction::Sum, Order::Value).unwrap(), [6.0, 15.0]);
+///
+/// // Two units that lie on the rows of one parameter and on the columns of another, the middle one of which belongs to none.
+/// let units = [Some(0), None, Some(1)];
+/// let both = Units::coupled(2)
+///     .with_part("fc1.weight", ElementScores::new(&scores), [1, 2, 3], &[Some(0), Some(1)], true)
+///     .with_part("fc2.weight", ElementScores::new(&scores), [2, 3, 1], &units, false);
+/// assert_eq!(both.reduce(Reduction::Sum, Order::Value).unwrap(), [6.0 + 1.0 + 4.0, 15.0 + 3.0 + 6.0]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Units<'a> {
+    count: usize,
+    parts: Vec<Part<'a>>,
+}
+
+/// The units of a candidate in one of its parameters.
+#[derive(Clone, Debug)]
+pub(crate) struct Part<'a> {
+    /// The parameter, if it is not the one that the candidate is named after.
+    pub(crate) path: Option<&'a str>,
+    pub(crate) elements: ElementScores<'a>,
+    tiling: Tiling,
+    /// Whether a unit is gone when nothing is left of it here.
+    makes: bool,
+}
+
+/// Where units lie.
+#[derive(Clone, Debug)]
+enum Tiling {
+    /// In the matrix view of a parameter.
+    Matrix(Granularity, MatrixLayout),
+    /// Along an axis: lines of memory, each with the same runs.
+    Axis { lines: usize, len: usize, runs: Vec<Run> },
+}
+
+impl<'a> Units<'a> {
+    /// The units of this shape in one parameter.
+    ///
+    /// # Panics
+    /// There is not one score for each element of the layout.
+    #[must_use]
+    pub fn of(granularity: Granularity, layout: MatrixLayout, elements: ElementScores<'a>) -> Self {
+        assert_eq!(elements.values.len(), layout.len(), "one score for each element");
+        let tiling = Tiling::Matrix(granularity, layout);
+        Self { count: granularity.units(&layout), parts: vec![Part { path: None, elements, tiling, makes: true }] }
+    }
+
+    /// A coupled group of so many units, which lie in no parameter yet.
+    #[must_use]
+    pub fn coupled(count: usize) -> Self {
+        Self { count, parts: Vec::new() }
+    }
+
+    /// Adds a parameter `[outer, axis, inner]`, with the unit that each position of the axis belongs to.
+    ///
+    /// A unit of which nothing is left in any of the parameters that `makes` it is gone, if all of those are masked.
+    ///
+    /// # Panics
+    /// The shape is not that of the scores or of the positions, or a unit is not below the number of units.
+    #[must_use]
+    pub fn with_part(
+        mut self,
+        path: &'a str,
+        elements: ElementScores<'a>,
+        [outer, axis, inner]: [usize; 3],
+        units: &[Option<usize>],
+        makes: bool,
+    ) -> Self {
+        assert_eq!(elements.values.len(), outer * axis * inner, "{path}: one score for each element");
+        assert_eq!(units.len(), axis, "{path}: a unit, or none, for each position");
+        let mut runs: Vec<Run> = Vec::new();
+        for (position, unit) in units.iter().enumerate().filter_map(|(p, unit)| Some((p * inner, (*unit)?))) {
+            assert!(unit < self.count, "{path}: unit {unit} of {}", self.count);
+            match runs.last_mut() {
+                Some((last, places)) if *last == unit && places.end == position => places.end += inner,
+                _ => runs.push((unit, position..position + inner)),
+            }
+        }
+        let tiling = Tiling::Axis { lines: outer, len: axis * inner, runs };
+        self.parts.push(Part { path: Some(path), elements, tiling, makes });
+        self
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The units that are not gone yet; `None` is all.
+    #[must_use]
+    pub fn alive(&self) -> Option<Bits> {
+        let makers = || self.parts.iter().filter(|part| part.makes);
+        if makers().count() == 0 || makers().any(|part| part.elements.alive.is_none()) {
+            return None;
+        }
+        let mut units = Bits::zeros(self.count);
+        for (part, elements) in makers().filter_map(|part| Some((part, part.elements.alive?))) {
+            part.bands().for_each(|band| band.alive(elements, &mut units));
+        }
+        Some(units)
+    }
+
+    /// Shape, matrix view and element scores of units in one parameter; `None` for a coupled group.
+    pub(crate) fn in_matrix(&self) -> Option<(Granularity, &MatrixLayout, ElementScores<'a>)> {
+        match &self.parts[..] {
+            [Part { tiling: Tiling::Matrix(granularity, layout), elements, .. }] => {
+                Some((*granularity, layout, *elements))
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn parts(&self) -> &[Part<'a>] {
+        &self.parts
+    }
+
+    /// Whether some scores are known in double precision.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.parts.iter().any(|part| part.elements.exact.is_some())
+    }
+}
+
+impl Part<'_> {
+    /// Its elements, straight through memory, with the units they belong to.
+    pub(crate) fn bands(&self) -> impl Iterator<Item = Band<'_>> {
+        let (matrix, axis) = match &self.tiling {
+            Tiling::Matrix(granularity, layout) => (Some(granularity.bands(layout)), None),
+            Tiling::Axis { lines, len, runs } => (None, (len * lines > 0).then(|| Band::of_runs(*lines, *len, runs))),
+        };
+        matrix.into_iter().flatten().chain(axis)
+    }
+
+    /// Whether every element belongs to a unit.
+    pub(crate) fn is_covered(&self) -> bool {
+        match &self.tiling {
+            Tiling::Matrix(..) => true,
+            Tiling::Axis { len, runs, .. } => runs.iter().map(|(_, places)| places.len()).sum::<usize>() == *len,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
