@@ -44,6 +44,7 @@
 
 #![deny(unsafe_code)]
 
+mod amounts;
 pub mod analyze;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -60,6 +61,7 @@ pub mod nn;
 mod optimizer_state;
 pub mod prelude;
 pub mod pruner;
+mod reports;
 pub mod rounds;
 pub mod score;
 pub mod session;
@@ -83,9 +85,12 @@ pub use session::Session;
 
 /// Recipes: what is pruned, how much, when, and from which weights training goes on.
 pub mod recipe {
-    pub use crate::pruner::Recipe;
+    use crate::score::Criterion;
     pub use pruning_core::recipe::{
         Budget, Found, GrowDraft, Match, Override, OverrideDraft, Pattern, PatternIndex, Problem, RecipeDraft,
         RecipeError, ScheduleDraft, Targets,
     };
+
+    /// A recipe whose criterion scores the layers of Burn.
+    pub type Recipe = pruning_core::recipe::Recipe<dyn Criterion>;
 }

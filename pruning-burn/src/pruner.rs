@@ -1,20 +1,23 @@
 //! A recipe at work: [`Pruner`].
 
+mod alone;
 mod builder;
-pub(crate) mod choose;
-pub(crate) mod element_scores;
+#[cfg(feature = "trace")]
+pub(crate) mod channels;
 pub(crate) mod layer_scores;
-pub(crate) mod reports;
+pub(crate) mod select;
 
 pub use builder::PrunerBuilder;
 pub use layer_scores::LayerScores;
 
 use crate::PruneError;
+use crate::amounts::Amounts;
 use crate::layers::layers;
 use crate::mask::attach::put;
-use crate::pruner::choose::{Amounts, select};
-use crate::pruner::reports::report_on;
-use crate::score::{Criterion, CriterionInputs, Needs};
+use crate::pruner::select::select;
+use crate::recipe::Recipe;
+use crate::reports::report_on;
+use crate::score::{CriterionInputs, Needs};
 use crate::targets::Selection;
 #[cfg(feature = "trace")]
 use crate::trace::Trace;
@@ -28,9 +31,6 @@ use pruning_core::report::Report;
 use std::collections::BTreeMap;
 #[cfg(feature = "trace")]
 use std::sync::Arc;
-
-/// A recipe whose criterion scores Burn's layers.
-pub type Recipe = pruning_core::recipe::Recipe<dyn Criterion>;
 
 /// Prunes models by a recipe.
 ///
@@ -54,6 +54,12 @@ pub struct Pruner {
     amount: Option<Amount>,
     #[cfg(feature = "trace")]
     trace: Option<Arc<Trace>>,
+}
+
+impl From<&Pruner> for Recipe {
+    fn from(pruner: &Pruner) -> Self {
+        pruner.recipe.clone()
+    }
 }
 
 impl From<Recipe> for Pruner {

@@ -19,6 +19,7 @@
 //! stays in `f32` and a device without doubles.
 
 pub(crate) mod criterion;
+pub(crate) mod element_scores;
 pub(crate) mod inputs;
 pub(crate) mod needs;
 

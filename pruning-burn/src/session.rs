@@ -130,7 +130,7 @@ impl Session {
         let selection = Selection::new(pruner.recipe(), &all)?;
         #[cfg(feature = "trace")]
         if let Some(trace) = pruner.trace() {
-            crate::shrink::channels::counted(trace, &all, &selection)?;
+            crate::pruner::channels::counted(trace, &all, &selection)?;
         }
         if let Some(layer) = all.iter().find(|l| l.keep.is_some()) {
             return Err(PruneError::AlreadyAttached { path: layer.path.clone() });

@@ -58,10 +58,10 @@
 //! named where a check fails. They are guesses, so the plan does not ask for them.
 
 mod apply;
-pub(crate) mod channels;
 mod choose;
 mod confirm;
 mod coupled;
+mod cut;
 mod equivalence;
 mod error;
 mod fields;
@@ -69,11 +69,11 @@ mod file;
 mod fold;
 mod groups;
 mod heads;
-mod mask;
+pub(crate) mod mask;
 mod optimizer;
 mod owners;
 mod parameters;
-mod plan;
+pub(crate) mod plan;
 mod size_fields;
 mod verify;
 

@@ -1,8 +1,8 @@
 //! Scores of a model as data: [`LayerScores`].
 
 use crate::layers::layers;
-use crate::pruner::element_scores::{blamed, needed, score};
 use crate::score::CriterionInputs;
+use crate::score::element_scores::{blamed, needed, score};
 use crate::targets::{Selection, alive};
 use crate::{PruneError, Pruner};
 use burn::module::Module;
@@ -55,7 +55,7 @@ impl Pruner {
         let recipe = self.recipe();
         let all = layers(model)?;
         let selection = Selection::new(recipe, &all)?;
-        needed(recipe, inputs)?;
+        needed(&recipe.criterion, inputs)?;
         let alive = alive(&all, &selection);
         let scored = score(model, &recipe.criterion, &all, &selection, &alive, inputs, 0)?;
         let order = recipe.criterion.order();

@@ -1,9 +1,10 @@
 //! One step of a session: what it does to a model.
 
 use crate::PruneError;
+use crate::amounts::Amounts;
 use crate::layers::{Layer, MASK, layers};
 use crate::mask::attach::{put, sound};
-use crate::pruner::choose::{Amounts, select};
+use crate::pruner::select::select;
 use crate::score::CriterionInputs;
 use crate::session::grow;
 use crate::session::{Session, targets};

@@ -5,9 +5,9 @@ use crate::host;
 use crate::host::Numbers;
 use crate::layers::{Layer, layer_report, names};
 use crate::mask::attach::{put, zeroed};
-use crate::pruner::Recipe;
-use crate::pruner::element_scores::{blamed, needed, score};
-use crate::pruner::reports::report_of;
+use crate::recipe::Recipe;
+use crate::reports::report_of;
+use crate::score::element_scores::{blamed, needed, score};
 use crate::score::{CriterionInputs, Needs};
 use crate::targets::{Selection, alive};
 use burn::module::Module;
@@ -38,7 +38,7 @@ pub(crate) fn update<M: Module>(
     update: &Update,
     inputs: Option<&CriterionInputs>,
 ) -> Result<Updated<M>, PruneError> {
-    needed(recipe, inputs)?;
+    needed(&recipe.criterion, inputs)?;
     open(grow, inputs)?;
     let alive = alive(all, selection);
     let dropping = score(model, &recipe.criterion, all, selection, &alive, inputs, update.number)?;

@@ -2,9 +2,9 @@
 
 use crate::host::Numbers;
 use crate::layers::Layer;
-use crate::pruner::Recipe;
-use crate::pruner::element_scores::score;
+use crate::recipe::Recipe;
 use crate::score::CriterionInputs;
+use crate::score::element_scores::score;
 use crate::shrink::ShrinkError;
 use crate::shrink::groups::Solved;
 use crate::shrink::owners::Owner;

@@ -2,7 +2,7 @@
 
 use crate::layers::layers;
 use crate::mask::attach::undo;
-use crate::shrink::apply::cut;
+use crate::shrink::cut::cut;
 use crate::shrink::mask::mask;
 use crate::shrink::parameters::{ByPath, Parameters};
 use crate::shrink::verify::{difference, finite, outputs};

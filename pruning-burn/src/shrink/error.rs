@@ -241,3 +241,13 @@ impl From<SharedId> for ShrinkError {
         Self::Prune(error.into())
     }
 }
+
+impl From<ShrinkError> for PruneError {
+    fn from(error: ShrinkError) -> Self {
+        match error {
+            ShrinkError::Prune(error) => error,
+            ShrinkError::Allocation(error) => pruning_core::budget::ChooseError::Allocation(error).into(),
+            error => Self::Channels(Box::new(error)),
+        }
+    }
+}

@@ -1,7 +1,8 @@
 //! Smaller models on disk, each with its plan.
 
 use crate::layers::first_layers;
-use crate::shrink::apply::{cut, set_fields};
+use crate::shrink::apply::set_fields;
+use crate::shrink::cut::cut;
 use crate::shrink::{Fields, ShrinkError};
 use crate::store::contents::{Form, loaded};
 use crate::store::file_header::MODEL;

@@ -2,7 +2,7 @@
 
 use crate::layer_types;
 use crate::layers::{Layer, layer_path, names};
-use crate::pruner::Recipe;
+use crate::recipe::Recipe;
 use crate::shrink::ShrinkError;
 use crate::shrink::groups::Solved;
 use crate::targets::{Selection, Target as Pruned};

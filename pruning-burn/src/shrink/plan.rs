@@ -1,12 +1,12 @@
 //! From a recipe and a trace to a plan: [`Shrinker`].
 
-use crate::Pruner;
+use crate::amounts::Amounts;
 use crate::device::DeviceClass;
 use crate::layers::{Layer, layers};
-use crate::pruner::choose::Amounts;
-use crate::pruner::element_scores::needed;
-use crate::pruner::reports::Choice;
+use crate::recipe::Recipe;
+use crate::reports::Choice;
 use crate::score::CriterionInputs;
+use crate::score::element_scores::needed;
 use crate::shrink::ShrinkError;
 use crate::shrink::choose::{Chooser, CostTarget, Removed, refused};
 use crate::shrink::coupled::{candidates, scored};
@@ -36,7 +36,7 @@ pub enum RoundTo {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Shrinker {
-    pub(crate) pruner: Pruner,
+    recipe: Recipe,
     target: Option<CostTarget>,
     round_to: Option<RoundTo>,
     min_keep: usize,
@@ -44,12 +44,12 @@ pub struct Shrinker {
 }
 
 impl Shrinker {
-    /// By the recipe of a pruner: criterion, reduction, allocator, sparsity, granularity, targets and overrides.
+    /// Creates a maker of plans by a recipe, or by that of a `&Pruner`: criterion, reduction, allocator, sparsity, granularity, targets and overrides.
     ///
     /// By default a channel is scored by the weights of all layers that make or read it, targets or not; with
-    /// `channel_score = "own"` by those of the targets that make it. See [`ChannelScore`].
-    pub fn new(pruner: &Pruner) -> Self {
-        Self { pruner: pruner.clone(), target: None, round_to: None, min_keep: 1, rules: AxisRules::new() }
+    /// `channel_score = "own"` by those of the targets that make it. See [`ChannelScore`](crate::score::ChannelScore).
+    pub fn new(recipe: impl Into<Recipe>) -> Self {
+        Self { recipe: recipe.into(), target: None, round_to: None, min_keep: 1, rules: AxisRules::new() }
     }
 
     /// Removes as much as it takes to reach a fraction of parameters or MACs, instead of the recipe's sparsity.
@@ -87,7 +87,7 @@ impl Shrinker {
         inputs: impl Into<Option<&'a CriterionInputs>>,
     ) -> Result<ShrinkPlan, ShrinkError> {
         let inputs = inputs.into();
-        let recipe = self.pruner.recipe();
+        let recipe = &self.recipe;
         let granularity = recipe.granularity;
         if !granularity.is_structural() {
             return Err(ShrinkError::Granularity { granularity: granularity.to_string() });
@@ -118,12 +118,12 @@ impl Shrinker {
 
     pub(crate) fn planned<M: Module>(&self, model: &M, request: &Request<'_>) -> Result<Planned, ShrinkError> {
         let Request { trace, all, selection, granularity, amounts, inputs, only } = *request;
-        let recipe = self.pruner.recipe();
+        let recipe = &self.recipe;
         let multiple = self.multiple(&model.devices())?;
         if self.min_keep == 0 {
             return Err(ShrinkError::MinKeep);
         }
-        needed(recipe, inputs)?;
+        needed(&recipe.criterion, inputs)?;
         let (solved, axis, owners) = owned(trace, &self.rules, all, selection, granularity)?;
         let heads = matches!(granularity, Granularity::Head { .. });
         check_named(recipe, &solved, all, selection, &owners, (axis, heads))?;

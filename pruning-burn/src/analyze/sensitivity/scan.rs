@@ -3,9 +3,9 @@
 use crate::analyze::sensitivity::{LayerSensitivity, Sensitivity, SensitivityPoint};
 use crate::layers::{Layer, layers};
 use crate::mask::attach::put;
-use crate::pruner::choose::select_one;
-use crate::pruner::element_scores::needed;
+use crate::pruner::select::select_one;
 use crate::score::CriterionInputs;
+use crate::score::element_scores::needed;
 use crate::snapshot::{apart, fingerprint};
 use crate::targets::{Selection, Target};
 use crate::{PruneError, Pruner};
@@ -245,7 +245,7 @@ impl<'a> Scan<'a> {
         let recipe = self.pruner.recipe();
         let all = layers(model).map_err(PruneError::from)?;
         let selection = Selection::new(recipe, &all)?;
-        needed(recipe, self.inputs)?;
+        needed(&recipe.criterion, self.inputs)?;
         let (sizes, traced) = self.sizes(&all, &selection)?;
         let layer = |(target, size): (&Target, Option<Size>)| {
             let granularity = (target.granularity != recipe.granularity).then_some(target.granularity);
@@ -278,7 +278,7 @@ impl<'a> Scan<'a> {
         if let Some(trace) =
             self.pruner.trace().filter(|_| selection.targets.iter().any(|t| t.granularity.is_structural()))
         {
-            let counted = crate::shrink::channels::counted(trace, all, selection)?;
+            let counted = crate::pruner::channels::counted(trace, all, selection)?;
             let size = |target: &Target| match target.granularity.is_structural() {
                 true => counted.get(&target.layer).map(|c| (c.units, c.weights)),
                 false => alone(target),

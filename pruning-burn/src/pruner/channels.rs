@@ -1,32 +1,22 @@
 //! Channels and heads as masks: what a pruner that has a trace does, in whole groups.
 
+use crate::amounts::Amounts;
 use crate::layers::{Layer, layer_report, places};
-use crate::pruner::choose::{Amounts, choose_alone};
-use crate::pruner::element_scores::needed;
-use crate::pruner::reports::{layers_of, report_of};
+use crate::pruner::alone::choose_alone;
+use crate::reports::{layers_of, report_of};
 use crate::score::CriterionInputs;
+use crate::score::element_scores::needed;
+use crate::shrink::Shrinker;
 use crate::shrink::mask::{kept_elements, place_of};
 use crate::shrink::plan::{Request, makers, owned};
-use crate::shrink::{ShrinkError, Shrinker};
 use crate::targets::{Selection, Target, alive};
 use crate::trace::{AxisRules, Trace};
 use crate::{PruneError, Pruner};
 use burn::module::Module;
-use pruning_core::budget::ChooseError;
 use pruning_core::mask::Bits;
 use pruning_core::report::{Report, SkipReason, Skipped};
 use pruning_core::score::Granularity;
 use std::collections::{BTreeMap, BTreeSet};
-
-impl From<ShrinkError> for PruneError {
-    fn from(error: ShrinkError) -> Self {
-        match error {
-            ShrinkError::Prune(error) => error,
-            ShrinkError::Allocation(error) => ChooseError::Allocation(error).into(),
-            error => Self::Channels(Box::new(error)),
-        }
-    }
-}
 
 /// The granularities among the targets whose units can be removed, each once.
 fn structural(selection: &Selection) -> Vec<Granularity> {
@@ -45,7 +35,7 @@ fn part(selection: &Selection, granularity: impl Fn(Granularity) -> bool) -> Sel
     Selection { targets, dense: selection.dense.clone(), skipped: selection.skipped.clone() }
 }
 
-/// Masks for every parameter on which a removed channel or head lies, as [`mask`](super::mask()) puts them on; the other targets choose by
+/// Masks for every parameter on which a removed channel or head lies, as [`mask`](crate::shrink::mask()) puts them on; the other targets choose by
 /// themselves from what is left. `only` names a layer, and leaves all groups alone but those that are counted there.
 pub(crate) fn select<M: Module>(
     model: &M,
@@ -56,7 +46,7 @@ pub(crate) fn select<M: Module>(
     inputs: Option<&CriterionInputs>,
     only: Option<usize>,
 ) -> Result<(Vec<(usize, Bits)>, Report), PruneError> {
-    needed(pruner.recipe(), inputs)?;
+    needed(&pruner.recipe().criterion, inputs)?;
     let (mut masks, places) = (Masks::on(all), places(all));
     let (mut choices, mut fixed) = (Vec::new(), Vec::new());
     for granularity in structural(selection) {

@@ -4,7 +4,6 @@ use crate::PruneError;
 use crate::host;
 use crate::host::{Numbers, to_matrix};
 use crate::layers::Layer;
-use crate::pruner::Recipe;
 use crate::score::criterion::scored;
 use crate::score::{Criterion, CriterionInputs, LayerView, Needs};
 use crate::targets::Selection;
@@ -17,12 +16,15 @@ use pruning_core::plugin::Configured;
 use std::collections::BTreeMap;
 
 /// Checks that all is there that the criterion looks at.
-pub(crate) fn needed(recipe: &Recipe, inputs: Option<&CriterionInputs>) -> Result<(), PruneError> {
-    let needs = recipe.criterion.needs();
+pub(crate) fn needed(
+    criterion: &Configured<dyn Criterion>,
+    inputs: Option<&CriterionInputs>,
+) -> Result<(), PruneError> {
+    let needs = criterion.needs();
     if needs == Needs::WEIGHT || inputs.is_some_and(|inputs| inputs.holds(needs)) {
         return Ok(());
     }
-    Err(PruneError::MissingInputs { criterion: recipe.criterion.name().to_string(), needs })
+    Err(PruneError::MissingInputs { criterion: criterion.name().to_string(), needs })
 }
 
 /// An error of ranking, with the criterion whose scores cannot be ranked.
