@@ -1,6 +1,6 @@
 //! What scoring costs: of weights alone, beside the selection; by gradients, beside the passes that make them. On Flex.
 //!
-//! `cargo bench -p pruning-burn --features flex --bench score -- [--json] [--case NAME] [--rounds N]`
+//! `cargo bench -p pruning-burn --bench score -- [--json] [--case NAME] [--rounds N]`
 //!
 //! Single-threaded, medians of interleaved rounds. A criterion that looks at weights alone adds what `prune` takes with it, less what
 //! `prune` takes with a criterion that does nothing, in units of RL: one streaming read of the same weights. The collecting of

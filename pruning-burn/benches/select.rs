@@ -1,6 +1,6 @@
 //! Time and memory from tensors to attached masks, on Flex, in units of RL: one streaming read of the same weights.
 //!
-//! `cargo bench -p pruning-burn --features flex --bench select -- [--json] [--case NAME] [--rounds N]`
+//! `cargo bench -p pruning-burn --bench select -- [--json] [--case NAME] [--rounds N]`
 //!
 //! Single-threaded, as the same cases of `pruning-core` on host slices; what is more here is the way through Burn.
 

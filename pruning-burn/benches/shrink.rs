@@ -1,6 +1,6 @@
 //! What it takes to remove half of the channels of ResNet-18, ResNet-50 and the encoder of BERT-base, on Flex.
 //!
-//! `cargo bench -p pruning-burn --features flex,trace --bench shrink -- [--json] [--case NAME] [--rounds N]`
+//! `cargo bench -p pruning-burn --bench shrink -- [--json] [--case NAME] [--rounds N]`
 //!
 //! Milliseconds, medians of the rounds. `plan` is what is independent of the number of weights: recording the forward,
 //! following its channels, and a plan by the scales of norms (ResNet) or biases (BERT) alone. `score` is what a plan by the

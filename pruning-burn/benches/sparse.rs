@@ -1,6 +1,6 @@
 //! Linear layers with sparse weights beside Burn's own on Flex, one thread.
 //!
-//! `cargo bench -p pruning-burn --features flex,sparse --bench sparse -- [--json] [--quick]`
+//! `cargo bench -p pruning-burn --bench sparse -- [--json] [--quick]`
 //!
 //! Every round runs Burn's layer and the compiled one, one after the other; a ratio is taken within a round, and the figure is the median over
 //! the rounds. A compiled layer is what [`SparseModel`] makes of the layer, with its bias, so that all that a user pays is in it. How the kernels

@@ -1,6 +1,6 @@
 //! What pruning costs in training: LeNet-300-100, Adam, batch 128 and 60, on Flex.
 //!
-//! `cargo bench -p pruning-burn --features flex --bench training -- [--json] [--case 128] [--rounds N]`
+//! `cargo bench -p pruning-burn --bench training -- [--json] [--case 128] [--rounds N]`
 //!
 //! `mask_share` is the work of the masks by itself over the dense step: one product a weight forward, into memory of its own since the
 //! weight stays, and one backward, into the gradient, which nobody else holds.

@@ -41,6 +41,20 @@
 //! finish(&mut layer)?;                           // or a plain module with zeros
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `flex` | yes | weights on Burn's CPU backend are read in place instead of copied |
+//! | `trace` | yes | `trace` and `shrink`: record a forward pass, count costs, remove channels and heads |
+//! | `sparse` | yes | `sparse`, sparse layers in [`nn`], compact files in [`store`] |
+//! | `rayon` | yes | products with sparse weights on all threads |
+//! | `train` | no | `learner`: pruning inside Burn's `Learner` |
+//! | `ndarray` | no | sparse layers in the memory of Burn's NdArray backend |
+//! | `cube` | no | sparse layers as GPU kernels; needs one of Burn's features for a device, such as `wgpu` |
+//! | `fusion` | no | the same where Burn fuses operations, as its default features do |
+//! | `conformance` | no | the test kit for authors of criteria |
 
 #![deny(unsafe_code)]
 
