@@ -4,23 +4,24 @@ use burn::module::Module;
 use burn::tensor::Device;
 use clap::Parser;
 use flate2::{Compression, write::GzEncoder};
-use indicatif::{ProgressBar, ProgressStyle};
-use pruning_burn::mask::finish;
+use pruning_burn::Pruner;
+use pruning_burn::budget::Sparsity;
+use pruning_burn::mask::{finish, undo};
 use pruning_burn::report::Report;
+use pruning_burn::rounds::{IterativePruning, Round};
 use pruning_burn::score::Needs;
-use pruning_burn::store::save;
-use pruning_burn::{Pruner, Session};
-use pruning_examples::device;
-use pruning_examples::exit;
+use pruning_burn::store::{StoreError, save};
 use pruning_examples::lenet::Lenet300;
 use pruning_examples::mnist::{Mnist, Split, default_dir};
+use pruning_examples::output::Output;
 use pruning_examples::picture::{LayerLine, Point, draw};
-use pruning_examples::training::{Classifier, Training};
+use pruning_examples::training::{Classifier, Rate, Trainer, Training};
+use pruning_examples::{Failed, device, exit};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
-use std::error::Error;
-use std::io::{IsTerminal, Write};
+use std::cell::Cell;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -29,10 +30,9 @@ use std::time::Instant;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Images at the end of the training set that nothing is trained on: recipes are chosen by them.
-const VALIDATION: usize = 5000;
-const DENSE: Training = Training { batch: 128, rate: 2e-3, decay: 0.05 };
-const RETRAIN: Training = Training { batch: 128, rate: 1e-3, decay: 0.05 };
+const DENSE: Training = Training::new(15, Rate::Cosine(2e-3));
+/// After each pruning; for as many epochs where it is the only one.
+const RETRAIN: Training = Training::new(10, Rate::Cosine(1e-3));
 
 /// Trains LeNet-300-100 on MNIST, prunes it by a recipe, and shows what that cost.
 #[derive(Debug, Parser)]
@@ -47,7 +47,7 @@ struct Options {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Epochs before the first pruning.
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = DENSE.epochs)]
     epochs: usize,
     /// Folder for the models and the picture.
     #[arg(long, value_name = "DIR", default_value = "out/lenet")]
@@ -64,59 +64,63 @@ fn main() -> ExitCode {
     exit(run(&Options::parse()))
 }
 
-fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+fn run(options: &Options) -> Result<(), Failed> {
     let start = Instant::now();
     // Everything that can be wrong with the input is found before the first epoch.
     let pruner = pruner(options)?;
-    let mut job = Job::new(options)?;
+    let job = Job::new(options)?;
     std::fs::create_dir_all(&options.out).map_err(|error| format!("{}: {error}", options.out.display()))?;
-
     let mut model = Lenet300::new(&job.device);
-    // A dry run on a clone: a recipe that does not fit the model fails here and not after the training.
-    pruner.start(&mut model.clone())?;
-    model = job.train(model, &DENSE, options.epochs, "dense");
-    let dense = job.measure(&model, 0.0);
-    job.say(&format!("dense: test error {:.2} %, {} parameters\n", dense.test, model.num_params()));
-    job.line(&json!({ "dense": { "error": dense.test, "validation_error": dense.validation, "epochs": options.epochs,
-        "parameters": model.num_params() } }));
-    job.files.push(write_file(&options.out, "dense.bpk", |path| save(&model, path))?);
+    let mut random = StdRng::seed_from_u64(options.seed);
+    let (mut files, mut points) = (Vec::new(), Vec::new());
+    let validation = Cell::new(0.0);
 
-    let mut points = vec![dense];
-    let mut session = pruner.start(&mut model)?;
-    let mut last = None;
-    while !session.is_done() {
-        let length = phase(&session);
-        if let Some(report) = session.step(&mut model, None)? {
-            model = job.train(model, &RETRAIN, length, &format!("round {}", points.len()));
-            let point = job.measure(&model, report.sparsity());
-            job.tell_round(&report, &point);
-            points.push(point);
-            // The epochs of this round are trained; the schedule catches up.
-            for _ in 1..length {
-                session.step(&mut model, None)?;
-            }
-            last = Some(report);
-        } else {
-            model = job.train(model, &RETRAIN, 1, "before pruning");
+    let train = |model: Lenet300, round: &mut Round| -> Result<Lenet300, Failed> {
+        let (how, name) = match round.number() {
+            0 => (DENSE.with_epochs(options.epochs), "dense".to_string()),
+            number => (RETRAIN.with_epochs(epochs(&pruner, round.report())), format!("round {number}")),
+        };
+        let trainer = Trainer::new(how, &job.train, &job.device, &mut random).with_bar(job.output.bar(&name));
+        // A recipe may rewind to one of the first epochs.
+        let model = trainer.with_after_epoch(|epoch, model| round.reached(epoch, model)).run(model);
+        if round.number() == 0 {
+            let mut dense = model.clone();
+            undo(&mut dense)?;
+            files.push(write_file(&options.out, "dense.bpk", |path| save(&dense, path))?);
         }
-    }
-    let report = last.ok_or("the schedule of the recipe pruned nothing")?;
+        Ok(model)
+    };
+    let evaluate = |model: &Lenet300| {
+        validation.set(model.error(&job.validation, &job.device));
+        model.error(&job.test, &job.device)
+    };
+    let parameters = model.num_params();
+    let history = IterativePruning::new(&pruner)
+        .with_observer(|round| {
+            let point = Point { sparsity: round.sparsity(), test: round.evaluation, validation: validation.get() };
+            match round.number {
+                0 => job.tell_dense(&point, options.epochs, parameters),
+                _ => job.tell_round(&round.pruning, &point),
+            }
+            points.push(point);
+        })
+        .run(&mut model, train, evaluate)?;
 
-    job.files.push(write_file(&options.out, "masked.bpk", |path| save(&model, path))?);
-    let masked_error = points[points.len() - 1].test;
+    let last = &history.rounds[history.rounds.len() - 1];
+    files.push(write_file(&options.out, "masked.bpk", |path| save(&model, path))?);
     finish(&mut model)?;
-    let pruned_error = model.error(&job.data.test, &job.device);
-    assert!((pruned_error - masked_error).abs() < 1e-9, "folding masks in changed the model");
-    job.files.push(write_file(&options.out, "finished.bpk", |path| save(&model, path))?);
+    let pruned_error = model.error(&job.test, &job.device);
+    assert!((pruned_error - last.evaluation).abs() < 1e-9, "folding masks in changed the model");
+    files.push(write_file(&options.out, "finished.bpk", |path| save(&model, path))?);
     let picture = options.out.join("lenet.svg");
     let layers: Vec<LayerLine> =
-        report.layers.iter().map(|l| LayerLine { path: l.path.clone(), sparsity: l.sparsity() }).collect();
+        last.pruning.layers.iter().map(|l| LayerLine { path: l.path.clone(), sparsity: l.sparsity() }).collect();
     draw(&picture, &points, &layers)?;
-    job.summary(&report, &points, &picture, start.elapsed().as_secs_f64());
+    job.summary(&last.pruning, &points, &files, &picture, start.elapsed().as_secs_f64());
     Ok(())
 }
 
-fn pruner(options: &Options) -> Result<Pruner, Box<dyn Error>> {
+fn pruner(options: &Options) -> Result<Pruner, Failed> {
     let text = match &options.recipe {
         Some(path) => std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?,
         None => include_str!("recipes/lenet.toml").to_string(),
@@ -128,125 +132,88 @@ fn pruner(options: &Options) -> Result<Pruner, Box<dyn Error>> {
     }
 }
 
-/// Epochs from the pruning that is due now to the next one; the last gets twice as many as the one before it.
-fn phase(session: &Session) -> usize {
-    let recipe = session.pruner().recipe();
-    let (schedule, target) = (&recipe.schedule, recipe.sparsity().unwrap_or(pruning_burn::budget::Sparsity::ZERO));
-    let now = session.steps();
-    let next = (now + 1..=schedule.last(target)).find(|&step| schedule.due(step, target).is_some());
-    match next {
+/// Epochs from a pruning to the next one; the last gets twice as many as the one before it.
+fn epochs(pruner: &Pruner, report: &Report) -> usize {
+    let (schedule, target) = (&pruner.recipe().schedule, pruner.recipe().sparsity().unwrap_or(Sparsity::ZERO));
+    let now = report.step.unwrap_or(0);
+    let before = || now.checked_sub(1).and_then(|step| schedule.latest(step, target));
+    match schedule.next(now + 1, target) {
         Some(next) => next - now,
-        None => {
-            let before = (0..now).rev().find(|&step| schedule.due(step, target).is_some());
-            2 * before.map_or(5, |before| now - before)
-        }
+        None => before().map_or(RETRAIN.epochs, |before| 2 * (now - before)),
     }
 }
 
-/// The files of one run, its data and what it prints.
+/// A file, its bytes, and its bytes when zipped.
+type Written = (String, u64, usize);
+
+/// The data of one run, and what it prints.
 struct Job {
-    data: Mnist,
+    train: Split,
     validation: Split,
+    test: Split,
     device: Device,
-    random: StdRng,
-    json: bool,
-    files: Vec<(String, u64, usize)>,
+    output: Output,
 }
 
 impl Job {
-    fn new(options: &Options) -> Result<Self, Box<dyn Error>> {
+    fn new(options: &Options) -> Result<Self, Failed> {
         let device = device::by_name(&options.device)?;
         device.seed(options.seed);
-        let Mnist { train, test } = Mnist::load(options.data.as_deref().unwrap_or(&default_dir()))?;
-        let at = train.len() - VALIDATION;
-        let (train, validation) = train.split_at(at);
-        let random = StdRng::seed_from_u64(options.seed);
-        let data = Mnist { train, test };
-        Ok(Self { data, validation, device: device.autodiff(), random, json: options.json, files: Vec::new() })
+        let data = Mnist::load(options.data.as_deref().unwrap_or(&default_dir()))?;
+        let (train, validation, test) = data.hold_out();
+        Ok(Self { train, validation, test, device: device.autodiff(), output: Output::new(options.json) })
     }
 
-    fn say(&self, text: &str) {
-        if !self.json {
-            println!("{text}");
-        }
-    }
-
-    fn line(&self, value: &serde_json::Value) {
-        if self.json {
-            println!("{value}");
-        }
-    }
-
-    fn train(&mut self, mut model: Lenet300, how: &Training, epochs: usize, name: &str) -> Lenet300 {
-        let bar = match std::io::stderr().is_terminal() && !self.json {
-            true => ProgressBar::new((epochs * self.data.train.len().div_ceil(how.batch)) as u64),
-            false => ProgressBar::hidden(),
-        };
-        if let Ok(style) = ProgressStyle::with_template("{prefix:14} {bar:40} {percent:>3} % {eta_precise}") {
-            bar.set_style(style);
-        }
-        bar.set_prefix(name.to_string());
-        let mut optimizer = how.optimizer();
-        for epoch in 0..epochs {
-            let tick = || bar.inc(1);
-            let at = (epoch, epochs);
-            model = how.epoch(model, &mut optimizer, &self.data.train, at, &mut self.random, &self.device, &tick);
-        }
-        bar.finish_and_clear();
-        model
-    }
-
-    fn measure(&self, model: &Lenet300, sparsity: f64) -> Point {
-        Point {
-            sparsity,
-            test: model.error(&self.data.test, &self.device),
-            validation: model.error(&self.validation, &self.device),
-        }
+    fn tell_dense(&self, point: &Point, epochs: usize, parameters: usize) {
+        self.output.say(&format!("dense: test error {:.2} %, {parameters} parameters\n", point.test));
+        self.output
+            .line(&json!({ "dense": { "error": point.test, "validation_error": point.validation, "epochs": epochs,
+            "parameters": parameters } }));
     }
 
     fn tell_round(&self, report: &Report, point: &Point) {
         let (round, rounds) = report.round.unwrap_or((1, 1));
-        self.say(&format!(
+        self.output.say(&format!(
             "round {round} of {rounds}: sparsity {:.2} %, compression {:.2}x, test error {:.2} %",
             100.0 * report.sparsity(),
             report.compression(),
             point.test
         ));
-        self.line(&json!({ "round": { "round": round, "rounds": rounds, "step": report.step,
+        self.output.line(&json!({ "round": { "round": round, "rounds": rounds, "step": report.step,
             "sparsity": report.sparsity(), "asked": report.asked(), "compression": report.compression(),
             "error": point.test, "validation_error": point.validation } }));
     }
 
-    fn summary(&self, report: &Report, points: &[Point], picture: &Path, seconds: f64) {
+    fn summary(&self, report: &Report, points: &[Point], files: &[Written], picture: &Path, seconds: f64) {
         let (dense, pruned) = (points[0].test, points[points.len() - 1].test);
-        self.say(&format!("\n{report}\n"));
+        self.output.say(&format!("\n{report}\n"));
         for layer in &report.layers {
-            self.line(&json!({ "layer": { "path": layer.path, "weights": layer.weights, "kept": layer.kept,
+            self.output.line(&json!({ "layer": { "path": layer.path, "weights": layer.weights, "kept": layer.kept,
                 "kept_percent": 100.0 * (1.0 - layer.sparsity()) } }));
         }
-        self.say("file            bytes    gzip'd");
-        for (name, bytes, zipped) in &self.files {
-            self.say(&format!("{name:13} {bytes:>7} {zipped:>9}"));
-            self.line(&json!({ "file": { "name": name, "bytes": bytes, "gzip_bytes": zipped } }));
+        self.output.say("file            bytes    gzip'd");
+        for (name, bytes, zipped) in files {
+            self.output.say(&format!("{name:13} {bytes:>7} {zipped:>9}"));
+            self.output.line(&json!({ "file": { "name": name, "bytes": bytes, "gzip_bytes": zipped } }));
         }
-        self.say(&format!(
+        self.output.say(&format!(
             "\ndense error   {dense:.2} %\npruned error  {pruned:.2} %\ncompression   {:.2}x\npicture       {}\n\
              time          {seconds:.0} s\n\nThe zeros make the finished file no smaller and the model no faster by themselves: Burn stores and multiplies \
              them like any number.",
             report.compression(),
             picture.display()
         ));
-        self.line(&json!({ "summary": { "dense_error": dense, "pruned_error": pruned,
+        self.output.line(&json!({ "summary": { "dense_error": dense, "pruned_error": pruned,
             "compression": report.compression(), "seconds": seconds } }));
     }
 }
 
 /// Writes a file into the folder, and tells its name, its size, and its size when zipped.
-fn write_file<E: Error + 'static>(
+fn write_file(
     folder: &Path,
     name: &str,
-    write: impl FnOnce(&Path) -> Result<(), E>,
-) -> Result<(String, u64, usize), Box<dyn Error>> {
+    write: impl FnOnce(&Path) -> Result<(), StoreError>,
+) -> Result<Written, Failed> {
     let path = folder.join(name);
     write(&path)?;
     let bytes = std::fs::read(&path)?;

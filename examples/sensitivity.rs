@@ -2,25 +2,22 @@
 //! threshold for all layers.
 
 use burn::module::Module;
-use burn::nn::loss::CrossEntropyLossConfig;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::Device;
 use clap::{Parser, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use pruning_burn::Pruner;
 use pruning_burn::analyze::distillation::Distillation;
 use pruning_burn::analyze::sensitivity::{Basis, Scan, Sensitivity, Suggestion};
-use pruning_examples::exit;
 use pruning_examples::lenet::Lenet300;
 use pruning_examples::lenet5::Lenet5;
-use pruning_examples::mnist::{Mnist, PIXELS, Split, default_dir};
+use pruning_examples::mnist::{Mnist, Split, default_dir};
+use pruning_examples::output::Output;
 use pruning_examples::resnet::{CHANNELS, ResNet};
 use pruning_examples::sensitivity_picture::draw;
-use pruning_examples::training::{Classifier, Training};
+use pruning_examples::training::{Batch, Classifier, Rate, Trainer, Training, batch, cross_entropy};
+use pruning_examples::{Failed, exit};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use serde_json::{Value, json};
-use std::error::Error;
-use std::io::IsTerminal;
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -29,9 +26,7 @@ use std::time::Instant;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Images at the end of the training set that nothing is trained on: sensitivities are measured by them.
-const VALIDATION: usize = 5000;
-const RETRAIN: Training = Training { batch: 128, rate: 1e-3, decay: 0.05 };
+const RETRAIN: Training = Training::new(3, Rate::Cosine(1e-3));
 
 /// Scans trained networks layer by layer, and compares sparsities chosen by that with uniform ones and with one global threshold.
 #[derive(Debug, Parser)]
@@ -102,9 +97,14 @@ impl Network {
 
     fn plan(self) -> Plan {
         match self {
-            Self::Lenet300 => {
-                Plan { name: "lenet_300_100", epochs: 6, images: 55_000, rate: 2e-3, retrain: 3, scanned: 5000 }
-            }
+            Self::Lenet300 => Plan {
+                name: "lenet_300_100",
+                epochs: 6,
+                images: 55_000,
+                rate: 2e-3,
+                retrain: RETRAIN.epochs,
+                scanned: 5000,
+            },
             Self::Lenet5 => Plan { name: "lenet_5", epochs: 1, images: 25_600, rate: 2e-3, retrain: 0, scanned: 2000 },
             Self::ResNet => Plan { name: "resnet", epochs: 1, images: 12_800, rate: 3e-3, retrain: 0, scanned: 500 },
         }
@@ -115,10 +115,9 @@ fn main() -> ExitCode {
     exit(run(&Options::parse()))
 }
 
-fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let Mnist { train, test } = Mnist::load(options.data.as_deref().unwrap_or(&default_dir()))?;
-    let at = train.len() - VALIDATION;
-    let (mut train, mut validation) = train.split_at(at);
+fn run(options: &Options) -> Result<(), Failed> {
+    let data = Mnist::load(options.data.as_deref().unwrap_or(&default_dir()))?;
+    let (mut train, mut validation, test) = data.hold_out();
     if options.quick {
         (train, validation) = (train.split_at(6000).0, validation.split_at(1000).0);
     }
@@ -134,7 +133,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         plan.retrain = options.retrain.unwrap_or(if options.quick { plan.retrain.min(1) } else { plan.retrain });
         let train = train.clone().split_at(plan.images.min(train.len())).0;
         let scanned = validation.clone().split_at(plan.scanned.min(validation.len())).0;
-        let job = Job { options, plan, train, scanned, test: test.clone(), device: Device::flex().autodiff() };
+        let (test, device, output) = (test.clone(), Device::flex().autodiff(), Output::new(options.json));
+        let job = Job { options, plan, train, scanned, test, device, output };
         match network {
             Network::Lenet300 => job.run(Lenet300::new)?,
             Network::Lenet5 => job.run(Lenet5::new)?,
@@ -151,6 +151,7 @@ struct Job<'a> {
     scanned: Split,
     test: Split,
     device: Device,
+    output: Output,
 }
 
 /// One recipe on one network: test errors in percent, right after the pruning and after the training that may follow.
@@ -166,20 +167,8 @@ struct Row {
 }
 
 impl Job<'_> {
-    fn say(&self, text: &str) {
-        if !self.options.json {
-            println!("{text}");
-        }
-    }
-
-    fn line(&self, value: &Value) {
-        if self.options.json {
-            println!("{value}");
-        }
-    }
-
     /// Trains, scans and prunes a network for each seed.
-    fn run<M: Classifier + Sync>(&self, make: impl Fn(&Device) -> M) -> Result<(), Box<dyn Error>> {
+    fn run<M: Classifier + Sync>(&self, make: impl Fn(&Device) -> M) -> Result<(), Failed> {
         let start = Instant::now();
         let seeds = if self.options.quick { 1 } else { self.options.seeds };
         let mut rows = Vec::new();
@@ -193,17 +182,17 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn seed<M: Classifier + Sync>(&self, model: M, seed: u64) -> Result<Vec<Row>, Box<dyn Error>> {
+    fn seed<M: Classifier + Sync>(&self, model: M, seed: u64) -> Result<Vec<Row>, Failed> {
         let Plan { name, epochs, rate, .. } = self.plan;
-        let dense = self.train(model, &Training { batch: 128, rate, decay: 0.05 }, epochs, seed, None)?;
+        let dense = self.train(model, Training::new(epochs, Rate::Cosine(rate)), seed, None);
         let error = dense.error(&self.test, &self.device);
-        self.say(&format!("{name}, seed {seed}: dense, test error {error:.2} %\n"));
+        self.output.say(&format!("{name}, seed {seed}: dense, test error {error:.2} %\n"));
 
         let found = self.scan(&dense)?;
-        self.say(&format!("cross entropy of {} images held out\n{found}\n", self.scanned.len()));
+        self.output.say(&format!("cross entropy of {} images held out\n{found}\n", self.scanned.len()));
         for layer in &found.layers {
             for point in &layer.points {
-                self.line(&json!({ "sensitivity": layer.path, "sparsity": point.sparsity, "value": point.value,
+                self.output.line(&json!({ "sensitivity": layer.path, "sparsity": point.sparsity, "value": point.value,
                     "dense": found.dense, "seed": seed, "network": name }));
             }
         }
@@ -213,7 +202,7 @@ impl Job<'_> {
             let suggested = found.suggest_for(sparsity)?;
             let basis = if suggested.basis == Basis::Curves { "curves" } else { "recipe" };
             let picture = self.write(seed, sparsity, &found, &suggested)?;
-            self.say(&format!(
+            self.output.say(&format!(
                 "suggested for {sparsity} of all weights\n{suggested}\npicture  {}\n",
                 picture.display()
             ));
@@ -228,40 +217,34 @@ impl Job<'_> {
                     );
                 }
                 let again = retrained.map_or(String::new(), |error| format!("  {error:.2} % trained again"));
-                self.say(&format!("{recipe:9}  {pruned:.2} % pruned{again}"));
-                self.line(&json!({ "recipe": recipe, "seed": seed, "total_sparsity": total, "dense_error": error,
+                self.output.say(&format!("{recipe:9}  {pruned:.2} % pruned{again}"));
+                self.output.line(
+                    &json!({ "recipe": recipe, "seed": seed, "total_sparsity": total, "dense_error": error,
                     "pruned_error": pruned, "retrained_error": retrained, "network": name, "sparsity": sparsity,
-                    "basis": basis }));
+                    "basis": basis }),
+                );
                 rows.push(row);
             }
-            self.say("");
+            self.output.say("");
         }
         Ok(rows)
     }
 
-    fn scan<M: Classifier + Sync>(&self, model: &M) -> Result<Sensitivity, Box<dyn Error>> {
+    fn scan<M: Classifier + Sync>(&self, model: &M) -> Result<Sensitivity, Failed> {
         let plain = self.device.clone().without_autodiff();
         let starts = (0..self.scanned.len()).step_by(1000);
-        let batches: Vec<_> = starts
+        let batches: Vec<Batch> = starts
             .map(|start| {
                 let indices: Vec<usize> = (start..(start + 1000).min(self.scanned.len())).collect();
-                let (pixels, labels) = self.scanned.gather(&indices);
-                let images = Tensor::<2>::from_data(TensorData::new(pixels, [indices.len(), PIXELS]), &plain);
-                (images, Tensor::<1, Int>::from_data(TensorData::new(labels, [indices.len()]), &plain))
+                batch(&self.scanned, &indices, &plain)
             })
             .collect();
-        let cross_entropy = CrossEntropyLossConfig::new().init(&plain);
         let loss = |model: &M| {
             let model = model.valid();
-            let sum: f64 = (batches.iter())
-                .map(|(images, labels)| {
-                    let loss = cross_entropy.forward(model.forward(images.clone()), labels.clone());
-                    loss.into_scalar::<f64>() * labels.dims()[0] as f64
-                })
-                .sum();
-            sum / self.scanned.len() as f64
+            let of = |batch: &Batch| cross_entropy(&model, batch).into_scalar::<f64>() * batch.1.dims()[0] as f64;
+            batches.iter().map(of).sum::<f64>() / self.scanned.len() as f64
         };
-        let bar = self.bar(0, "scan");
+        let bar = self.output.bar("scan");
         let pruner = pruner("uniform", 0.5)?;
         let mut scan = Scan::new(&pruner).with_threads(self.options.threads).with_observer(|progress| {
             bar.set_length(progress.total as u64);
@@ -275,13 +258,7 @@ impl Job<'_> {
         Ok(found)
     }
 
-    fn write(
-        &self,
-        seed: u64,
-        sparsity: f64,
-        found: &Sensitivity,
-        suggested: &Suggestion,
-    ) -> Result<PathBuf, Box<dyn Error>> {
+    fn write(&self, seed: u64, sparsity: f64, found: &Sensitivity, suggested: &Suggestion) -> Result<PathBuf, Failed> {
         let name = format!("{}-{seed}", self.plan.name);
         let data = self.options.out.join(format!("{name}.json"));
         std::fs::write(&data, serde_json::to_string_pretty(found)?)
@@ -292,12 +269,7 @@ impl Job<'_> {
     }
 
     /// Errors before and after the training that follows, and the sparsity.
-    fn pruned<M: Classifier>(
-        &self,
-        pruner: &Pruner,
-        dense: &M,
-        seed: u64,
-    ) -> Result<(f64, Option<f64>, f64), Box<dyn Error>> {
+    fn pruned<M: Classifier>(&self, pruner: &Pruner, dense: &M, seed: u64) -> Result<(f64, Option<f64>, f64), Failed> {
         let mut model = dense.clone();
         let report = pruner.prune(&mut model, None)?;
         let pruned = model.error(&self.test, &self.device);
@@ -305,50 +277,21 @@ impl Job<'_> {
             return Ok((pruned, None, report.sparsity()));
         }
         let teacher = self.options.distill.then_some(dense);
-        let model = self.train(model, &RETRAIN, self.plan.retrain, seed, teacher)?;
+        let model = self.train(model, RETRAIN.with_epochs(self.plan.retrain), seed, teacher);
         Ok((pruned, Some(model.error(&self.test, &self.device)), report.sparsity()))
     }
 
-    fn train<M: Classifier>(
-        &self,
-        mut model: M,
-        how: &Training,
-        epochs: usize,
-        seed: u64,
-        teacher: Option<&M>,
-    ) -> Result<M, Box<dyn Error>> {
-        let bar = self.bar(epochs * self.train.len().div_ceil(how.batch), "training");
-        let (mut optimizer, mut random) = (how.optimizer(), StdRng::seed_from_u64(seed));
-        let tick = || bar.inc(1);
-        let teacher = teacher.map(Module::valid);
-        let cross_entropy = CrossEntropyLossConfig::new().init(&self.device);
+    fn train<M: Classifier>(&self, model: M, how: Training, seed: u64, teacher: Option<&M>) -> M {
+        let mut random = StdRng::seed_from_u64(seed);
+        let trainer = Trainer::new(how, &self.train, &self.device, &mut random).with_bar(self.output.bar("training"));
+        let Some(teacher) = teacher.map(Module::valid) else { return trainer.run(model) };
         let distillation = Distillation::default();
-        let loss = |model: &M, images: Tensor<2>, labels: Tensor<1, Int>| match &teacher {
-            None => cross_entropy.forward(model.forward(images), labels),
-            Some(teacher) => {
-                let wanted = teacher.forward(images.clone().without_autodiff());
-                distillation.loss(model.forward(images), wanted, labels).expect("one shape, and a temperature above 0")
-            }
+        let loss = |model: &M, (images, labels): &Batch| {
+            let wanted = teacher.forward(images.clone().without_autodiff());
+            let found = model.forward(images.clone());
+            distillation.loss(found, wanted, labels.clone()).expect("one shape, and a temperature above 0")
         };
-        for epoch in 0..epochs {
-            let at = (epoch, epochs);
-            let device = &self.device;
-            model = how.epoch_by(model, &mut optimizer, &self.train, at, &mut random, device, &tick, &loss);
-        }
-        bar.finish_and_clear();
-        Ok(model)
-    }
-
-    fn bar(&self, length: usize, name: &str) -> ProgressBar {
-        let bar = match std::io::stderr().is_terminal() && !self.options.json {
-            true => ProgressBar::new(length as u64),
-            false => ProgressBar::hidden(),
-        };
-        if let Ok(style) = ProgressStyle::with_template("{prefix:14} {bar:40} {percent:>3} % {eta_precise}") {
-            bar.set_style(style);
-        }
-        bar.set_prefix(name.to_string());
-        bar
+        trainer.with_loss(loss).run(model)
     }
 
     fn summary(&self, rows: &[Row], sparsity: f64, seeds: u64, seconds: f64) {
@@ -364,23 +307,29 @@ impl Job<'_> {
         let pruned = recipes.map(|recipe| mean(recipe, &|row| Some(row.pruned)));
         let retrained = recipes.map(|recipe| mean(recipe, &|row| row.retrained));
         let percent = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.2} %"));
-        self.say(&format!(
+        self.output.say(&format!(
             "{name}: mean over {seeds} seeds, {sparsity} of the weights removed, dense {}",
             percent(dense)
         ));
         for (i, recipe) in recipes.iter().enumerate() {
-            self.say(&format!("{recipe:9}  {} pruned  {} trained again", percent(pruned[i]), percent(retrained[i])));
+            self.output.say(&format!(
+                "{recipe:9}  {} pruned  {} trained again",
+                percent(pruned[i]),
+                percent(retrained[i])
+            ));
         }
-        self.say(&format!("time       {seconds:.0} s\n"));
-        self.line(&json!({ "summary": { "total_sparsity": total, "dense_error": dense, "suggested_error": pruned[0],
+        self.output.say(&format!("time       {seconds:.0} s\n"));
+        self.output.line(
+            &json!({ "summary": { "total_sparsity": total, "dense_error": dense, "suggested_error": pruned[0],
             "uniform_error": pruned[1], "global_error": pruned[2], "suggested_retrained_error": retrained[0],
             "uniform_retrained_error": retrained[1], "global_retrained_error": retrained[2], "seeds": seeds,
-            "distilled": self.options.distill, "seconds": seconds, "network": name, "sparsity": sparsity } }));
+            "distilled": self.options.distill, "seconds": seconds, "network": name, "sparsity": sparsity } }),
+        );
     }
 }
 
 /// By magnitude.
-fn pruner(allocator: &str, sparsity: f64) -> Result<Pruner, Box<dyn Error>> {
+fn pruner(allocator: &str, sparsity: f64) -> Result<Pruner, Failed> {
     let text = format!("criterion = \"magnitude\"\nallocator = \"{allocator}\"\nsparsity = {sparsity}");
     Ok(Pruner::from_toml(&text, &pruning_plugins::all())?)
 }

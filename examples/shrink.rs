@@ -5,22 +5,19 @@ use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
 use pruning_burn::Pruner;
 use pruning_burn::score::Needs;
 use pruning_burn::shrink;
 use pruning_burn::shrink::{Fields, RoundTo, ShrinkPlan, Shrinker, cut_optimizer, verify};
 use pruning_burn::trace::{Scope, Trace};
-use pruning_examples::device;
-use pruning_examples::exit;
-use pruning_examples::mnist::{Mnist, PIXELS, Split, default_dir};
+use pruning_examples::mnist::{Mnist, PIXELS, default_dir};
+use pruning_examples::output::Output;
 use pruning_examples::resnet::{CHANNELS, ResNet};
-use pruning_examples::training::{Classifier, Training};
+use pruning_examples::training::{Classifier, Rate, Trainer, Training};
+use pruning_examples::{Failed, device, exit};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
-use std::error::Error;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -29,8 +26,8 @@ use std::time::Instant;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const DENSE: Training = Training { batch: 128, rate: 3e-3, decay: 0.05 };
-const RETRAIN: Training = Training { batch: 128, rate: 1e-3, decay: 0.05 };
+const DENSE: Training = Training::new(1, Rate::Cosine(3e-3));
+const RETRAIN: Training = Training::new(1, Rate::Cosine(1e-3));
 /// Images to train on, and to test with, in a quick run.
 const QUICK: (usize, usize) = (640, 500);
 /// Images on which the masked and the smaller model must agree.
@@ -51,10 +48,10 @@ struct Options {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Epochs before channels are removed.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = DENSE.epochs)]
     epochs: usize,
     /// Epochs after that.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = RETRAIN.epochs)]
     retrain: usize,
     /// A few batches and images: shows that it runs, and nothing about accuracy.
     #[arg(long)]
@@ -71,7 +68,7 @@ fn main() -> ExitCode {
     exit(run(&Options::parse()))
 }
 
-fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+fn run(options: &Options) -> Result<(), Failed> {
     let shrinker = shrinker(options)?;
     let mut job = Job::new(options)?;
     let model = ResNet::new(&CHANNELS, &job.device);
@@ -81,7 +78,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     shrinker.plan(&model, &trace, None)?;
 
     let mut optimizer = DENSE.optimizer();
-    let dense = job.train(model, &mut optimizer, &DENSE, options.epochs, "dense");
+    let dense = job.train(model, &mut optimizer, DENSE.with_epochs(options.epochs), "dense");
     let dense_error = dense.error(&job.data.test, &job.device);
     job.tell("dense", dense_error, &trace);
 
@@ -95,12 +92,12 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     shrink::apply(&plan, &mut pruned, |_: &mut ResNet, _: &mut Fields| {}, forward(&one))?;
     // With masks on, the dense network computes what the smaller one does, which shows that the right channels went.
     let apart = verify(&masked, &pruned, forward(&job.images(AGREE)))?;
-    job.say(&format!("masked and smaller network differ by {:.1e} at most\n", apart.max_abs));
+    job.output.say(&format!("masked and smaller network differ by {:.1e} at most\n", apart.max_abs));
 
     let raw_error = pruned.error(&job.data.test, &job.device);
-    job.say(&format!("half of the channels removed: test error {raw_error:.2} %"));
-    job.line(&json!({ "removed": { "error": raw_error, "max_abs": apart.max_abs, "max_rel": apart.max_rel } }));
-    let pruned = job.train(pruned, &mut optimizer, &RETRAIN, options.retrain, "smaller");
+    job.output.say(&format!("half of the channels removed: test error {raw_error:.2} %"));
+    job.output.line(&json!({ "removed": { "error": raw_error, "max_abs": apart.max_abs, "max_rel": apart.max_rel } }));
+    let pruned = job.train(pruned, &mut optimizer, RETRAIN.with_epochs(options.retrain), "smaller");
     let pruned_error = pruned.error(&job.data.test, &job.device);
     job.tell("smaller", pruned_error, &Trace::record(&pruned, forward(&one))?);
 
@@ -108,7 +105,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let ratio = |after: u64, before: u64| after as f64 / before as f64;
     let parameters = ratio(plan.after.parameters, plan.before.parameters);
     let macs = ratio(plan.after.macs, plan.before.macs);
-    job.say(&format!(
+    job.output.say(&format!(
         "\ndense error      {dense_error:.2} %\npruned error     {pruned_error:.2} %\nparameters       {:.1} %\n\
          MACs             {:.1} %, {:.2}x fewer\nlatency          {:.2}x less at batch 1, {:.2}x at batch 8",
         100.0 * parameters,
@@ -117,12 +114,12 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         gains[0],
         gains[1],
     ));
-    job.line(&json!({ "summary": { "dense_error": dense_error, "pruned_error": pruned_error, "params_ratio": parameters,
+    job.output.line(&json!({ "summary": { "dense_error": dense_error, "pruned_error": pruned_error, "params_ratio": parameters,
         "macs_ratio": macs, "latency_gain_b1": gains[0], "latency_gain_b8": gains[1], "verify_max_abs": apart.max_abs } }));
     Ok(())
 }
 
-fn shrinker(options: &Options) -> Result<Shrinker, Box<dyn Error>> {
+fn shrinker(options: &Options) -> Result<Shrinker, Failed> {
     let text = match &options.recipe {
         Some(path) => std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?,
         None => include_str!("recipes/shrink.toml").to_string(),
@@ -147,11 +144,11 @@ struct Job {
     data: Mnist,
     device: Device,
     random: StdRng,
-    json: bool,
+    output: Output,
 }
 
 impl Job {
-    fn new(options: &Options) -> Result<Self, Box<dyn Error>> {
+    fn new(options: &Options) -> Result<Self, Failed> {
         let device = device::by_name(&options.device)?;
         device.seed(options.seed);
         let mut data = Mnist::load(options.data.as_deref().unwrap_or(&default_dir()))?;
@@ -159,19 +156,7 @@ impl Job {
             data = Mnist { train: data.train.split_at(QUICK.0).0, test: data.test.split_at(QUICK.1).0 };
         }
         let random = StdRng::seed_from_u64(options.seed);
-        Ok(Self { data, device: device.autodiff(), random, json: options.json })
-    }
-
-    fn say(&self, text: &str) {
-        if !self.json {
-            println!("{text}");
-        }
-    }
-
-    fn line(&self, value: &serde_json::Value) {
-        if self.json {
-            println!("{value}");
-        }
+        Ok(Self { data, device: device.autodiff(), random, output: Output::new(options.json) })
     }
 
     /// The first images of the test set, for a forward pass without gradients.
@@ -180,42 +165,24 @@ impl Job {
         Tensor::from_data(pixels, &self.device.clone().without_autodiff())
     }
 
-    fn train(
-        &mut self,
-        mut model: ResNet,
-        optimizer: &mut ModuleOptimizer,
-        how: &Training,
-        epochs: usize,
-        name: &str,
-    ) -> ResNet {
-        let train: &Split = &self.data.train;
-        let bar = match std::io::stderr().is_terminal() && !self.json {
-            true => ProgressBar::new((epochs * train.len().div_ceil(how.batch)) as u64),
-            false => ProgressBar::hidden(),
-        };
-        if let Ok(style) = ProgressStyle::with_template("{prefix:8} {bar:40} {percent:>3} % {eta_precise}") {
-            bar.set_style(style);
-        }
-        bar.set_prefix(name.to_string());
-        for epoch in 0..epochs {
-            let tick = || bar.inc(1);
-            model = how.epoch(model, optimizer, train, (epoch, epochs), &mut self.random, &self.device, &tick);
-        }
-        bar.finish_and_clear();
-        model
+    fn train(&mut self, model: ResNet, optimizer: &mut ModuleOptimizer, how: Training, name: &str) -> ResNet {
+        Trainer::new(how, &self.data.train, &self.device, &mut self.random)
+            .with_optimizer(optimizer)
+            .with_bar(self.output.bar(name))
+            .run(model)
     }
 
     fn tell(&self, name: &str, error: f64, trace: &Trace) {
         let costs = trace.costs();
         let (parameters, macs) = (costs.parameters, costs.macs());
-        self.say(&format!("{name}: test error {error:.2} %, {parameters} parameters, {macs} MACs an image\n"));
-        self.line(&json!({ name: { "error": error, "parameters": parameters, "macs": macs } }));
+        self.output.say(&format!("{name}: test error {error:.2} %, {parameters} parameters, {macs} MACs an image\n"));
+        self.output.line(&json!({ name: { "error": error, "parameters": parameters, "macs": macs } }));
     }
 
     fn tell_plan(&self, plan: &ShrinkPlan) {
-        self.say(&format!("{plan}\n"));
+        self.output.say(&format!("{plan}\n"));
         for group in &plan.groups {
-            self.line(&json!({ "group": { "path": group.path, "units": group.units, "kept": group.kept } }));
+            self.output.line(&json!({ "group": { "path": group.path, "units": group.units, "kept": group.kept } }));
         }
     }
 
@@ -240,8 +207,9 @@ impl Job {
             }
             let [dense, pruned] = times.map(median);
             let gain = dense / pruned;
-            self.say(&format!("batch {batch}: {dense:.2} ms -> {pruned:.2} ms, {gain:.2}x less"));
-            self.line(&json!({ "latency": { "batch": batch, "dense_ms": dense, "pruned_ms": pruned, "gain": gain } }));
+            self.output.say(&format!("batch {batch}: {dense:.2} ms -> {pruned:.2} ms, {gain:.2}x less"));
+            self.output
+                .line(&json!({ "latency": { "batch": batch, "dense_ms": dense, "pruned_ms": pruned, "gain": gain } }));
             gain
         })
     }

@@ -7,18 +7,19 @@ use burn::tensor::{Device, Distribution, Tensor};
 use clap::Parser;
 use pruning_burn::Pruner;
 use pruning_burn::mask::finish;
+use pruning_burn::rounds::{IterativePruning, Round};
 use pruning_burn::sparse::{Options as Compile, SparseModel};
 use pruning_burn::store::{Compact, CompactReport, load, save};
 use pruning_burn::trace::{Scope, Trace, Values};
-use pruning_examples::exit;
 use pruning_examples::lenet::Lenet300;
 use pruning_examples::lenet5::Lenet5;
 use pruning_examples::mnist::{Mnist, PIXELS, default_dir};
-use pruning_examples::training::{Classifier, Training};
+use pruning_examples::output::Output;
+use pruning_examples::training::{Classifier, Rate, Trainer, Training};
+use pruning_examples::{Failed, exit};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -27,8 +28,8 @@ use std::time::{Duration, Instant};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const DENSE: Training = Training { batch: 128, rate: 2e-3, decay: 0.05 };
-const RETRAIN: Training = Training { batch: 128, rate: 1e-3, decay: 0.05 };
+const DENSE: Training = Training::new(6, Rate::Cosine(2e-3));
+const RETRAIN: Training = Training::new(2, Rate::Cosine(1e-3));
 /// Images to train on, and to test with, in a quick run.
 const QUICK: (usize, usize) = (640, 500);
 const BATCHES: [usize; 3] = [1, 8, 32];
@@ -66,16 +67,16 @@ fn main() -> ExitCode {
     exit(run(&Options::parse()))
 }
 
-fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+fn run(options: &Options) -> Result<(), Failed> {
     let temporary = tempfile::tempdir()?;
     let folder = options.out.as_deref().unwrap_or(temporary.path());
     std::fs::create_dir_all(folder)?;
-    let job = Job { options, folder, device: Device::flex() };
+    let job = Job { options, folder, device: Device::flex(), output: Output::new(options.json) };
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|n| n == name);
     let image =
         |batch: usize, device: &Device| Tensor::random([batch, PIXELS], Distribution::Uniform(0.0, 1.0), device);
     if wanted("lenet_300_100") {
-        let model = job.classifier("lenet_300_100", Lenet300::new, 6, (5, 2))?;
+        let model = job.classifier("lenet_300_100", Lenet300::new, DENSE.epochs, (5, RETRAIN.epochs))?;
         job.measure("lenet_300_100", &model, Lenet300::new(&job.device), image, |m, x| m.forward(x))?;
     }
     if wanted("lenet_5") {
@@ -107,15 +108,10 @@ struct Job<'a> {
     options: &'a Options,
     folder: &'a Path,
     device: Device,
+    output: Output,
 }
 
 impl Job<'_> {
-    fn say(&self, text: &str) {
-        if !self.options.json {
-            println!("{text}");
-        }
-    }
-
     /// Trains, prunes 92 % of the weights in rounds of so many epochs, the last of twice as many, and says what it cost.
     fn classifier<M: Classifier>(
         &self,
@@ -123,7 +119,7 @@ impl Job<'_> {
         new: impl FnOnce(&Device) -> M,
         epochs: usize,
         (rounds, each): (usize, usize),
-    ) -> Result<M, Box<dyn Error>> {
+    ) -> Result<M, Failed> {
         let device = self.device.clone().autodiff();
         device.seed(self.options.seed);
         let mut data = Mnist::load(self.options.data.as_deref().unwrap_or(&default_dir()))?;
@@ -132,29 +128,28 @@ impl Job<'_> {
             data = Mnist { train: data.train.split_at(QUICK.0).0, test: data.test.split_at(QUICK.1).0 };
             (epochs, rounds, each) = (1, 2, 1);
         }
-        let mut random = StdRng::seed_from_u64(self.options.seed);
-        let mut model = new(&device);
-        let mut optimizer = DENSE.optimizer();
-        for epoch in 0..epochs {
-            model = DENSE.epoch(model, &mut optimizer, &data.train, (epoch, epochs), &mut random, &device, &|| ());
-        }
-        let dense = model.error(&data.test, &device);
         let recipe = format!(
             "criterion = \"magnitude\"\nallocator = \"global\"\nsparsity = 0.92\nschedule = {{ kind = \"iterative\", rounds = {rounds} }}"
         );
-        let mut session = Pruner::from_toml(&recipe, &pruning_plugins::all())?.start(&mut model)?;
-        let mut optimizer = RETRAIN.optimizer();
-        for round in 1..=rounds {
-            session.step(&mut model, None)?;
-            let epochs = if round == rounds { 2 * each } else { each };
-            for epoch in 0..epochs {
-                model =
-                    RETRAIN.epoch(model, &mut optimizer, &data.train, (epoch, epochs), &mut random, &device, &|| ());
-            }
-        }
+        let pruner = Pruner::from_toml(&recipe, &pruning_plugins::all())?;
+        let mut random = StdRng::seed_from_u64(self.options.seed);
+        // One optimizer for all rounds, since no weight is set back.
+        let (mut optimizer, mut retrain) = (DENSE.optimizer(), RETRAIN.optimizer());
+        let train = |model: M, round: &mut Round| -> Result<M, Failed> {
+            let (how, optimizer) = match round.number() {
+                0 => (DENSE.with_epochs(epochs), &mut optimizer),
+                number if number == round.last() => (RETRAIN.with_epochs(2 * each), &mut retrain),
+                _ => (RETRAIN.with_epochs(each), &mut retrain),
+            };
+            Ok(Trainer::new(how, &data.train, &device, &mut random).with_optimizer(optimizer).run(model))
+        };
+        let mut model = new(&device);
+        let history =
+            IterativePruning::new(&pruner).run(&mut model, train, |model: &M| model.error(&data.test, &device))?;
+        let dense = history.rounds[0].evaluation;
         let report = finish(&mut model)?;
         let sparse = model.error(&data.test, &device);
-        self.say(&format!(
+        self.output.say(&format!(
             "{name}: test error {dense:.2} % dense, {sparse:.2} % with {:.1} % of the weights removed",
             100.0 * report.sparsity()
         ));
@@ -169,7 +164,7 @@ impl Job<'_> {
         mut fresh: M,
         input: impl Fn(usize, &Device) -> Tensor<D>,
         forward: impl Fn(&M, Tensor<D>) -> Tensor<E>,
-    ) -> Result<(), Box<dyn Error>> {
+    ) -> Result<(), Failed> {
         let compact = self.folder.join(format!("{name}.safetensors"));
         let report = save(Compact(model), &compact)?;
         load(&compact)?.into_model(&mut fresh)?;
@@ -186,7 +181,7 @@ impl Job<'_> {
         let traces: Vec<Trace> = inputs.iter().map(record).collect::<Result<_, _>>()?;
         let budget = Duration::from_millis(if self.options.quick { 50 } else { 3000 });
         let compiled = SparseModel::compile(&traces, model, &Compile::new().with_budget(budget))?;
-        self.say(&format!("{}", compiled.report()));
+        self.output.say(&format!("{}", compiled.report()));
         // From here on without the module: what a server would load.
         let file = self.folder.join(format!("{name}.sparse.safetensors"));
         save(&compiled, &file)?;
@@ -200,28 +195,23 @@ impl Job<'_> {
                 || drop(forward(&fresh, x.clone()).into_data()),
                 || sparse.run(Values::new().with(x.clone())).map(drop),
             )?;
-            self.say(&format!(
+            self.output.say(&format!(
                 "{name}, batch {batch}: {gain:.2}x less time than `forward`, outputs differ by {apart:.1e} at most"
             ));
-            if self.options.json {
-                let ratio = report.ratio();
-                println!(
-                    "{}",
-                    json!({ "model": name, "batch": batch, "sparsity": sparsity, "bytes_ratio": ratio, "latency_gain": gain,
-                        "max_abs_diff": apart })
-                );
-            }
+            let ratio = report.ratio();
+            self.output.line(&json!({ "model": name, "batch": batch, "sparsity": sparsity, "bytes_ratio": ratio,
+                "latency_gain": gain, "max_abs_diff": apart }));
         }
-        self.say("");
+        self.output.say("");
         Ok(())
     }
 
     /// The table of bytes: dense, compact, and that compressed.
-    fn files(&self, name: &str, report: &CompactReport, file: &Path) -> Result<(), Box<dyn Error>> {
+    fn files(&self, name: &str, report: &CompactReport, file: &Path) -> Result<(), Failed> {
         let compressed = zstd::encode_all(std::fs::read(file)?.as_slice(), 19)?.len();
         let dense = report.dense() as f64;
-        self.say(&format!("{report}"));
-        self.say(&format!(
+        self.output.say(&format!("{report}"));
+        self.output.say(&format!(
             "{name}: {} bytes dense, {} compact ({:.1} %), {compressed} compact + zstd ({:.1} %)\n",
             report.dense(),
             report.file,

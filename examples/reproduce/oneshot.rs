@@ -1,7 +1,8 @@
 //! Han et al. 2015, section 5 and figure 5: without retraining half of the weights go for free, and pruning in rounds is better than
 //! pruning at once. Both train for the same number of epochs after the first pruning.
 
-use super::lab::{Failed, RETRAIN, Run, pruner};
+use crate::runner::{RETRAIN, Run, pruner};
+use pruning_examples::Failed;
 use serde_json::json;
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ const ROUNDS: usize = 5;
 /// After each round, and after the last.
 const EPOCHS: (usize, usize) = (2, 4);
 
-pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
+pub(crate) fn run(run: &Run<'_>) -> Result<(), Failed> {
     let recipe = |sparsity: f64, rounds: usize| {
         pruner(&format!(
             "criterion = \"magnitude\"\nallocator = \"global\"\nsparsity = {sparsity}\n\
@@ -30,7 +31,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
         }
     }
     let (each, last) = (run.epochs(EPOCHS.0, 1), run.epochs(EPOCHS.1, 2));
-    for &sparsity in if run.lab.quick { &all[4..] } else { &all[2..] } {
+    for &sparsity in if run.runner.quick { &all[4..] } else { &all[2..] } {
         for (name, rounds) in [("one-shot", 1), ("iterative", ROUNDS)] {
             let name = format!("{name} {sparsity:.2}");
             if !run.missing(&name) {
@@ -46,7 +47,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
                     (_, true) => last,
                     _ => each,
                 };
-                model = run.fit(model, &RETRAIN.epochs(epochs));
+                model = run.fit(model, &RETRAIN.with_epochs(epochs));
             }
             run.add(&name, sparsity, &model, start, json!({}))?;
         }

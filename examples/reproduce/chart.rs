@@ -1,10 +1,10 @@
 //! Pictures of experiments: [`draw`].
 
-use super::log::Row;
-use super::table::{mean, range};
-use crate::picture::PictureError;
+use crate::log::Row;
+use crate::table::{mean, range};
 use plotters::coord::combinators::{BindKeyPoints, IntoLogRange};
 use plotters::prelude::*;
+use pruning_examples::picture::PictureError;
 use std::path::Path;
 
 const COLORS: [RGBColor; 4] =

@@ -1,22 +1,21 @@
 //! Lee et al. 2019, "SNIP", section 5.1 and table 1: LeNet-300-100 pruned once before any training, then trained.
 
-use super::lab::{Failed, Plan, Rate, Run, pruner};
-use crate::lenet::Lenet300;
-use crate::training::Classifier;
-use burn::nn::loss::CrossEntropyLossConfig;
-use burn::tensor::{Int, Tensor};
+use crate::runner::{Run, pruner};
 use pruning_burn::score::{CriterionInputs, Needs};
+use pruning_examples::Failed;
+use pruning_examples::lenet::Lenet300;
+use pruning_examples::training::{Rate, Training, batch, cross_entropy};
 use serde_json::json;
 use std::time::Instant;
 
 /// Rate and decay as in the example `criteria`, where they were chosen for `snip` at 95 % with the test error of seed 1 in view.
-const PLAN: Plan = Plan { batch: 128, epochs: 20, rate: Rate::Cosine(1e-2), decay: 0.2 };
+const PLAN: Training = Training { decay: 0.2, ..Training::new(20, Rate::Cosine(1e-2)) };
 /// Of 100 images each; the paper has one.
 const BATCHES: usize = 100;
 
-pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
+pub(crate) fn run(run: &Run<'_>) -> Result<(), Failed> {
     let random = format!("{{ name = \"random\", seed = {} }}", run.seed);
-    let plan = PLAN.epochs(run.epochs(PLAN.epochs, 4));
+    let plan = PLAN.with_epochs(run.epochs(PLAN.epochs, 4));
     let rows = [
         ("dense", "", 0.0),
         ("snip 0.95", "\"snip\"", 0.95),
@@ -24,7 +23,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
         ("snip 0.98", "\"snip\"", 0.98),
         ("magnitude 0.95", "\"magnitude\"", 0.95),
     ];
-    for &(variant, criterion, sparsity) in if run.lab.quick { &rows[1..3] } else { &rows[..] } {
+    for &(variant, criterion, sparsity) in if run.runner.quick { &rows[1..3] } else { &rows[..] } {
         if !run.missing(variant) {
             continue;
         }
@@ -37,14 +36,11 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
             let inputs = match pruner.needs() {
                 Needs::WEIGHT => CriterionInputs::new(),
                 needs => {
-                    let count = if run.lab.quick { 5 } else { BATCHES };
-                    let batch = |i| run.batch(&(i * 100..(i + 1) * 100).collect::<Vec<_>>());
-                    let batches: Vec<_> = (0..count).map(batch).collect();
-                    let loss = |model: &Lenet300, (images, labels): &(Tensor<2>, Tensor<1, Int>)| {
-                        let loss = CrossEntropyLossConfig::new().init(&images.device());
-                        loss.forward(model.forward(images.clone()), labels.clone())
-                    };
-                    CriterionInputs::new().with_gradients(&model, needs, &batches, loss)?
+                    let count = if run.runner.quick { 5 } else { BATCHES };
+                    let indices = |i| (i * 100..(i + 1) * 100).collect::<Vec<_>>();
+                    let batches: Vec<_> =
+                        (0..count).map(|i| batch(&run.runner.train, &indices(i), &run.runner.device)).collect();
+                    CriterionInputs::new().with_gradients(&model, needs, &batches, cross_entropy)?
                 }
             };
             pruner.prune(&mut model, &inputs)?;

@@ -226,6 +226,15 @@ impl Mnist {
             test: Split { images: read(dir, &TEST_IMAGES)?, labels: test },
         })
     }
+
+    /// The images to train on, the 5,000 after them, and the images to test with. Settings are chosen by the second, on which
+    /// nothing is trained, so that the test set plays no part in it.
+    #[must_use]
+    pub fn hold_out(self) -> (Split, Split, Split) {
+        let at = self.train.len() - 5000;
+        let (train, validation) = self.train.split_at(at);
+        (train, validation, self.test)
+    }
 }
 
 /// The data shipped with the examples: `data/mnist` in their package.

@@ -1,8 +1,10 @@
 //! Renda et al. 2020, "Comparing Rewinding and Fine-tuning in Neural Network Pruning": after one pruning, train on at the last learning rate,
 //! from the weights of an earlier epoch, or with the learning rates from there on and the weights as they are.
 
-use super::lab::{Failed, Plan, Rate, Run, pruner};
-use crate::lenet::Lenet300;
+use crate::runner::{Run, pruner};
+use pruning_examples::Failed;
+use pruning_examples::lenet::Lenet300;
+use pruning_examples::training::{Rate, Training};
 use serde_json::json;
 use std::time::Instant;
 
@@ -11,9 +13,9 @@ const EPOCHS: usize = 8;
 /// Epoch to go back to.
 const EARLY: usize = 1;
 
-pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
+pub(crate) fn run(run: &Run<'_>) -> Result<(), Failed> {
     let sparsities = [0.95, 0.98, 0.99];
-    let sparsities = if run.lab.quick { &sparsities[1..2] } else { &sparsities[..] };
+    let sparsities = if run.runner.quick { &sparsities[1..2] } else { &sparsities[..] };
     let methods = ["fine-tuning", "weight rewinding", "rate rewinding"];
     let name = |method: &str, sparsity: f64| format!("{method} {sparsity:.2}");
     let all = sparsities.iter().flat_map(|&s| methods.map(|method| name(method, s)));
@@ -22,10 +24,9 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
     }
 
     let of = run.epochs(EPOCHS, 4);
-    let from =
-        |from: usize| Plan { batch: 128, epochs: of - from, rate: Rate::Steps { rate: BASE, from, of }, decay: 0.05 };
+    let from = |from: usize| Training::new(of - from, Rate::Steps { rate: BASE, from, of });
     let start = Instant::now();
-    let early = run.fit(run.drawn(run.seed, Lenet300::new), &Plan { epochs: EARLY, ..from(0) });
+    let early = run.fit(run.drawn(run.seed, Lenet300::new), &Training { epochs: EARLY, ..from(0) });
     // Each recipe takes its snapshot of the same early weights; one training serves them all.
     let mut dense = early.clone();
     let mut sessions = Vec::new();
@@ -54,7 +55,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
             let mut session = if method == "weight rewinding" { rewind.clone() } else { keep.clone() };
             session.step(&mut model, None)?;
             let plan = match method {
-                "fine-tuning" => Plan { rate: Rate::Constant(0.01 * BASE), ..from(EARLY) },
+                "fine-tuning" => Training { rate: Rate::Constant(0.01 * BASE), ..from(EARLY) },
                 _ => from(EARLY),
             };
             let model = run.fit(model, &plan);

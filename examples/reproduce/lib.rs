@@ -8,22 +8,24 @@ mod chart;
 mod criteria;
 mod dynamic;
 mod han;
-mod lab;
 mod log;
 mod lottery;
 mod oneshot;
 mod quick;
 mod regularization;
 mod rewinding;
+mod runner;
 mod snip;
 mod structured;
 mod table;
 
 pub use chart::draw;
-pub use lab::{Failed, Lab, Run};
 pub use log::{Log, LogError, Row};
 pub use quick::check;
+pub use runner::{Run, Runner};
 pub use table::{fill, grid, table};
+
+use pruning_examples::Failed;
 
 /// One published experiment.
 #[derive(Clone, Copy, Debug)]

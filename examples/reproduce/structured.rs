@@ -1,8 +1,6 @@
 //! Half of the channels of a small CNN, removed for good, and trained on (Li et al. 2017 and Torch-Pruning, on a network of this size).
 
-use super::lab::{Failed, Plan, Rate, Run, pruner};
-use crate::mnist::{CLASSES, SIDE};
-use crate::training::Classifier;
+use crate::runner::{Run, pruner};
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
@@ -11,10 +9,14 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use pruning_burn::shrink::{Fields, Shrinker, apply};
 use pruning_burn::trace::{Scope, Trace};
+use pruning_examples::Failed;
+use pruning_examples::mnist::{CLASSES, SIDE};
+use pruning_examples::training::Classifier;
+use pruning_examples::training::{Rate, Training};
 use serde_json::json;
 use std::time::Instant;
 
-const PLAN: Plan = Plan { batch: 128, epochs: 3, rate: Rate::Cosine(2e-3), decay: 0.05 };
+const PLAN: Training = Training::new(3, Rate::Cosine(2e-3));
 
 /// Two convolutions of 5 x 5 with batch norm, two linear layers.
 #[derive(Module, Debug)]
@@ -54,16 +56,16 @@ impl Classifier for Cnn {
     }
 }
 
-pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
+pub(crate) fn run(run: &Run<'_>) -> Result<(), Failed> {
     let random = format!("{{ name = \"random\", seed = {} }}", run.seed);
     let rows = [("magnitude 0.50", "\"magnitude\""), ("fpgm 0.50", "\"fpgm\""), ("random 0.50", &random)];
     if !run.missing("dense") && rows.iter().all(|(variant, _)| !run.missing(variant)) {
         return Ok(());
     }
-    let plan = PLAN.epochs(run.epochs(PLAN.epochs, 1));
+    let plan = PLAN.with_epochs(run.epochs(PLAN.epochs, 1));
     let start = Instant::now();
     let dense = run.fit(run.drawn(run.seed, Cnn::new), &plan);
-    let example = Tensor::<2>::zeros([1, SIDE * SIDE], &run.lab.device.clone().without_autodiff());
+    let example = Tensor::<2>::zeros([1, SIDE * SIDE], &run.runner.device.clone().without_autodiff());
     let forward = |model: &Cnn, scope: &mut Scope| {
         let x = scope.input(&example);
         scope.output(model.forward(x));

@@ -1,11 +1,11 @@
-//! What the examples share: MNIST, the networks, training one, devices by name, pictures, and published experiments.
+//! What the examples share: MNIST, the networks, training one, devices by name, pictures, and what is printed.
 
 pub mod device;
 pub mod lenet;
 pub mod lenet5;
 pub mod mnist;
+pub mod output;
 pub mod picture;
-pub mod reproduce;
 pub mod resnet;
 pub mod sensitivity_picture;
 pub mod training;
@@ -14,9 +14,12 @@ pub mod vgg;
 use std::error::Error;
 use std::process::ExitCode;
 
+/// Why a program stopped.
+pub type Failed = Box<dyn Error + Send + Sync>;
+
 /// What a program ends with: an error goes to standard error, with what it came from.
 #[must_use]
-pub fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
+pub fn exit(result: Result<(), Failed>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
     eprintln!("error: {error}");
     let mut cause = error.source();

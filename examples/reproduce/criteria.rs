@@ -1,12 +1,13 @@
 //! Magnitude by its L1 and L2 norm, and chance. Of single weights both norms are the absolute value; of channels they differ (Li et al.
 //! 2017, section 3, prunes by L1 and finds L2 no better).
 
-use super::lab::{Failed, RETRAIN, Run, pruner};
+use crate::runner::{RETRAIN, Run, pruner};
 use pruning_burn::mask::masks;
+use pruning_examples::Failed;
 use serde_json::json;
 use std::time::Instant;
 
-pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
+pub(crate) fn run(run: &Run<'_>) -> Result<(), Failed> {
     let random = format!("{{ name = \"random\", seed = {} }}", run.seed);
     let l1 = "{ name = \"magnitude\", p = 1 }";
     let l2 = "{ name = \"magnitude\", p = 2 }";
@@ -16,7 +17,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
         ("channel 0.50", "sparsity = 0.5\ngranularity = \"channel\"\ntarget = { exclude = [\"fc3\"] }"),
         ("channel 0.75", "sparsity = 0.75\ngranularity = \"channel\"\ntarget = { exclude = [\"fc3\"] }"),
     ];
-    let settings = if run.lab.quick { &settings[..1] } else { &settings[..] };
+    let settings = if run.runner.quick { &settings[..1] } else { &settings[..] };
     for (what, recipe) in settings {
         for (name, criterion) in [("l1", l1), ("l2", l2), ("random", random.as_str())] {
             // Of single weights both norms are the absolute value, which is checked with the first of them.
@@ -36,7 +37,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
                 }
             }
             let before = run.error(&model);
-            let model = run.fit(model, &RETRAIN.epochs(run.epochs(RETRAIN.epochs, 2)));
+            let model = run.fit(model, &RETRAIN.with_epochs(run.epochs(RETRAIN.epochs, 2)));
             run.add(&variant, report.sparsity(), &model, start, json!({ "untrained_error": before }))?;
         }
     }

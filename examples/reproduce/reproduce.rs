@@ -1,9 +1,9 @@
 //! Published experiments with pruning on MNIST, with several seeds: how close this library comes to them.
 
 use clap::Parser;
-use pruning_examples::exit;
 use pruning_examples::mnist::{Mnist, default_dir};
-use pruning_examples::reproduce::{EXPERIMENTS, Experiment, Failed, Lab, Log, Run, check, draw, fill, table};
+use pruning_examples::{Failed, exit};
+use pruning_reproduce::{EXPERIMENTS, Experiment, Log, Run, Runner, check, draw, fill, table};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,17 +47,17 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    exit(run(&Options::parse()).map_err(|error| error as Box<dyn std::error::Error>))
+    exit(run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<(), Failed> {
     let start = Instant::now();
     let log = if options.quick { Log::in_memory(options.json) } else { Log::open(&options.out, options.json)? };
-    let lab = Lab::new(Mnist::load(options.data.as_deref().unwrap_or(&default_dir()))?, options.quick);
+    let runner = Runner::new(Mnist::load(options.data.as_deref().unwrap_or(&default_dir()))?, options.quick);
     let asked = |e: &&Experiment| options.only.is_empty() || options.only.iter().any(|name| name == e.name);
     let chosen: Vec<_> = EXPERIMENTS.iter().filter(asked).collect();
     for experiment in &chosen {
-        seeds(experiment, options, &lab, &log)?;
+        seeds(experiment, options, &runner, &log)?;
     }
     let rows = log.rows();
     if !options.json {
@@ -80,7 +80,7 @@ fn run(options: &Options) -> Result<(), Failed> {
 }
 
 /// One experiment with every seed, `jobs` of them at a time.
-fn seeds(experiment: &Experiment, options: &Options, lab: &Lab, log: &Log) -> Result<(), Failed> {
+fn seeds(experiment: &Experiment, options: &Options, runner: &Runner, log: &Log) -> Result<(), Failed> {
     let last = if options.quick { 1 } else { options.seeds };
     let next = AtomicU64::new(1);
     let work = || -> Result<(), Failed> {
@@ -89,7 +89,7 @@ fn seeds(experiment: &Experiment, options: &Options, lab: &Lab, log: &Log) -> Re
             if seed > last {
                 return Ok(());
             }
-            (experiment.run)(&Run { lab, log, experiment: experiment.name, seed })?;
+            (experiment.run)(&Run { runner, log, experiment: experiment.name, seed })?;
         }
     };
     std::thread::scope(|scope| {

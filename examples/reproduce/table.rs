@@ -1,6 +1,6 @@
 //! Rows of several seeds as a table: [`table`].
 
-use super::log::Row;
+use crate::log::Row;
 use std::collections::BTreeSet;
 
 /// A table in Markdown: mean of each variant over the seeds, the least and the greatest, in the order of the rows.
@@ -41,12 +41,12 @@ pub fn table(experiment: &str, rows: &[Row]) -> String {
     text
 }
 
-pub(super) fn mean(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
     sum / f64::from(count.max(1))
 }
 
-pub(super) fn range(values: &[f64]) -> (f64, f64) {
+pub(crate) fn range(values: &[f64]) -> (f64, f64) {
     values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, greatest), &v| (least.min(v), greatest.max(v)))
 }
 

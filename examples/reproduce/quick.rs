@@ -1,7 +1,7 @@
 //! What must hold even in a quick run: [`check`].
 
-use super::lab::Failed;
-use super::log::Row;
+use crate::log::Row;
+use pruning_examples::Failed;
 
 /// Orderings that one seed and a few thousand images are enough for.
 ///

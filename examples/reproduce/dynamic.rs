@@ -2,13 +2,13 @@
 //! 2018) or towards the largest gradients (RigL, Evci et al. 2020). All three start with the same weights and masks, shared out by
 //! Erdős-Rényi, and train as long as the dense network does.
 
-use super::lab::{Batch, DENSE, Failed, Plan, Run, pruner};
-use crate::lenet::Lenet300;
-use crate::training::Classifier;
-use burn::nn::loss::CrossEntropyLossConfig;
+use crate::runner::{DENSE, Run, pruner};
 use burn::optim::ModuleOptimizer;
 use pruning_burn::mask::{masks, update};
 use pruning_burn::score::{CriterionInputs, Needs};
+use pruning_examples::Failed;
+use pruning_examples::lenet::Lenet300;
+use pruning_examples::training::{Batch, Training, cross_entropy};
 use serde_json::json;
 use std::time::Instant;
 
@@ -16,11 +16,11 @@ use std::time::Instant;
 const EVERY: usize = 100;
 const FRACTION: f64 = 0.3;
 
-pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
-    let plan = DENSE.epochs(run.epochs(DENSE.epochs, 5));
+pub(crate) fn run(run: &Run<'_>) -> Result<(), Failed> {
+    let plan = DENSE.with_epochs(run.epochs(DENSE.epochs, 5));
     let random = format!("{{ name = \"random\", seed = {} }}", run.seed);
     let sparsities = [0.9, 0.95];
-    for &sparsity in if run.lab.quick { &sparsities[1..] } else { &sparsities[..] } {
+    for &sparsity in if run.runner.quick { &sparsities[1..] } else { &sparsities[..] } {
         for (name, criterion) in [("static", None), ("SET", Some(random.as_str())), ("RigL", Some("\"gradient\""))] {
             let variant = format!("{name} {sparsity:.2}");
             if run.missing(&variant) {
@@ -36,7 +36,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
 /// The trained network, and how many weights all updates brought in.
 fn train(
     run: &Run<'_>,
-    plan: &Plan,
+    plan: &Training,
     sparsity: f64,
     random: &str,
     grow: Option<&str>,
@@ -47,7 +47,7 @@ fn train(
     pruner(&format!("criterion = {random}\n{shared}"))?.prune(&mut start, None)?;
     let start = masks(&start);
 
-    let steps = plan.epochs * run.lab.train.len().div_ceil(plan.batch);
+    let steps = plan.epochs * run.runner.train.len().div_ceil(plan.batch);
     let (every, end) = (run.epochs(EVERY, 20), steps * 3 / 4);
     let grow = grow.map_or(String::new(), |criterion| {
         format!("grow = {{ criterion = {criterion}, fraction = {FRACTION}, every = {every}, end = {end} }}")
@@ -60,11 +60,7 @@ fn train(
         let inputs = match session.needs() {
             Needs::WEIGHT => CriterionInputs::new(),
             needs => {
-                let loss = |model: &Lenet300, (images, labels): &Batch| {
-                    let loss = CrossEntropyLossConfig::new().init(&images.device());
-                    loss.forward(model.forward(images.clone()), labels.clone())
-                };
-                CriterionInputs::new().with_dense_gradients(model, needs, std::slice::from_ref(batch), loss)?
+                CriterionInputs::new().with_dense_gradients(model, needs, std::slice::from_ref(batch), cross_entropy)?
             }
         };
         if let Some(report) = session.step(model, &inputs)? {
@@ -77,6 +73,6 @@ fn train(
         }
         Ok(())
     };
-    let model = run.fit_stepped(model, plan, step, |_, _| {})?;
+    let model = run.trainer(plan, &mut run.random()).run_with(model, step)?;
     Ok((model, swapped))
 }

@@ -1,10 +1,12 @@
 //! Han et al. 2015, section 5 and figure 5: networks that were trained with an L1 penalty lose less when they are pruned without
 //! retraining, those with an L2 penalty less when they are trained again.
 
-use super::lab::{DENSE, Failed, Plan, RETRAIN, Run, pruner};
-use crate::lenet::Lenet300;
+use crate::runner::{DENSE, RETRAIN, Run, pruner};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
+use pruning_examples::Failed;
+use pruning_examples::lenet::Lenet300;
+use pruning_examples::training::{Batch, Training, cross_entropy};
 use serde_json::json;
 use std::time::Instant;
 
@@ -53,7 +55,7 @@ impl ModuleVisitor for Sum {
     }
 }
 
-pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
+pub(crate) fn run(run: &Run<'_>) -> Result<(), Failed> {
     for (name, penalty) in PENALTIES {
         let [untrained, retrained] = [format!("{name} no retraining"), format!("{name} retrained")];
         let variant = |method: &str, sparsity: f64| format!("{method} {sparsity:.2}");
@@ -61,15 +63,22 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
         if methods.chain([variant(&untrained, 0.0)]).all(|name| !run.missing(&name)) {
             continue;
         }
-        let fit = |model: Lenet300, plan: Plan| run.fit_penalized(model, &plan, |model| penalty.of(model));
+        let loss = |model: &Lenet300, batch: &Batch| {
+            let loss = cross_entropy(model, batch);
+            match penalty.of(model) {
+                Some(penalty) => loss + penalty,
+                None => loss,
+            }
+        };
+        let fit = |model: Lenet300, plan: Training| run.trainer(&plan, &mut run.random()).with_loss(loss).run(model);
         // The penalty takes the place of the decay.
         let start = Instant::now();
-        let plan = Plan { decay: 0.0, ..DENSE.epochs(run.epochs(DENSE.epochs, 3)) };
+        let plan = Training { decay: 0.0, ..DENSE.with_epochs(run.epochs(DENSE.epochs, 3)) };
         let dense = fit(run.drawn(run.seed, Lenet300::new), plan);
         if run.missing(&variant(&untrained, 0.0)) {
             run.add(&variant(&untrained, 0.0), 0.0, &dense, start, json!({}))?;
         }
-        let sparsities = if run.lab.quick { &SPARSITIES[2..3] } else { &SPARSITIES[..] };
+        let sparsities = if run.runner.quick { &SPARSITIES[2..3] } else { &SPARSITIES[..] };
         for &sparsity in sparsities {
             let recipe = format!("criterion = \"magnitude\"\nallocator = \"global\"\nsparsity = {sparsity}");
             let mut model = dense.clone();
@@ -80,7 +89,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
                 run.add(&variant(&untrained, sparsity), sparsity, &model, start, json!({}))?;
             }
             if run.missing(&variant(&retrained, sparsity)) {
-                let plan = Plan { decay: 0.0, ..RETRAIN.epochs(run.epochs(RETRAIN.epochs, 1)) };
+                let plan = Training { decay: 0.0, ..RETRAIN.with_epochs(run.epochs(RETRAIN.epochs, 1)) };
                 let model = fit(model, plan);
                 run.add(&variant(&retrained, sparsity), sparsity, &model, start, json!({}))?;
             }

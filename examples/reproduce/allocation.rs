@@ -1,13 +1,14 @@
 //! How the budget is shared out over the layers, at the same total sparsity, by magnitude and in one shot: global, uniform, ERK (Evci et al.
 //! 2020) and LAMP (Lee et al. 2021, figure 1: the gap opens at high sparsity).
 
-use super::lab::{Failed, RETRAIN, Run, pruner};
+use crate::runner::{RETRAIN, Run, pruner};
+use pruning_examples::Failed;
 use serde_json::json;
 use std::time::Instant;
 
-pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
+pub(crate) fn run(run: &Run<'_>) -> Result<(), Failed> {
     let sparsities = [0.8, 0.9, 0.95, 0.98, 0.99];
-    for &sparsity in if run.lab.quick { &sparsities[4..] } else { &sparsities[..] } {
+    for &sparsity in if run.runner.quick { &sparsities[4..] } else { &sparsities[..] } {
         for allocator in ["global", "uniform", "erk", "lamp"] {
             let variant = format!("{allocator} {sparsity:.2}");
             if !run.missing(&variant) {
@@ -21,7 +22,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<(), Failed> {
             for layer in &report.layers {
                 more[format!("{} kept, %", layer.path)] = json!(100.0 * (1.0 - layer.sparsity()));
             }
-            let model = run.fit(model, &RETRAIN.epochs(run.epochs(RETRAIN.epochs, 2)));
+            let model = run.fit(model, &RETRAIN.with_epochs(run.epochs(RETRAIN.epochs, 2)));
             run.add(&variant, report.sparsity(), &model, start, more)?;
         }
     }
