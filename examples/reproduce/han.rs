@@ -3,6 +3,7 @@
 
 use crate::runner::{DENSE, RETRAIN, Run, pruner};
 use burn::tensor::Device;
+use pruning_burn::rounds::{IterativePruning, Round};
 use pruning_examples::Failed;
 use pruning_examples::lenet::Lenet300;
 use pruning_examples::lenet5::Lenet5;
@@ -33,29 +34,34 @@ fn twelve<M: Classifier>(run: &Run<'_>, new: fn(&Device) -> M, length: &Length) 
     if !run.missing("dense") && !run.missing("12x") {
         return Ok(());
     }
-    let start = Instant::now();
-    let mut model = run.fit(run.drawn(run.seed, new), &DENSE.with_epochs(run.epochs(length.dense.0, length.dense.1)));
-    if run.missing("dense") {
-        run.add("dense", 0.0, &model, start, json!({}))?;
-    }
-    let start = Instant::now();
     let pruner = pruner(&format!(
         "criterion = \"magnitude\"\nallocator = \"global\"\nsparsity = {}\nschedule = {{ kind = \"iterative\", rounds = {} }}",
         1.0 - 1.0 / 12.0,
         length.rounds
     ))?;
-    let mut session = pruner.start(&mut model)?;
-    let mut kept = json!({});
-    let mut sparsity = 0.0;
-    while !session.is_done() {
-        let Some(report) = session.step(&mut model, None)? else { continue };
-        let full = if session.is_done() { length.last } else { length.each };
-        model = run.fit(model, &RETRAIN.with_epochs(run.epochs(full, 1)));
-        sparsity = report.sparsity();
-        for layer in &report.layers {
-            kept[format!("{} kept, %", layer.path)] = json!(100.0 * (1.0 - layer.sparsity()));
+    let mut start = Instant::now();
+    let train = |model: M, round: &mut Round| -> Result<M, Failed> {
+        let (how, full, quick) = match round.number() {
+            0 => (DENSE, length.dense.0, length.dense.1),
+            number if number == round.last() => (RETRAIN, length.last, 1),
+            _ => (RETRAIN, length.each, 1),
+        };
+        let model = run.fit(model, &how.with_epochs(run.epochs(full, quick)));
+        if round.number() == 0 {
+            if run.missing("dense") {
+                run.add("dense", 0.0, &model, start, json!({}))?;
+            }
+            start = Instant::now();
         }
+        Ok(model)
+    };
+    let mut model = run.drawn(run.seed, new);
+    let history = IterativePruning::new(&pruner).run(&mut model, train, |model| run.error(model))?;
+    let report = &history.rounds[history.rounds.len() - 1].pruning;
+    let mut kept = json!({});
+    for layer in &report.layers {
+        kept[format!("{} kept, %", layer.path)] = json!(100.0 * (1.0 - layer.sparsity()));
     }
-    run.add("12x", sparsity, &model, start, kept)?;
+    run.add("12x", report.sparsity(), &model, start, kept)?;
     Ok(())
 }

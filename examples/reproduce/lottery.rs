@@ -2,7 +2,7 @@
 //! they were before training. The same masks on newly drawn weights do worse.
 
 use crate::runner::{Run, pruner};
-use pruning_burn::mask::{attach, masks};
+use pruning_burn::rounds::{IterativePruning, Round, reinitialize};
 use pruning_examples::Failed;
 use pruning_examples::lenet::Lenet300;
 use pruning_examples::training::{Rate, Training};
@@ -32,7 +32,7 @@ pub(crate) fn run(run: &Run<'_>) -> Result<(), Failed> {
     ))?;
     let plan = PLAN.with_epochs(run.epochs(PLAN.epochs, 1));
     // Trains, and logs with what the test error was on the way.
-    let train = |name: &str, sparsity: f64, model: Lenet300| -> Result<Lenet300, Failed> {
+    let fit = |name: &str, sparsity: f64, model: Lenet300| -> Result<Lenet300, Failed> {
         let start = Instant::now();
         let mut errors = Vec::new();
         let mut random = run.random();
@@ -45,18 +45,17 @@ pub(crate) fn run(run: &Run<'_>) -> Result<(), Failed> {
     };
 
     let mut model = run.drawn(run.seed, Lenet300::glorot);
-    // Masks that keep all are on before the first training: the weights of this moment are the ones to go back to.
-    let mut session = pruner.start(&mut model)?;
-    model = train(&ticket(0), 0.0, model)?;
-    for round in 1..=last {
-        let Some(report) = session.step(&mut model, None)? else { break };
-        if REDRAWN.contains(&round) && run.missing(&redrawn(round)) {
+    let train = |model: Lenet300, round: &mut Round| {
+        let (number, sparsity) = (round.number(), round.report().sparsity());
+        if REDRAWN.contains(&number) && run.missing(&redrawn(number)) {
             // Far from the other seeds, which are small.
-            let mut other = run.drawn(run.seed + 1000 * round as u64, Lenet300::glorot);
-            attach(&mut other, &masks(&model))?;
-            train(&redrawn(round), report.sparsity(), other)?;
+            let fresh = run.drawn(run.seed + 1000 * number as u64, Lenet300::glorot);
+            let mut other = model.clone();
+            reinitialize(&mut other, &fresh)?;
+            fit(&redrawn(number), sparsity, other)?;
         }
-        model = train(&ticket(round), report.sparsity(), model)?;
-    }
+        fit(&ticket(number), sparsity, model)
+    };
+    IterativePruning::new(&pruner).with_last_round(last).run(&mut model, train, |model| run.error(model))?;
     Ok(())
 }
