@@ -6,7 +6,7 @@ use burn::tensor::{Device, Int, Tensor};
 use clap::{Parser, ValueEnum};
 use pruning_burn::Pruner;
 use pruning_burn::report::Report;
-use pruning_burn::score::{CriterionInputs, InputError, Needs};
+use pruning_burn::score::{CriterionInputs, InputError, Need, Needs};
 use pruning_examples::lenet::Lenet300;
 use pruning_examples::mnist::{Mnist, PIXELS, Split, default_dir};
 use pruning_examples::output::Output;
@@ -117,10 +117,10 @@ impl Job<'_> {
         let first: Vec<usize> = (0..if self.options.quick { 16 } else { BATCH }).collect();
         let batch = padded(&self.train, &first, &self.device);
         let ones = Tensor::<4>::ones([1, 3, WIDTH, WIDTH], &self.device);
-        let inputs = |model: &Vgg16, needs| {
+        let inputs = |model: &Vgg16, needs: Needs| {
             let loss =
-                |model: &Vgg16, batch: &(Tensor<4>, _)| cross_entropy(model.forward(batch.0.clone()), &batch.1, needs);
-            inputs(model, needs, std::slice::from_ref(&batch), loss, |model| model.forward(ones.clone()))
+                |model: &Vgg16, batch: &(Tensor<4>, _)| cross_entropy(model.forward(batch.0.clone()), &batch.1, &needs);
+            inputs(model, &needs, std::slice::from_ref(&batch), loss, |model| model.forward(ones.clone()))
         };
         self.output.say("VGG-16 before training, pruned globally: layers without a single weight, and what the smallest layer keeps\n");
         self.output.say("criterion  compression  sparsity  empty layers  smallest layer  seconds");
@@ -160,9 +160,10 @@ impl Job<'_> {
         let count = if self.options.quick { 1 } else { BATCHES };
         let batches: Vec<_> = (0..count).map(|i| self.batch(i * BATCH..(i + 1) * BATCH)).collect();
         let ones = Tensor::<2>::ones([1, PIXELS], &self.device);
-        let inputs = |model: &Lenet300, needs| {
-            let loss = |model: &Lenet300, batch: &Batch| cross_entropy(model.forward(batch.0.clone()), &batch.1, needs);
-            inputs(model, needs, &batches, loss, |model| model.forward(ones.clone()))
+        let inputs = |model: &Lenet300, needs: Needs| {
+            let loss =
+                |model: &Lenet300, batch: &Batch| cross_entropy(model.forward(batch.0.clone()), &batch.1, &needs);
+            inputs(model, &needs, &batches, loss, |model| model.forward(ones.clone()))
         };
         self.output.say("\nLeNet-300-100 on MNIST, pruned globally before training, and trained then\n");
         self.output.say("criterion  sparsity  test error  seconds");
@@ -237,20 +238,20 @@ fn prune<M: Module>(
 
 fn inputs<M: Module, B>(
     model: &M,
-    needs: Needs,
+    needs: &Needs,
     batches: &[B],
     loss: impl Fn(&M, &B) -> Tensor<1>,
     flow: impl Fn(&M) -> Tensor<2>,
 ) -> Result<CriterionInputs, InputError> {
     match needs {
-        Needs::WEIGHT => Ok(CriterionInputs::new()),
-        Needs::FLOW => CriterionInputs::new().with_flow(model, flow),
+        needs if needs.is_empty() => Ok(CriterionInputs::new()),
+        needs if *needs == Need::FLOW => CriterionInputs::new().with_flow(model, flow),
         needs => CriterionInputs::new().with_gradients(model, needs, batches, loss),
     }
 }
 
-fn cross_entropy(logits: Tensor<2>, labels: &Tensor<1, Int>, needs: Needs) -> Tensor<1> {
-    let temperature = if needs == Needs::HESSIAN_GRADIENT { TEMPERATURE } else { 1.0 };
+fn cross_entropy(logits: Tensor<2>, labels: &Tensor<1, Int>, needs: &Needs) -> Tensor<1> {
+    let temperature = if *needs == Need::HESSIAN_GRADIENT { TEMPERATURE } else { 1.0 };
     let loss = CrossEntropyLossConfig::new().init(&logits.device());
     loss.forward(logits / temperature, labels.clone())
 }

@@ -9,7 +9,6 @@ use pruning_burn::budget::Sparsity;
 use pruning_burn::mask::{finish, undo};
 use pruning_burn::report::Report;
 use pruning_burn::rounds::{IterativePruning, Round};
-use pruning_burn::score::Needs;
 use pruning_burn::store::{StoreError, save};
 use pruning_examples::lenet::Lenet300;
 use pruning_examples::mnist::{Mnist, Split, default_dir};
@@ -127,7 +126,7 @@ fn pruner(options: &Options) -> Result<Pruner, Failed> {
     };
     let pruner = Pruner::from_toml(&text, &pruning_plugins::all())?;
     match pruner.needs() {
-        Needs::WEIGHT => Ok(pruner),
+        needs if needs.is_empty() => Ok(pruner),
         needs => Err(format!("the criterion of the recipe needs: {needs}; this example scores weights alone").into()),
     }
 }

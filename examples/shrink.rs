@@ -6,7 +6,6 @@ use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::Parser;
 use pruning_burn::Pruner;
-use pruning_burn::score::Needs;
 use pruning_burn::shrink;
 use pruning_burn::shrink::{Fields, RoundTo, ShrinkPlan, Shrinker, cut_optimizer, verify};
 use pruning_burn::trace::{Scope, Trace};
@@ -126,7 +125,7 @@ fn shrinker(options: &Options) -> Result<Shrinker, Failed> {
     };
     let pruner = Pruner::from_toml(&text, &pruning_plugins::all())?;
     match pruner.needs() {
-        Needs::WEIGHT => Ok(Shrinker::new(&pruner).with_round_to(RoundTo::Device)),
+        needs if needs.is_empty() => Ok(Shrinker::new(&pruner).with_round_to(RoundTo::Device)),
         needs => Err(format!("the criterion of the recipe needs: {needs}; this example scores weights alone").into()),
     }
 }

@@ -5,7 +5,7 @@
 use crate::runner::{DENSE, Run, pruner};
 use burn::optim::ModuleOptimizer;
 use pruning_burn::mask::{masks, update};
-use pruning_burn::score::{CriterionInputs, Needs};
+use pruning_burn::score::CriterionInputs;
 use pruning_examples::Failed;
 use pruning_examples::lenet::Lenet300;
 use pruning_examples::training::{Batch, Training, cross_entropy};
@@ -58,7 +58,7 @@ fn train(
     let mut swapped = 0;
     let step = |model: &mut Lenet300, optimizer: &mut ModuleOptimizer, batch: &Batch| -> Result<(), Failed> {
         let inputs = match session.needs() {
-            Needs::WEIGHT => CriterionInputs::new(),
+            needs if needs.is_empty() => CriterionInputs::new(),
             needs => {
                 CriterionInputs::new().with_dense_gradients(model, needs, std::slice::from_ref(batch), cross_entropy)?
             }

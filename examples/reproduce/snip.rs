@@ -1,7 +1,7 @@
 //! Lee et al. 2019, "SNIP", section 5.1 and table 1: LeNet-300-100 pruned once before any training, then trained.
 
 use crate::runner::{Run, pruner};
-use pruning_burn::score::{CriterionInputs, Needs};
+use pruning_burn::score::CriterionInputs;
 use pruning_examples::Failed;
 use pruning_examples::lenet::Lenet300;
 use pruning_examples::training::{Rate, Training, batch, cross_entropy};
@@ -34,7 +34,7 @@ pub(crate) fn run(run: &Run<'_>) -> Result<(), Failed> {
                 format!("criterion = {criterion}\nallocator = \"global\"\nsparsity = {sparsity}\nallow_empty = true");
             let pruner = pruner(&recipe)?;
             let inputs = match pruner.needs() {
-                Needs::WEIGHT => CriterionInputs::new(),
+                needs if needs.is_empty() => CriterionInputs::new(),
                 needs => {
                     let count = if run.runner.quick { 5 } else { BATCHES };
                     let indices = |i| (i * 100..(i + 1) * 100).collect::<Vec<_>>();

@@ -17,7 +17,7 @@ use measure::{Options, Random, Round, median, seconds};
 use pruning_allocation as _;
 use pruning_burn::Pruner;
 use pruning_burn::plugin::{Plugin, Plugins};
-use pruning_burn::score::{Criterion, CriterionError, CriterionInputs, LayerView, Needs, Order};
+use pruning_burn::score::{Criterion, CriterionError, CriterionInputs, LayerView, Need, Order};
 use pruning_magnitude as _;
 use pruning_norm as _;
 use serde::{Deserialize, Serialize};
@@ -185,7 +185,7 @@ fn gradients<M: Module, B>(
     // The first round warms up.
     for round in 0..=options.rounds {
         let passes = || batches.iter().for_each(|batch| drop(loss(model, batch).backward()));
-        let collect = || CriterionInputs::new().with_gradients(model, Needs::GRADIENT, batches, &loss);
+        let collect = || CriterionInputs::new().with_gradients(model, Need::GRADIENT, batches, &loss);
         let passes = seconds(passes).0;
         let (collect, inputs) = seconds(collect);
         inputs.map_err(|error| error.to_string())?;

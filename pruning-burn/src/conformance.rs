@@ -24,6 +24,9 @@
 //! pruning_burn::conformance::assert_criterion::<Square>(&[Device::flex()]);
 //! ```
 //!
+//! A criterion gets whatever inputs it declares, those of its own crate too: one number for each weight, of either sign; positive ones for each
+//! column or output, as norms are; for each pair of columns a symmetric, positive definite matrix, as products of inputs make it.
+//!
 //! Allocators and curves have theirs in [`pruning_core::conformance`], whose types this kit shares.
 
 mod cases;
@@ -37,7 +40,7 @@ use crate::host::to_matrix;
 use crate::layer_types;
 use crate::plugin::Register;
 use crate::score::criterion::scored;
-use crate::score::{Criterion, CriterionError, CriterionInputs, LayerView, Needs};
+use crate::score::{Criterion, CriterionError, CriterionInputs, LayerView, Need, Needs};
 use burn::tensor::{Device, Tensor, TensorData};
 use cases::Case;
 use pruning_core::conformance::plugin_checks;
@@ -94,12 +97,9 @@ impl At<'_> {
     /// Scores as they rank, in the order of the matrix; none if the layer is of a type that the criterion says it does not suit.
     fn scores(&self, criterion: &Configured<dyn Criterion>, case: &Case, device: &Device) -> Result<Vec<f32>, Failure> {
         let fail = |expected: String, got: String| Err(self.failure(case.on(device), expected, got));
-        // Every input is there; the view hands out those that the criterion declares.
-        let mut inputs = CriterionInputs::new();
-        for (need, seed) in Needs::each().zip(11..) {
-            inputs.put_one(need, case.path(), &case.shape, tensor(case.input(need, seed), device));
-        }
-        let scored = scored(&**criterion, &case.view(criterion.needs(), &inputs, device));
+        let needs = criterion.needs();
+        let inputs = case.inputs(needs.iter(), device);
+        let scored = scored(&**criterion, &case.view(needs, &inputs, device));
         let (scores, factor) = match scored {
             Ok(scored) => scored,
             Err(CriterionError::Unsuited { .. }) => return Ok(Vec::new()),
@@ -131,6 +131,15 @@ fn tensor(values: Vec<f32>, device: &Device) -> Tensor<1> {
 }
 
 impl Case {
+    /// What a criterion declares, whatever crate it comes from.
+    fn inputs(&self, needs: impl Iterator<Item = Need>, device: &Device) -> CriterionInputs {
+        let mut inputs = CriterionInputs::new();
+        for need in needs {
+            inputs.put_one(need, self.path(), &self.shape, tensor(self.input(need), device));
+        }
+        inputs
+    }
+
     fn view<'a>(&'a self, needs: Needs, inputs: &'a CriterionInputs, device: &Device) -> LayerView<'a> {
         let weight = to_matrix(tensor(self.weights.clone(), device), &self.layout());
         let (path, kind, shape) = (self.path(), self.kind, &self.shape[..]);

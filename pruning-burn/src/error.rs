@@ -1,7 +1,7 @@
 //! Why a pruning did not happen: [`PruneError`].
 
 use crate::layers::SharedId;
-use crate::score::{CriterionError, Needs};
+use crate::score::{CriterionError, Need, NeedShape, Needs};
 use pruning_core::budget::ChooseError;
 use pruning_core::mask::MaskError;
 use pruning_core::schedule::CurveError;
@@ -161,7 +161,7 @@ pub enum PruneError {
         /// Name of the criterion.
         criterion: String,
         /// Why.
-        source: CriterionError,
+        source: Box<CriterionError>,
     },
     /// The criterion needs inputs that were not given.
     #[error(
@@ -173,6 +173,24 @@ pub enum PruneError {
         criterion: String,
         /// All that it needs.
         needs: Needs,
+    },
+    /// An input of the criterion was given in another shape.
+    #[error("criterion {criterion} declares the input {input} as {}, and what was given under this name is {held}", input.shape())]
+    InputShape {
+        /// Name of the criterion.
+        criterion: String,
+        /// The input.
+        input: Need,
+        /// The shape of what was given.
+        held: NeedShape,
+    },
+    /// The criteria of the recipe mean different inputs by one name.
+    #[error("the input {input} is declared as {} and as {shape}: one name is one input, so rename one of them", input.shape())]
+    InputsAtOdds {
+        /// The input, in one shape.
+        input: Need,
+        /// The other shape.
+        shape: NeedShape,
     },
     /// Pruned weights would all have the same score.
     #[error(

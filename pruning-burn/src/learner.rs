@@ -14,7 +14,7 @@ pub use metric::SparsityMetric;
 
 use crate::layers::{Layer, first_layers};
 use crate::mask::PruningMask;
-use crate::score::{CriterionInputs, Needs};
+use crate::score::CriterionInputs;
 use crate::walk::{self, Position, Visit};
 use crate::{PruneError, Session};
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param, Reparameterization};
@@ -226,19 +226,19 @@ impl<M: TrainStep + Module> TrainStep for Pruned<M> {
 
     fn step(&self, item: Self::Input) -> TrainOutput<Self::Output> {
         // Gradients of pruned weights, where the next step of the session looks at them.
-        match self.session.needs() {
-            Needs::WEIGHT => self.model.step(item),
-            _ => crate::mask::attach::opened(&self.model).step(item),
+        if self.session.needs().is_empty() {
+            self.model.step(item)
+        } else {
+            crate::mask::attach::opened(&self.model).step(item)
         }
     }
 
     fn optimize(mut self, optim: &mut ModuleOptimizer, lr_module: ModuleLearningRate, grads: GradientsParams) -> Self {
-        let (grads, inputs) = match self.session.needs() {
-            Needs::WEIGHT => (grads, CriterionInputs::new()),
-            _ => {
-                let inputs = CriterionInputs::new().of_step(&self.model, &grads);
-                (masked(&self.model, grads), inputs)
-            }
+        let (grads, inputs) = if self.session.needs().is_empty() {
+            (grads, CriterionInputs::new())
+        } else {
+            let inputs = CriterionInputs::new().of_step(&self.model, &grads);
+            (masked(&self.model, grads), inputs)
         };
         self.model = self.model.optimize(optim, lr_module, grads);
         self.advance(optim, &inputs)

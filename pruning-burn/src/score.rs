@@ -21,11 +21,12 @@
 pub(crate) mod criterion;
 pub(crate) mod element_scores;
 pub(crate) mod inputs;
+pub(crate) mod needed;
 pub(crate) mod needs;
 
 pub use criterion::{Criterion, CriterionError, LayerView};
 pub use inputs::{CriterionInputs, InputError};
-pub use needs::Needs;
+pub use needs::{Need, NeedShape, Needs};
 pub use pruning_core::score::{
     Along, Axis, ChannelScore, Granularity, GranularityError, MatrixLayout, NonFinite, NormOrder, Order, Reduction,
     ReductionError,

@@ -24,6 +24,7 @@ pub use crate::optimizer_state::mask_optimizer;
 use crate::layers::{Layer, layers};
 use crate::mask::attach::put;
 use crate::optimizer_state;
+use crate::score::needed::at_odds;
 use crate::score::{CriterionInputs, Needs};
 use crate::snapshot::{Kept, Snapshot};
 use crate::targets::Selection;
@@ -85,7 +86,7 @@ use std::path::{Path, PathBuf};
 /// # for _ in 0..80 {
 /// // For growing by "gradient": gradients of pruned weights too, at the steps that look at them.
 /// let inputs = match session.needs() {
-///     Needs::WEIGHT => CriterionInputs::new(),
+///     needs if needs.is_empty() => CriterionInputs::new(),
 ///     needs => CriterionInputs::new().with_dense_gradients(&model, needs, &[batch.clone()], loss)?,
 /// };
 /// if session.step(&mut model, &inputs)?.is_some() {
@@ -128,6 +129,7 @@ impl Session {
     pub(crate) fn start<M: Module>(pruner: &Pruner, model: &mut M) -> Result<Self, PruneError> {
         let all = layers(model)?;
         let selection = Selection::new(pruner.recipe(), &all)?;
+        at_odds(pruner.recipe())?;
         #[cfg(feature = "trace")]
         if let Some(trace) = pruner.trace() {
             crate::pruner::channels::counted(trace, &all, &selection)?;
@@ -268,13 +270,13 @@ impl Session {
         recipe.grow.as_ref()?.due(self.step, recipe.schedule.last(self.sparsity()))
     }
 
-    /// What the next [`step`](Self::step) looks at besides the weights; [`Needs::WEIGHT`] if nothing is due.
+    /// What the next [`step`](Self::step) looks at besides the weights; [`Needs::none()`] if nothing is due.
     #[must_use]
     pub fn needs(&self) -> Needs {
         match (self.due(), self.due_update(), &self.pruner.recipe().grow) {
             (Some(_), ..) => self.pruner.needs(),
             (None, Some(_), Some(grow)) => self.pruner.needs() | grow.criterion.needs(),
-            _ => Needs::WEIGHT,
+            _ => Needs::none(),
         }
     }
 

@@ -95,10 +95,10 @@ macro_rules! register_plugin {
     };
 }
 
-/// Fails to compile on a name that is no plugin name.
+/// Fails to compile on a name that is none: of a plugin, or of an input.
 #[doc(hidden)]
 pub const fn check_name(name: &str) {
-    assert!(is_name(name.as_bytes()), "a plugin name is segments of [a-z][a-z0-9_]* joined by dots");
+    assert!(is_name(name.as_bytes()), "a name is segments of [a-z][a-z0-9_]* joined by dots");
 }
 
 const fn is_name(name: &[u8]) -> bool {

@@ -11,7 +11,7 @@ use pruning_burn::mask::masks;
 use pruning_burn::plugin::{Plugin, Plugins};
 use pruning_burn::rounds::{IterativePruning, RoundsError};
 use pruning_burn::schedule::Curve;
-use pruning_burn::score::{Criterion, CriterionError, CriterionInputs, InputError, LayerView, Needs};
+use pruning_burn::score::{Criterion, CriterionError, CriterionInputs, InputError, LayerView, Need, Needs};
 use pruning_burn::{Pruner, register_allocator, register_criterion, register_curve};
 use pruning_tests::devices::computes_in_double;
 use pruning_tests::models::Mlp;
@@ -31,8 +31,8 @@ pub(crate) fn collecting_fails_with_the_message(device: &Device) {
         m.forward(x.clone().cast(m.fc1.weight.dtype())).mean()
     };
     let expected = || InputError::Panicked { batch: 1, message: "no batch of 2".to_string() };
-    let possible = |needs: &Needs| *needs != Needs::HESSIAN_GRADIENT || computes_in_double(&device);
-    for needs in [Needs::GRADIENT, Needs::HESSIAN_GRADIENT].into_iter().filter(possible) {
+    let possible = |need: &Need| *need != Need::HESSIAN_GRADIENT || computes_in_double(&device);
+    for needs in [Need::GRADIENT, Need::HESSIAN_GRADIENT].into_iter().filter(possible) {
         assert_eq!(CriterionInputs::new().with_gradients(&model, needs, &batches, second).unwrap_err(), expected());
         assert_eq!(
             CriterionInputs::new().with_dense_gradients(&model, needs, &batches, second).unwrap_err(),

@@ -9,7 +9,7 @@ use fixtures::{Cnn, Given, Mlp};
 use pruning_burn::budget::{AllocationError, Allocator, LayerUnits};
 use pruning_burn::plugin::Plugin;
 use pruning_burn::recipe::Recipe;
-use pruning_burn::score::{Criterion, CriterionInputs, Needs};
+use pruning_burn::score::{Criterion, CriterionInputs, Need};
 use pruning_burn::{Pruner, register_allocator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -204,7 +204,7 @@ pub(crate) fn scores_are_data_as_they_rank(device: &Device) {
     // The gradient of a weight is the entry of `x` that it meets.
     let loss = |model: &Linear, x: &Tensor<2>| model.forward(x.clone()).sum();
     let batches = [Tensor::from_data([[1.0, 2.0]], &device)];
-    let inputs = CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &batches, loss).unwrap();
+    let inputs = CriterionInputs::new().with_gradients(&model, Need::GRADIENT, &batches, loss).unwrap();
     let pruner = |criterion: &str| crate::pruner(&format!("sparsity = 0.5\ncriterion = {criterion}"));
     for (criterion, expected) in [
         ("\"magnitude\"", [3.0, 4.0, 0.0, 0.0, 12.0, 0.0]),

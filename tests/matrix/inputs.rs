@@ -8,7 +8,7 @@ use pruning_burn::budget::Allocator;
 use pruning_burn::mask::masks;
 use pruning_burn::plugin::Plugin;
 use pruning_burn::report::LayerReport;
-use pruning_burn::score::{Criterion, CriterionError, CriterionInputs, InputError, LayerView, Needs};
+use pruning_burn::score::{Criterion, CriterionError, CriterionInputs, InputError, LayerView, Need};
 use pruning_burn::{PruneError, register_criterion};
 use pruning_tests::devices::precise;
 use pruning_tests::models::{Cnn, Mlp, Tied, numbers};
@@ -23,10 +23,10 @@ fn loss(model: &Mlp, batch: &Tensor<2>) -> Tensor<1> {
 
 /// Gradients on the device of the model, and the Hessian product where there is double precision.
 fn gradients(model: &Mlp, device: &Device, loss: impl Fn(&Mlp, &Tensor<2>) -> Tensor<1>) -> CriterionInputs {
-    let (first, exact) = (Needs::GRADIENT | Needs::SQUARED_GRADIENT, precise(device));
+    let (first, exact) = (Need::GRADIENT | Need::SQUARED_GRADIENT, precise(device));
     let inputs = CriterionInputs::new().with_gradients(model, first, &batches(device), &loss).unwrap();
     let copy = model.clone().to_device(&exact);
-    inputs.with_gradients(&copy, Needs::HESSIAN_GRADIENT, &batches(&exact), &loss).unwrap()
+    inputs.with_gradients(&copy, Need::HESSIAN_GRADIENT, &batches(&exact), &loss).unwrap()
 }
 
 fn batches(device: &Device) -> Vec<Tensor<2>> {
@@ -159,17 +159,17 @@ pub(crate) fn collecting_changes_nothing(device: &Device) {
     let _ = model.valid();
     let ids = |m: &Cnn| (m.conv1.weight.id, m.norm.running_mean.value().into_data());
     let (before, state) = (base(&model), ids(&model));
-    let first = Needs::GRADIENT | Needs::SQUARED_GRADIENT;
+    let first = Need::GRADIENT | Need::SQUARED_GRADIENT;
     let loss = |m: &Cnn, x: &Tensor<4>| m.forward(x.clone().cast(m.conv1.weight.dtype())).powi_scalar(2).mean();
-    let inputs = CriterionInputs::new().with_gradients(&model, first, std::slice::from_ref(&images), loss).unwrap();
+    let inputs = CriterionInputs::new().with_gradients(&model, &first, std::slice::from_ref(&images), loss).unwrap();
     let exact = precise(&device);
     // On the model itself where that can be, since a move would give a copy other statistics.
     let precise = if exact == device { model.clone() } else { model.valid().to_device(&exact).train() };
     let moved = [images.clone().to_device(&exact)];
-    let inputs = inputs.with_gradients(&precise, Needs::HESSIAN_GRADIENT, &moved, loss).unwrap();
-    let all = first | Needs::HESSIAN_GRADIENT;
+    let inputs = inputs.with_gradients(&precise, Need::HESSIAN_GRADIENT, &moved, loss).unwrap();
+    let all = first | Need::HESSIAN_GRADIENT;
     let inputs = inputs.with_flow(&model, |m: &Cnn| m.forward(Tensor::ones([1, 3, 8, 8], &device))).unwrap();
-    assert!(inputs.holds(all | Needs::FLOW) && !inputs.holds(Needs::MOVEMENT));
+    assert!(inputs.holds(all | Need::FLOW) && !inputs.holds(Need::MOVEMENT));
     assert!(same_bits(&base(&model), &before), "parameters and statistics");
     let after = ids(&model);
     assert!(after.0 == state.0 && after.1.as_bytes() == state.1.as_bytes());
@@ -196,7 +196,7 @@ pub(crate) fn inputs_that_are_missing_or_cannot_be_are_errors(device: &Device) {
     let trained = device.clone().autodiff();
     let mut model = Mlp::new(&trained, 3);
     let taylor = pruner("criterion = \"taylor\"\nsparsity = 0.5");
-    assert_eq!(taylor.needs(), Needs::GRADIENT);
+    assert_eq!(taylor.needs(), Need::GRADIENT);
     let wrong = CriterionInputs::new().with_initial_weights(&model);
     for error in [taylor.prune(&mut model, None).unwrap_err(), taylor.prune(&mut model, &wrong).unwrap_err()] {
         assert!(matches!(&error, PruneError::MissingInputs { criterion, .. } if criterion == "taylor"), "{error}");
@@ -208,21 +208,20 @@ pub(crate) fn inputs_that_are_missing_or_cannot_be_are_errors(device: &Device) {
         .unwrap();
     assert!(session.step(&mut model, None).unwrap().is_none() && session.due().is_some());
     assert!(session.step(&mut model, None).is_err());
-    let inputs = CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &batches(&trained), loss).unwrap();
+    let inputs = CriterionInputs::new().with_gradients(&model, Need::GRADIENT, &batches(&trained), loss).unwrap();
     assert_eq!(session.step(&mut model, &inputs).unwrap().unwrap().kept(), 160);
 
     let none: [Tensor<2>; 0] = [];
-    let error = CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &none, loss).unwrap_err();
+    let error = CriterionInputs::new().with_gradients(&model, Need::GRADIENT, &none, loss).unwrap_err();
     assert_eq!(error, InputError::NoBatch);
     let plain = Mlp::new(device, 3);
-    let error = CriterionInputs::new().with_gradients(&plain, Needs::GRADIENT, &batches(device), loss).unwrap_err();
+    let error = CriterionInputs::new().with_gradients(&plain, Need::GRADIENT, &batches(device), loss).unwrap_err();
     assert_eq!(error, InputError::NoAutodiff { path: "fc1.weight".to_string() });
     let each = |m: &Mlp, b: &Tensor<2>| m.forward(b.clone()).mean_dim(1).flatten(0, 1);
-    let error = CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &batches(&trained), each).unwrap_err();
+    let error = CriterionInputs::new().with_gradients(&model, Need::GRADIENT, &batches(&trained), each).unwrap_err();
     assert_eq!(error, InputError::NotScalar { batch: 0, found: 3 });
     let endless = |m: &Mlp, b: &Tensor<2>| m.forward(b.clone()).sum() / 0.0;
-    let error =
-        CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &batches(&trained), endless).unwrap_err();
+    let error = CriterionInputs::new().with_gradients(&model, Need::GRADIENT, &batches(&trained), endless).unwrap_err();
     assert_eq!(error, InputError::NotFinite { batch: 0 });
     // Of another model.
     let mut cnn = Cnn::new(&trained, 1);
@@ -235,7 +234,7 @@ pub(crate) fn inputs_that_are_missing_or_cannot_be_are_errors(device: &Device) {
     assert!(same_bits(&base(&cnn), &before) && masks(&cnn).is_empty());
     // A parameter that the loss does not depend on is one of this model: its gradient is zero.
     let first = |m: &Mlp, b: &Tensor<2>| m.fc1.forward(b.clone()).sum();
-    let inputs = CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &batches(&trained), first).unwrap();
+    let inputs = CriterionInputs::new().with_gradients(&model, Need::GRADIENT, &batches(&trained), first).unwrap();
     assert!(taylor.prune(&mut model, &inputs).is_ok());
 }
 
@@ -245,8 +244,7 @@ pub(crate) fn a_tied_parameter_has_one_gradient(device: &Device) {
     let x = Tensor::<2>::from_data(TensorData::new(numbers(16, 9), [2, 8]), &device);
     let loss =
         |m: &Tied, x: &Tensor<2>| m.head.forward(m.second.forward(m.first.forward(x.clone()))).powi_scalar(2).sum();
-    let inputs =
-        CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, std::slice::from_ref(&x), loss).unwrap();
+    let inputs = CriterionInputs::new().with_gradients(&model, Need::GRADIENT, std::slice::from_ref(&x), loss).unwrap();
     // By autodiff on the model itself, where both layers are one leaf.
     let gradients = GradientsParams::from_grads(loss(&model, &x).backward(), &model);
     let gradient: Vec<f32> = gradients.get::<2>(model.first.weight.id).unwrap().into_data().iter::<f32>().collect();

@@ -9,6 +9,7 @@ mod inputs;
 mod masks;
 mod nm;
 mod odd;
+mod own_inputs;
 mod parameters;
 mod rounds;
 mod sessions;
@@ -80,6 +81,8 @@ fn main() {
             the_flow_takes_no_statistics_of_its_batch, collecting_changes_nothing,
             inputs_that_are_missing_or_cannot_be_are_errors, a_tied_parameter_has_one_gradient,
             every_combination_removes_what_is_asked, broken_criteria_are_errors_that_name_them;
+        own_inputs: a_crate_from_outside_brings_inputs_of_its_own,
+            inputs_of_ones_own_that_do_not_fit_are_errors_that_name_them;
         shrink: replay_equals_forward, every_float_type_is_replayed_and_another_is_named, what_is_handed_through_is_replayed, smaller_models_compute_what_masked_ones_did;
         after: sensitivities_are_those_of_one_layer_pruned_alone, recalibrated_statistics_are_averages_over_batches,
             distillation_is_that_of_torch;

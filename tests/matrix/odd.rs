@@ -11,7 +11,7 @@ use pruning_burn::analyze::recalibrate_batch_norm;
 use pruning_burn::mask::{Bits, Mask, MaskSet, attach, finish, masks, soft_threshold, undo, update};
 use pruning_burn::recipe::Targets;
 use pruning_burn::report::SkipReason;
-use pruning_burn::score::{CriterionInputs, InputError, Needs};
+use pruning_burn::score::{CriterionInputs, InputError, Need};
 use pruning_burn::session::mask_optimizer;
 use pruning_tests::models::{Mlp, Tied};
 use pruning_tests::values::{base, same_bits, weights};
@@ -179,7 +179,7 @@ pub(crate) fn parameters_that_share_an_id_must_be_the_same(device: &Device) {
     let loss = |m: &Tied, (): &()| {
         m.head.forward(m.first.forward(Tensor::<2>::ones([1, 8], &m.first.weight.lazy_device()))).sum()
     };
-    named(&CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &[()], loss).unwrap_err());
+    named(&CriterionInputs::new().with_gradients(&model, Need::GRADIENT, &[()], loss).unwrap_err());
     named(&recalibrate_batch_norm(&mut model, &[()], |_, ()| ()).unwrap_err());
     assert!(same_bits(&base(&model), &before) && masks(&model).is_empty());
     // Masked before they went apart, as by an optimizer that updates the first of them alone.
@@ -237,7 +237,7 @@ pub(crate) fn a_loss_without_the_model_is_an_error(device: &Device) {
     let batches = [Mlp::input(3, &device)];
     let plain = device.clone().without_autodiff();
     let collect = |loss: &dyn Fn(&Mlp, &Tensor<2>) -> Tensor<1>| {
-        CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &batches, loss).unwrap_err()
+        CriterionInputs::new().with_gradients(&model, Need::GRADIENT, &batches, loss).unwrap_err()
     };
     let other = Mlp::new(&device, 2);
     assert_eq!(collect(&|_, _| Tensor::from_data([1.0], &plain)), InputError::NoGradient);
@@ -255,7 +255,7 @@ pub(crate) fn inputs_of_another_shape_are_errors(device: &Device) {
     let (wide, mut tall) = (linear(6, 4), linear(4, 6));
     let loss = |m: &Linear, x: &Tensor<2>| m.forward(x.clone()).square().mean();
     let inputs =
-        CriterionInputs::new().with_gradients(&wide, Needs::GRADIENT, &[Tensor::ones([2, 6], &device)], loss).unwrap();
+        CriterionInputs::new().with_gradients(&wide, Need::GRADIENT, &[Tensor::ones([2, 6], &device)], loss).unwrap();
     let taylor = pruner("criterion = \"taylor\"\nsparsity = 0.5");
     let error = taylor.prune(&mut tall, &inputs).unwrap_err().to_string();
     let expected = "weight: criterion taylor: the input gradient has shape [6, 4], the parameter [4, 6]";

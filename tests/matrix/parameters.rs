@@ -4,7 +4,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use pruning_burn::PruneError;
 use pruning_burn::mask::{finish, masks, undo};
 use pruning_burn::report::SkipReason;
-use pruning_burn::score::{Criterion, CriterionInputs, Needs};
+use pruning_burn::score::{Criterion, CriterionInputs, Need};
 use pruning_burn::shrink::Shrinker;
 use pruning_burn::trace::{Scope, Trace};
 use pruning_tests::models::{Cnn, Mlp, Tied, Zoo};
@@ -173,7 +173,7 @@ pub(crate) fn every_criterion_takes_every_float_type(device: &Device) {
     for dtype in [DType::F16, DType::BF16, DType::F64].into_iter().filter(|dtype| device.supports_dtype(*dtype)) {
         let model = Mlp::new(device, 5).map(&mut Cast(dtype));
         let x = Mlp::input(3, device).cast(dtype);
-        let needs = Needs::GRADIENT | Needs::SQUARED_GRADIENT;
+        let needs = Need::GRADIENT | Need::SQUARED_GRADIENT;
         let loss = |m: &Mlp, x: &Tensor<2>| m.forward(x.clone()).square().mean();
         let mut inputs = CriterionInputs::new()
             .with_gradients(&model, needs, std::slice::from_ref(&x), loss)

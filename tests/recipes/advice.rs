@@ -4,7 +4,7 @@ use burn::module::Param;
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use pruning_burn::mask::{MaskSet, attach, finish, undo};
-use pruning_burn::score::{CriterionInputs, Needs};
+use pruning_burn::score::{CriterionInputs, Need};
 use pruning_burn::trace::{Scope, Trace};
 use pruning_burn::{PruneError, Pruner};
 use pruning_tests::models::{Cnn, Mlp};
@@ -102,7 +102,7 @@ fn masks_and_inputs() {
     let loss = |m: &Mlp, x: &Tensor<2>| m.forward(x.clone()).square().mean();
     let collect = |m: &Mlp| {
         let x = Mlp::input(4, &m.fc1.weight.device());
-        CriterionInputs::new().with_gradients(m, Needs::GRADIENT, &[x], loss)
+        CriterionInputs::new().with_gradients(m, Need::GRADIENT, &[x], loss)
     };
     let error = collect(&model).unwrap_err().to_string();
     assert!(error.contains("build the model with `device.autodiff()`, or call `train()` on it"), "{error}");

@@ -3,8 +3,8 @@
 use acme_pruning as _;
 use burn::nn::LinearConfig;
 use burn::tensor::Device;
-use pruning_burn::plugin::Plugins;
 use pruning_burn::Pruner;
+use pruning_burn::plugin::Plugins;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let recipe = r#"

@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
-use pruning_burn::score::{Criterion, CriterionError, LayerView};
 use pruning_burn::plugin::Plugin;
+use pruning_burn::score::{Criterion, CriterionError, LayerView};
 use serde::{Deserialize, Serialize};
 
 /// Distance of each weight from the mean of its output unit.

@@ -1,6 +1,6 @@
-use pruning_core::schedule::Curve;
-use pruning_core::plugin::Plugin;
 use pruning_core::budget::Sparsity;
+use pruning_core::plugin::Plugin;
+use pruning_core::schedule::Curve;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 

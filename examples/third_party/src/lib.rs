@@ -1,12 +1,14 @@
-//! Pruning strategies of the Acme company: one of each kind of plugin.
+//! Pruning strategies of the Acme company: one of each kind of plugin, and a criterion with an input of its own.
 //!
 //! Link this crate, and a recipe finds them by name.
 
 mod centered;
+mod column_scaled;
 mod cosine;
 mod square_root;
 
 pub use centered::Centered;
+pub use column_scaled::{COLUMN_NORM, ColumnScaled};
 pub use cosine::Cosine;
 pub use square_root::SquareRoot;
 
@@ -15,6 +17,7 @@ use pruning_core::plugin::Plugins;
 /// Adds the plugins of this crate. Programs that call it need nothing else; it also keeps the linker from dropping the crate.
 pub fn register(plugins: &mut Plugins) {
     plugins.add::<Centered>();
+    plugins.add::<ColumnScaled>();
     plugins.add::<Cosine>();
     plugins.add::<SquareRoot>();
 }

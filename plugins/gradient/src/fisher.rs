@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 use pruning_burn::plugin::Plugin;
-use pruning_burn::score::{Criterion, CriterionError, LayerView, Needs};
+use pruning_burn::score::{Criterion, CriterionError, LayerView, Need, Needs};
 use serde::{Deserialize, Serialize};
 
 /// Second-order estimate of the loss of a weight, by the diagonal of the empirical Fisher information.
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// The shape of the weight matrix.
 ///
 /// # Needs
-/// `squared gradient`; exact for batches of one example, an estimate for larger ones.
+/// `squared_gradient`; exact for batches of one example, an estimate for larger ones.
 ///
 /// # Config
 /// None.
@@ -53,7 +53,7 @@ impl Plugin for Fisher {
 
 impl Criterion for Fisher {
     fn needs(&self) -> Needs {
-        Needs::SQUARED_GRADIENT
+        Need::SQUARED_GRADIENT.into()
     }
 
     fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError> {

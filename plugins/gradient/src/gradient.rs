@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 use pruning_burn::plugin::Plugin;
-use pruning_burn::score::{Criterion, CriterionError, LayerView, Needs};
+use pruning_burn::score::{Criterion, CriterionError, LayerView, Need, Needs};
 use serde::{Deserialize, Serialize};
 
 /// Absolute gradient of each weight.
@@ -51,7 +51,7 @@ impl Plugin for Gradient {
 
 impl Criterion for Gradient {
     fn needs(&self) -> Needs {
-        Needs::GRADIENT
+        Need::GRADIENT.into()
     }
 
     fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError> {

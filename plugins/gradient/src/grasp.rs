@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 use pruning_burn::plugin::Plugin;
-use pruning_burn::score::{Criterion, CriterionError, LayerView, Needs};
+use pruning_burn::score::{Criterion, CriterionError, LayerView, Need, Needs};
 use serde::{Deserialize, Serialize};
 
 /// Effect of each weight on the flow of gradients, at initialization.
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// The shape of the weight matrix.
 ///
 /// # Needs
-/// `Hessian-gradient product`, which is collected in double precision: the loss follows the type of the model's weights.
+/// `hessian_gradient`, which is collected in double precision: the loss follows the type of the model's weights.
 ///
 /// # Config
 /// None.
@@ -53,7 +53,7 @@ impl Plugin for Grasp {
 
 impl Criterion for Grasp {
     fn needs(&self) -> Needs {
-        Needs::HESSIAN_GRADIENT
+        Need::HESSIAN_GRADIENT.into()
     }
 
     fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError> {

@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 use pruning_burn::plugin::Plugin;
-use pruning_burn::score::{Criterion, CriterionError, LayerView, Needs};
+use pruning_burn::score::{Criterion, CriterionError, LayerView, Need, Needs};
 use serde::{Deserialize, Serialize};
 
 /// Whether training moves a weight away from zero.
@@ -55,7 +55,7 @@ impl Plugin for Movement {
 
 impl Criterion for Movement {
     fn needs(&self) -> Needs {
-        Needs::MOVEMENT
+        Need::MOVEMENT.into()
     }
 
     fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError> {

@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 use pruning_burn::plugin::Plugin;
-use pruning_burn::score::{Criterion, CriterionError, LayerView, Needs};
+use pruning_burn::score::{Criterion, CriterionError, LayerView, Need, Needs};
 use serde::{Deserialize, Serialize};
 
 /// Sensitivity of the loss to each connection, at initialization.
@@ -53,7 +53,7 @@ impl Plugin for Snip {
 
 impl Criterion for Snip {
     fn needs(&self) -> Needs {
-        Needs::GRADIENT
+        Need::GRADIENT.into()
     }
 
     fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError> {

@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 use pruning_burn::plugin::Plugin;
-use pruning_burn::score::{Criterion, CriterionError, LayerView, Needs};
+use pruning_burn::score::{Criterion, CriterionError, LayerView, Need, Needs};
 use serde::{Deserialize, Serialize};
 
 /// Part of each weight in the flow through the network, without data.
@@ -53,7 +53,7 @@ impl Plugin for Synflow {
 
 impl Criterion for Synflow {
     fn needs(&self) -> Needs {
-        Needs::FLOW
+        Need::FLOW.into()
     }
 
     fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError> {

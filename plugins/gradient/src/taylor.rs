@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 use pruning_burn::plugin::Plugin;
-use pruning_burn::score::{Criterion, CriterionError, LayerView, Needs};
+use pruning_burn::score::{Criterion, CriterionError, LayerView, Need, Needs};
 use serde::{Deserialize, Serialize};
 
 /// First-order estimate of what the loss gains or loses when a weight goes.
@@ -64,7 +64,7 @@ impl Plugin for Taylor {
 
 impl Criterion for Taylor {
     fn needs(&self) -> Needs {
-        Needs::GRADIENT
+        Need::GRADIENT.into()
     }
 
     fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError> {

@@ -1,6 +1,6 @@
 //! Layers that criteria are tried on.
 
-use crate::score::Needs;
+use crate::score::{Need, NeedShape};
 use burn::tensor::Device;
 
 /// Layer types and shapes of their parameters: odd ones, a single element, a single row or column, kernels, a norm.
@@ -40,12 +40,37 @@ impl Case {
         if self.kind.contains("Norm") { "layer.gamma" } else { "layer.weight" }
     }
 
-    pub(super) fn input(&self, need: Needs, seed: u64) -> Vec<f32> {
-        let own = |weight: &f32| {
-            let number = numbers(1, u64::from(weight.to_bits()) << 8 | seed)[0];
-            if need == Needs::SQUARED_GRADIENT { number * number } else { number }
-        };
-        self.weights.iter().map(|weight| self.inputs.unwrap_or_else(|| own(weight))).collect()
+    /// The values of an input. Each number comes from the weights that it is for, so that it goes where they are moved to.
+    pub(super) fn input(&self, need: Need) -> Vec<f32> {
+        let layout = self.layout();
+        let (rows, cols) = (layout.rows(), layout.cols());
+        if let Some(all) = self.inputs {
+            return vec![all; need.shape().of(&self.shape, &layout).iter().product()];
+        }
+        let seed = need.name().bytes().fold(11, |seed: u64, byte| (seed * 31 + u64::from(byte)) % 251);
+        let number = |key: u64| numbers(1, key << 8 | seed)[0];
+        // Of a row or column, whatever the order of its weights.
+        let sum =
+            |weights: &mut dyn Iterator<Item = usize>| weights.map(|i| u64::from(self.weights[i].to_bits())).sum();
+        let row = |row: usize| sum(&mut (0..cols).map(|col| layout.flat(row, col)));
+        let col = |col: usize| sum(&mut (0..rows).map(|row| layout.flat(row, col)));
+        match need.shape() {
+            NeedShape::Weight => {
+                let own = self.weights.iter().map(|weight| number(u64::from(weight.to_bits())));
+                own.map(|number| if need == Need::SQUARED_GRADIENT { number * number } else { number }).collect()
+            }
+            NeedShape::Column => (0..cols).map(|c| number(col(c)).abs()).collect(),
+            NeedShape::Output => (0..rows).map(|r| number(row(r)).abs()).collect(),
+            NeedShape::Columns => {
+                let keys: Vec<u64> = (0..cols).map(col).collect();
+                let pairs = (0..cols).flat_map(|one| (0..cols).map(move |other| (one, other)));
+                let of = |(one, other): (usize, usize)| match one == other {
+                    true => 1.0 + number(keys[one]).abs(),
+                    false => number(keys[one] + keys[other]) / cols as f32,
+                };
+                pairs.map(of).collect()
+            }
+        }
     }
 
     pub(super) fn on(&self, device: &Device) -> String {

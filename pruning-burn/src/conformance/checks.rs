@@ -2,9 +2,9 @@
 
 use crate::conformance::cases;
 use crate::conformance::cases::{Case, LAYERS, SEEDS};
-use crate::conformance::{At, Failure, tensor};
+use crate::conformance::{At, Failure};
+use crate::score::CriterionError;
 use crate::score::criterion::scored;
-use crate::score::{CriterionError, CriterionInputs, Needs};
 
 type Run = fn(&At<'_>) -> Result<(), Failure>;
 
@@ -35,14 +35,12 @@ fn one_each(at: &At<'_>) -> Result<(), Failure> {
 /// What is declared is used: without it there are no scores. What is used and not declared fails every check.
 fn honest(at: &At<'_>) -> Result<(), Failure> {
     let criterion = at.build()?;
-    for need in Needs::each().filter(|need| criterion.needs().contains(*need)) {
+    let needs = criterion.needs();
+    for need in needs.iter() {
         for device in &at.kit.devices {
             let case = Case::new("Linear", &[7, 3], 1.0, SEEDS[0]);
-            let mut inputs = CriterionInputs::new();
-            for other in Needs::each().filter(|other| *other != need) {
-                inputs.put_one(other, case.path(), &case.shape, tensor(case.weights.clone(), device));
-            }
-            let got = match scored(&*criterion, &case.view(criterion.needs(), &inputs, device)) {
+            let inputs = case.inputs(needs.iter().filter(|other| *other != need), device);
+            let got = match scored(&*criterion, &case.view(needs.clone(), &inputs, device)) {
                 Ok(_) => "scores".to_string(),
                 Err(error @ CriterionError::Panicked { .. }) => error.to_string(),
                 Err(_) => continue,

@@ -3,6 +3,7 @@
 use crate::conformance::*;
 use crate::plugin::Plugin;
 use crate::register_criterion;
+use crate::score::NeedShape;
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -33,9 +34,36 @@ macro_rules! mutant {
     };
 }
 
+/// Inputs of a crate from outside, one of each shape.
+const OWN: [Need; 4] = [
+    Need::new("test.weight", NeedShape::Weight),
+    Need::new("test.column", NeedShape::Column),
+    Need::new("test.output", NeedShape::Output),
+    Need::new("test.columns", NeedShape::Columns),
+];
+
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
 mutant!(Right, "test.right", layer => Ok(layer.weight().abs()));
+mutant!(Fed, "test.fed", layer => {
+    let [weight, column, output, columns] = OWN.map(|need| layer.input(need));
+    let inputs = columns?.matmul(column?.transpose()).transpose() * output? + weight?;
+    Ok(layer.weight().abs() * inputs)
+}, {
+    fn needs(&self) -> Needs {
+        OWN[0] | OWN[1] | OWN[2] | OWN[3]
+    }
+});
+mutant!(Misfed, "test.misfed", layer => {
+    // By the places of the columns.
+    let column = layer.input(OWN[1])?;
+    let sums = column.cumsum(1);
+    Ok(layer.weight().abs() * sums)
+}, {
+    fn needs(&self) -> Needs {
+        OWN[1].into()
+    }
+});
 mutant!(Transposed, "test.transposed", layer => Ok(layer.weight().abs().transpose()));
 mutant!(Overflowing, "test.overflowing", layer => Ok(layer.weight().powi_scalar(4)));
 mutant!(Dividing, "test.dividing", layer => {
@@ -61,7 +89,7 @@ mutant!(DividingInputs, "test.dividing_inputs", layer => {
     Ok(layer.weight().abs() * gradient / largest)
 }, {
     fn needs(&self) -> Needs {
-        Needs::GRADIENT
+        Need::GRADIENT.into()
     }
 });
 mutant!(Spread, "test.spread", layer => {
@@ -97,7 +125,7 @@ mutant!(Unwrapping, "test.unwrapping", layer => {
     Ok(layer.weight().abs() * layer.gradient().unwrap().abs())
 }, {
     fn needs(&self) -> Needs {
-        Needs::GRADIENT
+        Need::GRADIENT.into()
     }
 });
 
@@ -176,7 +204,7 @@ impl Plugin for Greedy {
 
 impl Criterion for Greedy {
     fn needs(&self) -> Needs {
-        Needs::GRADIENT | Needs::FLOW
+        Need::GRADIENT | Need::FLOW
     }
 
     fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError> {
@@ -222,6 +250,8 @@ fn a_right_criterion_passes() {
     assert_criterion::<Right>(&[Device::flex()]);
     // Places may count, for a criterion that says so.
     assert_criterion::<Centre>(&[Device::flex()]);
+    // Inputs may be its own.
+    assert_criterion::<Fed>(&[Device::flex()]);
 }
 
 #[test]
@@ -232,6 +262,7 @@ fn each_wrong_criterion_is_caught_by_the_check_for_it() {
         (caught::<Dividing>(), "finite_on_extreme_magnitudes"),
         (caught::<Stateful>(), "same_weights_same_scores"),
         (caught::<Positional>(), "rows_and_columns_may_change_places"),
+        (caught::<Misfed>(), "rows_and_columns_may_change_places"),
         (caught::<RowIndex>(), "rows_and_columns_may_change_places"),
         (caught::<DividingInputs>(), "finite_on_extreme_magnitudes"),
         (caught::<Spread>(), "finite_on_extreme_magnitudes"),

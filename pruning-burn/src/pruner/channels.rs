@@ -5,7 +5,7 @@ use crate::layers::{Layer, layer_report, places};
 use crate::pruner::alone::choose_alone;
 use crate::reports::{layers_of, report_of};
 use crate::score::CriterionInputs;
-use crate::score::element_scores::needed;
+use crate::score::needed::needed;
 use crate::shrink::Shrinker;
 use crate::shrink::mask::{kept_elements, place_of};
 use crate::shrink::plan::{Request, makers, owned};

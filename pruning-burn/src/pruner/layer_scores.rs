@@ -2,7 +2,8 @@
 
 use crate::layers::layers;
 use crate::score::CriterionInputs;
-use crate::score::element_scores::{blamed, needed, score};
+use crate::score::element_scores::{blamed, score};
+use crate::score::needed::needed;
 use crate::targets::{Selection, alive};
 use crate::{PruneError, Pruner};
 use burn::module::Module;

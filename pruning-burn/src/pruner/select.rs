@@ -5,7 +5,7 @@ use crate::layers::Layer;
 use crate::pruner::alone::choose_alone;
 use crate::reports::{Choice, layers_of, report_of, untraced};
 use crate::score::CriterionInputs;
-use crate::score::element_scores::needed;
+use crate::score::needed::needed;
 use crate::targets::{Selection, Target, alive};
 use crate::{PruneError, Pruner};
 use burn::module::Module;

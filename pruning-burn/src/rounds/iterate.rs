@@ -4,6 +4,7 @@ use crate::layers::layers;
 use crate::rounds::folder::{Folder, State, Trained};
 use crate::rounds::round::rewound_to;
 use crate::rounds::{History, Round, RoundReport, RoundsError, model_file, ticket_file};
+use crate::score::needed::at_odds;
 use crate::score::{CriterionInputs, Needs};
 use crate::snapshot::apart;
 use crate::store::{load, save};
@@ -160,8 +161,9 @@ impl<'a, M: Module> IterativePruning<'a, M> {
         let recipe = self.pruner.recipe();
         let all = layers(model).map_err(|error| in_round(0)(error.into()))?;
         Selection::new(recipe, &all).map_err(in_round(0))?;
+        at_odds(recipe).map_err(in_round(0))?;
         let growing = recipe.grow.as_ref().map(|grow| &grow.criterion);
-        let demanding = std::iter::once(&recipe.criterion).chain(growing).find(|c| c.needs() != Needs::WEIGHT);
+        let demanding = std::iter::once(&recipe.criterion).chain(growing).find(|c| !c.needs().is_empty());
         if let (Some(criterion), None) = (demanding, &self.inputs) {
             let (criterion, needs) = (criterion.name().to_string(), criterion.needs());
             return Err(in_round(0)(PruneError::MissingInputs { criterion, needs }));
@@ -262,11 +264,11 @@ impl<'a, M: Module> IterativePruning<'a, M> {
             at.session.start_from(&caught(|| draw(number)).map_err(panicked(number, "the fresh weights"))?);
         }
         let inputs = match (at.session.needs(), &mut self.inputs) {
-            (Needs::WEIGHT, _) | (_, None) => CriterionInputs::new(),
-            (needs, Some(collect)) => {
+            (needs, Some(collect)) if !needs.is_empty() => {
                 let collected = caught(|| collect(&at.model, needs)).map_err(panicked(number, "the inputs"))?;
                 collected.map_err(|source| RoundsError::Inputs { round: number, source })?
             }
+            _ => CriterionInputs::new(),
         };
         at.session.step(&mut at.model, &inputs).map_err(in_round(number))
     }

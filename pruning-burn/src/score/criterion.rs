@@ -1,7 +1,7 @@
 //! Which weights matter least: the [`Criterion`] plugin.
 
 use crate::host::to_matrix;
-use crate::score::{CriterionInputs, Needs};
+use crate::score::{CriterionInputs, Need, NeedShape, Needs};
 use burn::tensor::{Device, Tensor};
 use pruning_core::caught;
 use pruning_core::plugin::PluginKind;
@@ -37,15 +37,15 @@ use std::fmt::Debug;
 /// pruning_burn::register_criterion!(Square);
 /// ```
 pub trait Criterion: Debug + Send + Sync {
-    /// What it looks at besides the weights. The pruner checks that all of it is there before any work.
+    /// What it looks at besides the weights, inputs of its own crate among them. The pruner checks that all of it is there before any work.
     fn needs(&self) -> Needs {
-        Needs::WEIGHT
+        Needs::none()
     }
 
     /// A score for each weight, in the shape of the matrix, on the device of the layer.
     ///
     /// # Errors
-    /// The layer is none that this criterion can score.
+    /// This criterion cannot score the layer.
     fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError>;
 
     /// What all scores of the layer are multiplied by, above 0 and finite. A criterion that does no more than scale layers hands over
@@ -140,7 +140,7 @@ impl LayerView<'_> {
     /// # Errors
     /// It is not among the criterion's needs, or was not collected.
     pub fn gradient(&self) -> Result<Tensor<2>, CriterionError> {
-        self.input(Needs::GRADIENT)
+        self.input(Need::GRADIENT)
     }
 
     /// The mean of the squared gradients of batches.
@@ -148,7 +148,7 @@ impl LayerView<'_> {
     /// # Errors
     /// As [`gradient`](Self::gradient).
     pub fn squared_gradient(&self) -> Result<Tensor<2>, CriterionError> {
-        self.input(Needs::SQUARED_GRADIENT)
+        self.input(Need::SQUARED_GRADIENT)
     }
 
     /// The product of the Hessian with the gradient.
@@ -156,7 +156,7 @@ impl LayerView<'_> {
     /// # Errors
     /// As [`gradient`](Self::gradient).
     pub fn hessian_gradient(&self) -> Result<Tensor<2>, CriterionError> {
-        self.input(Needs::HESSIAN_GRADIENT)
+        self.input(Need::HESSIAN_GRADIENT)
     }
 
     /// The weights at an earlier time.
@@ -164,7 +164,7 @@ impl LayerView<'_> {
     /// # Errors
     /// As [`gradient`](Self::gradient).
     pub fn initial_weight(&self) -> Result<Tensor<2>, CriterionError> {
-        self.input(Needs::INITIAL_WEIGHT)
+        self.input(Need::INITIAL_WEIGHT)
     }
 
     /// `-w g`, summed over steps of training.
@@ -172,7 +172,7 @@ impl LayerView<'_> {
     /// # Errors
     /// As [`gradient`](Self::gradient).
     pub fn movement(&self) -> Result<Tensor<2>, CriterionError> {
-        self.input(Needs::MOVEMENT)
+        self.input(Need::MOVEMENT)
     }
 
     /// The gradient of the summed outputs of the network of absolute weights.
@@ -180,26 +180,39 @@ impl LayerView<'_> {
     /// # Errors
     /// As [`gradient`](Self::gradient).
     pub fn flow(&self) -> Result<Tensor<2>, CriterionError> {
-        self.input(Needs::FLOW)
+        self.input(Need::FLOW)
     }
 
-    fn input(&self, need: Needs) -> Result<Tensor<2>, CriterionError> {
+    /// An input that the criterion declares, as a matrix that goes with that of the weights: `[rows, cols]` for
+    /// [`NeedShape::Weight`], `[1, cols]` for [`NeedShape::Column`], `[rows, 1]` for [`NeedShape::Output`] and `[cols, cols]` for
+    /// [`NeedShape::Columns`]. Products with the weights repeat a single row or column.
+    ///
+    /// # Errors
+    /// As [`gradient`](Self::gradient).
+    pub fn input(&self, need: Need) -> Result<Tensor<2>, CriterionError> {
         if !self.needs.contains(need) {
             return Err(CriterionError::Undeclared { input: need });
         }
-        let inputs = self.inputs.filter(|inputs| inputs.holds(need)).ok_or(CriterionError::Missing { input: need })?;
-        match inputs.get(need, self.path) {
-            None => Err(CriterionError::OtherModel { input: need }),
-            Some((values, shape)) if shape == self.shape => {
-                let values = to_matrix(values.clone().to_device(&self.device()), &self.layout);
-                let dtype = self.weight.dtype();
-                Ok(if values.dtype() == dtype { values } else { values.cast(dtype) })
-            }
-            Some((_, shape)) => {
-                let (expected, found) = (self.shape.into(), shape.into());
-                Err(CriterionError::InputShape { input: need, expected, found })
-            }
+        let held = self.inputs.and_then(|inputs| Some((inputs, inputs.shape(need)?)));
+        let (inputs, held) = held.ok_or(CriterionError::Missing { input: need })?;
+        if held != need.shape() {
+            return Err(CriterionError::OtherShape { input: need, held });
         }
+        let (values, shape) = inputs.get(need, self.path).ok_or(CriterionError::OtherModel { input: need })?;
+        if shape != self.shape {
+            let (expected, found) = (self.shape.into(), shape.into());
+            return Err(CriterionError::InputShape { input: need, expected, found });
+        }
+        let values = values.clone().to_device(&self.device());
+        let (rows, cols) = (self.layout.rows(), self.layout.cols());
+        let values = match held {
+            NeedShape::Weight => to_matrix(values, &self.layout),
+            NeedShape::Column => values.reshape([1, cols]),
+            NeedShape::Output => values.reshape([rows, 1]),
+            NeedShape::Columns => values.reshape([cols, cols]),
+        };
+        let dtype = self.weight.dtype();
+        Ok(if values.dtype() == dtype { values } else { values.cast(dtype) })
     }
 
     /// Number of the update of dynamic sparse training, from 1; 0 in a pruning. A criterion that draws its scores draws others
@@ -230,7 +243,7 @@ pub enum CriterionError {
     #[error("the criterion uses the input {input} and does not declare it: name it in `needs`")]
     Undeclared {
         /// The input.
-        input: Needs,
+        input: Need,
     },
     /// An input was not collected.
     #[error(
@@ -238,19 +251,27 @@ pub enum CriterionError {
     )]
     Missing {
         /// The input.
-        input: Needs,
+        input: Need,
+    },
+    /// An input of the same name was given in another shape.
+    #[error("the input {input} is declared as {}, and what was given under this name is {held}", input.shape())]
+    OtherShape {
+        /// The input.
+        input: Need,
+        /// The shape of what was given.
+        held: NeedShape,
     },
     /// An input has nothing for the parameter.
     #[error("the input {input} has nothing for this parameter: is it collected from this model?")]
     OtherModel {
         /// The input.
-        input: Needs,
+        input: Need,
     },
     /// An input is for a parameter of another shape.
     #[error("the input {input} has shape {found:?}, the parameter {expected:?}: is it collected from this model?")]
     InputShape {
         /// The input.
-        input: Needs,
+        input: Need,
         /// Shape of the parameter.
         expected: Box<[usize]>,
         /// Shape of the input.

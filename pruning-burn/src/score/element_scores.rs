@@ -5,7 +5,7 @@ use crate::host;
 use crate::host::{Numbers, to_matrix};
 use crate::layers::Layer;
 use crate::score::criterion::scored;
-use crate::score::{Criterion, CriterionInputs, LayerView, Needs};
+use crate::score::{Criterion, CriterionInputs, LayerView};
 use crate::targets::Selection;
 use crate::walk::{self, Position, Visit};
 use burn::module::{Module, Param};
@@ -15,23 +15,11 @@ use pruning_core::mask::Bits;
 use pruning_core::plugin::Configured;
 use std::collections::BTreeMap;
 
-/// Checks that all is there that the criterion looks at.
-pub(crate) fn needed(
-    criterion: &Configured<dyn Criterion>,
-    inputs: Option<&CriterionInputs>,
-) -> Result<(), PruneError> {
-    let needs = criterion.needs();
-    if needs == Needs::WEIGHT || inputs.is_some_and(|inputs| inputs.holds(needs)) {
-        return Ok(());
-    }
-    Err(PruneError::MissingInputs { criterion: criterion.name().to_string(), needs })
-}
-
 /// An error of ranking, with the criterion whose scores cannot be ranked.
 pub(crate) fn blamed(criterion: &Configured<dyn Criterion>, error: ChooseError) -> PruneError {
     match error {
         ChooseError::NonFinite { path, source } => {
-            PruneError::Criterion { path, criterion: criterion.name().to_string(), source: source.into() }
+            PruneError::Criterion { path, criterion: criterion.name().to_string(), source: Box::new(source.into()) }
         }
         error => error.into(),
     }
@@ -69,7 +57,7 @@ impl Scoring<'_> {
         let failed = |source| PruneError::Criterion {
             path: layer.path.clone(),
             criterion: self.criterion.name().to_string(),
-            source,
+            source: Box::new(source),
         };
         let view = LayerView {
             path: &layer.path,

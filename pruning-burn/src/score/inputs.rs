@@ -2,13 +2,14 @@
 
 mod error;
 mod hessian;
+mod own;
 mod shift;
 
 pub use error::InputError;
 
 use crate::layers::layers;
 use crate::mask::attach::opened;
-use crate::score::Needs;
+use crate::score::{Need, NeedShape, Needs};
 use crate::snapshot::{Snapshot, shapes};
 use crate::walk::{self, Position, Visit};
 use burn::module::{Module, Param};
@@ -25,45 +26,38 @@ use std::collections::BTreeMap;
 ///
 /// ```
 /// # use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
-/// use pruning_burn::score::{CriterionInputs, Needs};
+/// use pruning_burn::score::{CriterionInputs, Need, Needs};
 /// let device = Device::flex().autodiff();
 /// let model = LinearConfig::new(3, 2).init(&device);
 /// let batches = [Tensor::<2>::ones([4, 3], &device), Tensor::<2>::ones([4, 3], &device) * 2];
 /// let loss = |model: &Linear, batch: &Tensor<2>| model.forward(batch.clone()).square().mean();
-/// let inputs = CriterionInputs::new().with_gradients(&model, Needs::GRADIENT, &batches, loss)?;
-/// assert!(inputs.holds(Needs::GRADIENT));
+/// let inputs = CriterionInputs::new().with_gradients(&model, Need::GRADIENT, &batches, loss)?;
+/// assert!(inputs.holds(Need::GRADIENT));
 /// # Ok::<(), pruning_burn::score::InputError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct CriterionInputs {
     held: BTreeMap<&'static str, Held>,
-    needs: Needs,
     /// Those that pruned weights have too.
     pub(crate) dense: Needs,
 }
 
-/// Values in memory order by the path of their parameter.
+/// Values by the path of their parameter, each a list: in memory order if there is one for each weight, otherwise in the order of the matrix.
 type Values = BTreeMap<String, Tensor<1>>;
 
-/// One input, with the shapes of the parameters that it was collected from.
-#[derive(Clone, Debug, Default)]
+/// One input, with the shapes of the parameters of the model that it was collected from.
+#[derive(Clone, Debug)]
 struct Held {
+    need: Need,
     values: Values,
     shapes: BTreeMap<String, Vec<usize>>,
 }
 
 /// What a pass of gradients collects.
-const GRADIENTS: Needs = Needs::GRADIENT.or(Needs::SQUARED_GRADIENT).or(Needs::HESSIAN_GRADIENT);
-
-fn key(need: Needs) -> &'static str {
-    Needs::each()
-        .zip(["gradient", "squared", "hessian", "initial", "movement", "flow"])
-        .find(|(n, _)| *n == need)
-        .map_or("", |(_, k)| k)
-}
+const GRADIENTS: [Need; 3] = [Need::GRADIENT, Need::SQUARED_GRADIENT, Need::HESSIAN_GRADIENT];
 
 impl CriterionInputs {
-    /// None yet.
+    /// Creates inputs without any.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -71,31 +65,34 @@ impl CriterionInputs {
 
     /// Whether all of `needs` has been collected.
     #[must_use]
-    pub fn holds(&self, needs: Needs) -> bool {
-        self.needs.contains(needs)
+    pub fn holds(&self, needs: impl Into<Needs>) -> bool {
+        needs.into().iter().all(|need| self.shape(need) == Some(need.shape()))
+    }
+
+    /// The shape of what is held under the name of an input.
+    pub(crate) fn shape(&self, need: Need) -> Option<NeedShape> {
+        self.held.get(need.name()).map(|held| held.need.shape())
     }
 
     /// One input of one parameter with the shape of that, if it is a parameter of the model that the input was collected from.
-    pub(crate) fn get(&self, need: Needs, path: &str) -> Option<(&Tensor<1>, &[usize])> {
-        let held = self.held.get(key(need))?;
+    pub(crate) fn get(&self, need: Need, path: &str) -> Option<(&Tensor<1>, &[usize])> {
+        let held = self.held.get(need.name())?;
         Some((held.values.get(path)?, held.shapes.get(path)?))
     }
 
     /// Adds an input that was collected from a model.
-    pub(crate) fn put<M: Module>(&mut self, need: Needs, model: &M, values: Values) {
-        self.held.insert(key(need), Held { values, shapes: shapes(model) });
-        self.needs = self.needs | need;
+    pub(crate) fn put<M: Module>(&mut self, need: Need, model: &M, values: Values) {
+        self.held.insert(need.name(), Held { need, values, shapes: shapes(model) });
     }
 
     /// Adds an input of a single parameter.
     #[cfg(feature = "conformance")]
-    pub(crate) fn put_one(&mut self, need: Needs, path: &str, shape: &[usize], values: Tensor<1>) {
+    pub(crate) fn put_one(&mut self, need: Need, path: &str, shape: &[usize], values: Tensor<1>) {
         let (values, shapes) = ([(path.to_string(), values)].into(), [(path.to_string(), shape.to_vec())].into());
-        self.held.insert(key(need), Held { values, shapes });
-        self.needs = self.needs | need;
+        self.held.insert(need.name(), Held { need, values, shapes });
     }
 
-    /// Gradients of `loss` over `batches`: those of [`Needs::GRADIENT`], [`Needs::SQUARED_GRADIENT`] and [`Needs::HESSIAN_GRADIENT`] that
+    /// Gradients of `loss` over `batches`: those of [`Need::GRADIENT`], [`Need::SQUARED_GRADIENT`] and [`Need::HESSIAN_GRADIENT`] that
     /// are among `needs`.
     ///
     /// The loss of a batch is a single number. For the empirical Fisher information give batches of one example.
@@ -107,7 +104,7 @@ impl CriterionInputs {
     ///
     /// ```
     /// # use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
-    /// # use pruning_burn::score::{CriterionInputs, Needs};
+    /// # use pruning_burn::score::{CriterionInputs, Need, Needs};
     /// # let device = Device::flex().autodiff();
     /// # let model = LinearConfig::new(3, 2).init(&device);
     /// # let batches = [Tensor::<2>::ones([4, 3], &device)];
@@ -115,7 +112,7 @@ impl CriterionInputs {
     ///     let x = batch.clone().cast(model.weight.dtype());
     ///     model.forward(x).square().mean()
     /// };
-    /// let inputs = CriterionInputs::new().with_gradients(&model, Needs::HESSIAN_GRADIENT, &batches, loss)?;
+    /// let inputs = CriterionInputs::new().with_gradients(&model, Need::HESSIAN_GRADIENT, &batches, loss)?;
     /// # Ok::<(), pruning_burn::score::InputError>(())
     /// ```
     ///
@@ -125,12 +122,13 @@ impl CriterionInputs {
     pub fn with_gradients<M: Module, B>(
         mut self,
         model: &M,
-        needs: Needs,
+        needs: impl Into<Needs>,
         batches: &[B],
         loss: impl Fn(&M, &B) -> Tensor<1>,
     ) -> Result<Self, InputError> {
-        self.dense = self.dense.without(needs);
-        self.collect(&copy(model)?, needs, batches, loss)?;
+        let needs = needs.into();
+        self.dense = self.dense.without(&needs);
+        self.collect(&copy(model)?, &needs, batches, loss)?;
         Ok(self)
     }
 
@@ -142,35 +140,37 @@ impl CriterionInputs {
     pub fn with_dense_gradients<M: Module, B>(
         mut self,
         model: &M,
-        needs: Needs,
+        needs: impl Into<Needs>,
         batches: &[B],
         loss: impl Fn(&M, &B) -> Tensor<1>,
     ) -> Result<Self, InputError> {
-        self.collect(&opened(&copy(model)?), needs, batches, loss)?;
-        self.dense = self.dense | needs.both(GRADIENTS);
+        let needs = needs.into();
+        self.collect(&opened(&copy(model)?), &needs, batches, loss)?;
+        self.dense =
+            GRADIENTS.into_iter().filter(|need| needs.contains(*need)).fold(self.dense, |dense, need| dense | need);
         Ok(self)
     }
 
     fn collect<M: Module, B>(
         &mut self,
         copy: &M,
-        needs: Needs,
+        needs: &Needs,
         batches: &[B],
         loss: impl Fn(&M, &B) -> Tensor<1>,
     ) -> Result<(), InputError> {
-        if needs.contains(Needs::HESSIAN_GRADIENT) {
-            self.put(Needs::HESSIAN_GRADIENT, copy, hessian::product(copy, batches, &loss)?);
+        if needs.contains(Need::HESSIAN_GRADIENT) {
+            self.put(Need::HESSIAN_GRADIENT, copy, hessian::product(copy, batches, &loss)?);
         }
         // The Hessian product alone needs no pass in single precision.
-        if needs == Needs::HESSIAN_GRADIENT {
+        if *needs == Need::HESSIAN_GRADIENT {
             return Ok(());
         }
-        let (gradient, squared) = averages(copy, batches, &loss, needs.contains(Needs::SQUARED_GRADIENT))?;
-        if needs.contains(Needs::SQUARED_GRADIENT) {
-            self.put(Needs::SQUARED_GRADIENT, copy, squared);
+        let (gradient, squared) = averages(copy, batches, &loss, needs.contains(Need::SQUARED_GRADIENT))?;
+        if needs.contains(Need::SQUARED_GRADIENT) {
+            self.put(Need::SQUARED_GRADIENT, copy, squared);
         }
-        if needs.contains(Needs::GRADIENT) {
-            self.put(Needs::GRADIENT, copy, gradient);
+        if needs.contains(Need::GRADIENT) {
+            self.put(Need::GRADIENT, copy, gradient);
         }
         Ok(())
     }
@@ -181,8 +181,8 @@ impl CriterionInputs {
         let zeros: Values = weights(model).into_iter().map(|(p, v)| (p, v.zeros_like())).collect();
         let mut read = Read { gradients, values: zeros };
         walk::visit(model, &mut read);
-        self.put(Needs::GRADIENT, model, read.values);
-        self.dense = Needs::GRADIENT;
+        self.put(Need::GRADIENT, model, read.values);
+        self.dense = Need::GRADIENT.into();
         self
     }
 
@@ -200,20 +200,21 @@ impl CriterionInputs {
     ) -> Result<Self, InputError> {
         let copy = walk::map(copy(model)?, &mut Shift::new(By::Absolute));
         let (flow, _) = averages(&copy, &[()], &|model: &M, (): &()| output(model).sum(), false)?;
-        self.put(Needs::FLOW, model, flow);
+        self.put(Need::FLOW, model, flow);
         Ok(self)
     }
 
     /// The weights of `model` as they are now, for criteria that compare with them later.
     #[must_use]
     pub fn with_initial_weights<M: Module>(mut self, model: &M) -> Self {
-        self.put(Needs::INITIAL_WEIGHT, model, weights(model));
+        self.put(Need::INITIAL_WEIGHT, model, weights(model));
+        self.dense = self.dense | Need::INITIAL_WEIGHT;
         self
     }
 
     /// Adds `-w g` of one step of training: call it with the gradients, before the optimizer takes them.
     pub fn record_movement<M: Module>(&mut self, model: &M, gradients: &GradientsParams) {
-        let mut values = self.held.remove(key(Needs::MOVEMENT)).unwrap_or_default().values;
+        let mut values = self.held.remove(Need::MOVEMENT.name()).map_or_else(Values::new, |held| held.values);
         let mut read = Read { gradients, values: BTreeMap::new() };
         walk::visit(model, &mut read);
         for (path, weight) in weights(model) {
@@ -228,7 +229,7 @@ impl CriterionInputs {
             };
             values.insert(path, sum);
         }
-        self.put(Needs::MOVEMENT, model, values);
+        self.put(Need::MOVEMENT, model, values);
     }
 }
 

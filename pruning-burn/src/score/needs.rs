@@ -1,81 +1,203 @@
-//! What a criterion looks at besides the weights: [`Needs`].
+//! What a criterion looks at besides the weights: [`Need`], and several of them, [`Needs`].
 
+use pruning_core::plugin::check_name;
+use pruning_core::score::MatrixLayout;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::BitOr;
 
-/// Inputs of a criterion. The weights are there in any case; the rest is collected into [`CriterionInputs`](crate::score::CriterionInputs) beforehand.
+/// An input of a criterion, by its name and its shape.
+///
+/// The inputs of this project are constants here. A crate from outside declares others, and gives their values by
+/// [`CriterionInputs::with_input`](crate::score::CriterionInputs::with_input):
 ///
 /// ```
-/// use pruning_burn::score::Needs;
-/// let needs = Needs::GRADIENT | Needs::INITIAL_WEIGHT;
-/// assert!(needs.contains(Needs::GRADIENT) && !needs.contains(Needs::FLOW));
-/// assert_eq!(needs.to_string(), "gradient, initial weight");
+/// use pruning_burn::score::{Need, NeedShape};
+/// const ACTIVATION_NORM: Need = Need::new("acme.activation_norm", NeedShape::Column);
+/// assert_eq!(ACTIVATION_NORM.name(), "acme.activation_norm");
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Needs(u8);
+///
+/// A name with other characters does not compile:
+///
+/// ```compile_fail,E0080
+/// use pruning_burn::score::{Need, NeedShape};
+/// const ACTIVATION_NORM: Need = Need::new("Activation norm", NeedShape::Column);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Need {
+    name: &'static str,
+    shape: NeedShape,
+}
+
+/// How many numbers an input has for a layer, whose weights are a matrix of rows (output units) and columns (fan-in).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NeedShape {
+    /// One for each weight: `[rows, cols]`.
+    Weight,
+    /// One for each input column: `[cols]`.
+    Column,
+    /// One for each output unit: `[rows]`.
+    Output,
+    /// One for each pair of input columns: `[cols, cols]`.
+    Columns,
+}
+
+impl NeedShape {
+    /// The shape of the values for a parameter; those for each weight have the shape of the parameter itself.
+    pub(crate) fn of(self, parameter: &[usize], layout: &MatrixLayout) -> Vec<usize> {
+        match self {
+            Self::Weight => parameter.to_vec(),
+            Self::Column => vec![layout.cols()],
+            Self::Output => vec![layout.rows()],
+            Self::Columns => vec![layout.cols(), layout.cols()],
+        }
+    }
+}
+
+impl fmt::Display for NeedShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Weight => "[rows, cols]",
+            Self::Column => "[cols]",
+            Self::Output => "[rows]",
+            Self::Columns => "[cols, cols]",
+        })
+    }
+}
+
+impl Need {
+    /// The gradient of the loss, averaged over batches.
+    pub const GRADIENT: Self = Self::new("gradient", NeedShape::Weight);
+    /// The squared gradient of the loss of a batch, averaged over batches.
+    pub const SQUARED_GRADIENT: Self = Self::new("squared_gradient", NeedShape::Weight);
+    /// The product of the Hessian of the loss with its gradient, collected in double precision: see
+    /// [`CriterionInputs::with_gradients`](crate::score::CriterionInputs::with_gradients).
+    pub const HESSIAN_GRADIENT: Self = Self::new("hessian_gradient", NeedShape::Weight);
+    /// The weights at an earlier time.
+    pub const INITIAL_WEIGHT: Self = Self::new("initial_weight", NeedShape::Weight);
+    /// `-w g`, summed over steps of training.
+    pub const MOVEMENT: Self = Self::new("movement", NeedShape::Weight);
+    /// The gradient of the summed outputs of the network of absolute weights.
+    pub const FLOW: Self = Self::new("flow", NeedShape::Weight);
+
+    /// An input by its name, segments of `[a-z][a-z0-9_]*` joined by dots, and its shape. Bare names belong to this project: prefix yours,
+    /// as in `acme.activation_norm`.
+    ///
+    /// # Panics
+    /// The name has other characters; in a constant this is an error of the compiler.
+    #[must_use]
+    pub const fn new(name: &'static str, shape: NeedShape) -> Self {
+        check_name(name);
+        Self { name, shape }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Its shape.
+    #[must_use]
+    pub const fn shape(&self) -> NeedShape {
+        self.shape
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Inputs of a criterion, sorted by name. The weights are there in any case; the rest is collected into
+/// [`CriterionInputs`](crate::score::CriterionInputs) beforehand.
+///
+/// ```
+/// use pruning_burn::score::{Need, Needs};
+/// let needs = Need::INITIAL_WEIGHT | Need::GRADIENT;
+/// assert!(needs.contains(Need::GRADIENT) && !needs.contains(Need::FLOW));
+/// assert_eq!(needs.to_string(), "gradient, initial_weight");
+/// assert!(Needs::none().is_empty());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs(BTreeSet<Need>);
 
 impl Needs {
     /// The weights alone.
-    pub const WEIGHT: Self = Self(0);
-    /// The gradient of the loss, averaged over batches.
-    pub const GRADIENT: Self = Self(1);
-    /// The squared gradient of the loss of a batch, averaged over batches.
-    pub const SQUARED_GRADIENT: Self = Self(1 << 1);
-    /// The product of the Hessian of the loss with its gradient, collected in double precision: see
-    /// [`CriterionInputs::with_gradients`](crate::score::CriterionInputs::with_gradients).
-    pub const HESSIAN_GRADIENT: Self = Self(1 << 2);
-    /// The weights at an earlier time.
-    pub const INITIAL_WEIGHT: Self = Self(1 << 3);
-    /// `-w g`, summed over steps of training.
-    pub const MOVEMENT: Self = Self(1 << 4);
-    /// The gradient of the summed outputs of the network of absolute weights.
-    pub const FLOW: Self = Self(1 << 5);
-
-    const NAMES: [(Self, &'static str); 6] = [
-        (Self::GRADIENT, "gradient"),
-        (Self::SQUARED_GRADIENT, "squared gradient"),
-        (Self::HESSIAN_GRADIENT, "Hessian-gradient product"),
-        (Self::INITIAL_WEIGHT, "initial weight"),
-        (Self::MOVEMENT, "movement"),
-        (Self::FLOW, "flow"),
-    ];
-
-    /// Every input there is, one at a time.
-    pub(crate) fn each() -> impl Iterator<Item = Self> {
-        Self::NAMES.into_iter().map(|(need, _)| need)
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(BTreeSet::new())
     }
 
-    pub(crate) const fn or(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    pub(crate) fn both(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
-    /// These, but for those of `other`.
-    pub(crate) fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
+    /// Whether there is nothing besides the weights.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether all of `other` is among these.
     #[must_use]
-    pub fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
+    pub fn contains(&self, other: impl Into<Self>) -> bool {
+        other.into().0.is_subset(&self.0)
+    }
+
+    /// The inputs, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = Need> {
+        self.0.iter().copied()
+    }
+
+    /// These, but for those of `other`.
+    #[must_use]
+    pub fn without(&self, other: impl Into<Self>) -> Self {
+        Self(&self.0 - &other.into().0)
+    }
+
+    /// Two inputs of one name and different shapes.
+    pub(crate) fn at_odds(&self) -> Option<(Need, Need)> {
+        self.iter().zip(self.iter().skip(1)).find(|(one, next)| one.name == next.name)
     }
 }
 
-impl BitOr for Needs {
+impl From<Need> for Needs {
+    fn from(need: Need) -> Self {
+        Self(BTreeSet::from([need]))
+    }
+}
+
+impl From<&Needs> for Needs {
+    fn from(needs: &Needs) -> Self {
+        needs.clone()
+    }
+}
+
+/// Whether there is nothing else among the needs.
+impl PartialEq<Need> for Needs {
+    fn eq(&self, need: &Need) -> bool {
+        self.0.len() == 1 && self.0.contains(need)
+    }
+}
+
+impl<T: Into<Self>> BitOr<T> for Needs {
     type Output = Self;
 
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+    fn bitor(mut self, other: T) -> Self {
+        self.0.extend(other.into().0);
+        self
+    }
+}
+
+impl<T: Into<Needs>> BitOr<T> for Need {
+    type Output = Needs;
+
+    fn bitor(self, other: T) -> Needs {
+        Needs::from(self) | other
     }
 }
 
 impl fmt::Display for Needs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = Self::NAMES.iter().filter(|(n, _)| self.contains(*n)).map(|(_, name)| *name).collect();
+        let names: Vec<_> = self.iter().map(|need| need.name).collect();
         f.write_str(if names.is_empty() { "weight".to_string() } else { names.join(", ") }.as_str())
     }
 }

@@ -7,7 +7,8 @@ use crate::layers::{Layer, layer_report, names};
 use crate::mask::attach::{put, zeroed};
 use crate::recipe::Recipe;
 use crate::reports::report_of;
-use crate::score::element_scores::{blamed, needed, score};
+use crate::score::element_scores::{blamed, score};
+use crate::score::needed::needed;
 use crate::score::{CriterionInputs, Needs};
 use crate::targets::{Selection, alive};
 use burn::module::Module;
@@ -86,15 +87,10 @@ fn layer_device(layer: &Layer) -> burn::tensor::Device {
 
 /// Checks that pruned weights have scores of their own.
 fn open(grow: &Grow<dyn crate::score::Criterion>, inputs: Option<&CriterionInputs>) -> Result<(), PruneError> {
-    let criterion = || grow.criterion.name().to_string();
-    let needs = grow.criterion.needs();
-    if needs == Needs::WEIGHT {
+    needed(&grow.criterion, inputs)?;
+    let needs = inputs.map_or_else(Needs::none, |inputs| grow.criterion.needs().without(&inputs.dense));
+    if needs.is_empty() {
         return Ok(());
     }
-    let inputs = inputs.filter(|inputs| inputs.holds(needs));
-    let inputs = inputs.ok_or_else(|| PruneError::MissingInputs { criterion: criterion(), needs })?;
-    match needs.without(inputs.dense).without(Needs::INITIAL_WEIGHT) {
-        Needs::WEIGHT => Ok(()),
-        needs => Err(PruneError::MaskedInputs { criterion: criterion(), needs }),
-    }
+    Err(PruneError::MaskedInputs { criterion: grow.criterion.name().to_string(), needs })
 }

@@ -6,7 +6,7 @@ use crate::layers::{Layer, layers};
 use crate::recipe::Recipe;
 use crate::reports::Choice;
 use crate::score::CriterionInputs;
-use crate::score::element_scores::needed;
+use crate::score::needed::needed;
 use crate::shrink::ShrinkError;
 use crate::shrink::choose::{Chooser, CostTarget, Removed, refused};
 use crate::shrink::coupled::{candidates, scored};

@@ -6,7 +6,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::activation::{log_softmax, relu, tanh};
 use burn::tensor::{Device, Tensor, TensorData};
-use pruning_burn::score::{CriterionInputs, Needs};
+use pruning_burn::score::{CriterionInputs, Need};
 use pruning_tests::devices::precise;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -159,9 +159,8 @@ fn collected<M: Module, const D: usize>(
     };
     let exact = precise(device);
     let copy = model.valid().to_device(&exact).train();
-    let inputs =
-        CriterionInputs::new().with_gradients(&copy, Needs::HESSIAN_GRADIENT, &batches(&exact), &loss).unwrap();
-    let (first, batches) = (Needs::GRADIENT | Needs::SQUARED_GRADIENT, batches(device));
+    let inputs = CriterionInputs::new().with_gradients(&copy, Need::HESSIAN_GRADIENT, &batches(&exact), &loss).unwrap();
+    let (first, batches) = (Need::GRADIENT | Need::SQUARED_GRADIENT, batches(device));
     let inputs = inputs.with_gradients(model, first, &batches, &loss).unwrap();
     let mut one = given.inputs.clone();
     one[0] = 1;

@@ -9,7 +9,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::{log_softmax, relu};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use pruning_burn::plugin::Plugin;
-use pruning_burn::score::{Criterion, CriterionError, CriterionInputs, InputError, LayerView, Needs};
+use pruning_burn::score::{Criterion, CriterionError, CriterionInputs, InputError, LayerView, Need, Needs};
 use pruning_burn::{Pruner, register_criterion};
 use pruning_tests::devices::{computes_in_double, precise};
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,7 @@ impl Plugin for Product {
 
 impl Criterion for Product {
     fn needs(&self) -> Needs {
-        Needs::HESSIAN_GRADIENT
+        Need::HESSIAN_GRADIENT.into()
     }
 
     fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError> {
@@ -128,7 +128,7 @@ fn error<M: Module, const D: usize>(
     loss: impl Fn(&M, &(Tensor<D>, Tensor<2>)) -> Tensor<1>,
 ) -> f64 {
     let inputs =
-        CriterionInputs::new().with_gradients(model, Needs::HESSIAN_GRADIENT, &batches(case, device), loss).unwrap();
+        CriterionInputs::new().with_gradients(model, Need::HESSIAN_GRADIENT, &batches(case, device), loss).unwrap();
     let paths: Vec<_> = case.hessian_gradient.keys().collect();
     let found = scores(model, &json!(Product::NAME), json!("element"), &paths, &inputs);
     let (mut off, mut all) = (0.0, 0.0);
@@ -158,7 +158,7 @@ pub(crate) fn hessian_products_follow_the_model(device: &Device) {
     let exact = precise(device);
     let examples = batches::<2>(&case, &exact);
     let inputs = CriterionInputs::new()
-        .with_gradients(&Mlp::new(&case, &exact), Needs::HESSIAN_GRADIENT, &examples, Mlp::loss)
+        .with_gradients(&Mlp::new(&case, &exact), Need::HESSIAN_GRADIENT, &examples, Mlp::loss)
         .unwrap();
     let mut model = Mlp::new(&case, &device.clone().autodiff());
     let pruner = Pruner::from_toml("criterion = \"grasp\"\nsparsity = 0.5", &pruning_plugins::all()).unwrap();
@@ -166,11 +166,11 @@ pub(crate) fn hessian_products_follow_the_model(device: &Device) {
     assert_eq!(report.kept() * 2, report.weights());
     // A mask goes into double precision with its weight.
     let masked = model.clone().to_device(&exact);
-    assert!(CriterionInputs::new().with_gradients(&masked, Needs::HESSIAN_GRADIENT, &examples, Mlp::loss).is_ok());
+    assert!(CriterionInputs::new().with_gradients(&masked, Need::HESSIAN_GRADIENT, &examples, Mlp::loss).is_ok());
     if !computes_in_double(device) {
         let batches = batches(&case, &device.clone().autodiff());
         let error =
-            CriterionInputs::new().with_gradients(&model, Needs::HESSIAN_GRADIENT, &batches, Mlp::loss).unwrap_err();
+            CriterionInputs::new().with_gradients(&model, Need::HESSIAN_GRADIENT, &batches, Mlp::loss).unwrap_err();
         assert!(matches!(error, InputError::NoDouble { .. }), "{error}");
     }
 }
@@ -180,7 +180,7 @@ pub(crate) fn a_loss_without_a_hessian_is_an_error(device: &Device) {
     let case = cases().remove(0);
     let (model, batches) = (Mlp::new(&case, &device), batches::<2>(&case, &device));
     let refused = |loss: &dyn Fn(&Mlp, &(Tensor<2>, Tensor<2>)) -> Tensor<1>| {
-        CriterionInputs::new().with_gradients(&model, Needs::HESSIAN_GRADIENT, &batches, loss).unwrap_err()
+        CriterionInputs::new().with_gradients(&model, Need::HESSIAN_GRADIENT, &batches, loss).unwrap_err()
     };
     // In single precision from the start, at the end, and in between.
     let single = refused(&|m, (x, _)| m.fc1.forward(x.clone()).square().mean());
@@ -204,9 +204,9 @@ pub(crate) fn a_loss_without_a_hessian_is_an_error(device: &Device) {
     dark.fc1.bias = dark.fc1.bias.map(|bias| bias.map(|bias| bias.zeros_like()));
     let rows = Tensor::<2>::from_data([[0.0], [1.0], [1.0], [1.0], [1.0], [1.0], [1.0], [1.0]], &device);
     let dimmed: Vec<_> = batches.iter().map(|(x, y)| (x.clone() * rows.clone(), y.clone())).collect();
-    let kink = CriterionInputs::new().with_gradients(&dark, Needs::HESSIAN_GRADIENT, &dimmed, Mlp::loss).unwrap_err();
+    let kink = CriterionInputs::new().with_gradients(&dark, Need::HESSIAN_GRADIENT, &dimmed, Mlp::loss).unwrap_err();
     assert!(matches!(kink, InputError::Uncertain { .. }), "{kink}");
     // Where nothing bends, there is nothing to be uncertain of.
     let line = |m: &Mlp, (x, _): &(Tensor<2>, Tensor<2>)| m.fc1.forward(x.clone().cast(m.fc1.weight.dtype())).sum();
-    assert!(CriterionInputs::new().with_gradients(&model, Needs::HESSIAN_GRADIENT, &batches, line).is_ok());
+    assert!(CriterionInputs::new().with_gradients(&model, Need::HESSIAN_GRADIENT, &batches, line).is_ok());
 }

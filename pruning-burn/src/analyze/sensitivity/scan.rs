@@ -5,7 +5,7 @@ use crate::layers::{Layer, layers};
 use crate::mask::attach::put;
 use crate::pruner::select::select_one;
 use crate::score::CriterionInputs;
-use crate::score::element_scores::needed;
+use crate::score::needed::needed;
 use crate::snapshot::{apart, fingerprint};
 use crate::targets::{Selection, Target};
 use crate::{PruneError, Pruner};

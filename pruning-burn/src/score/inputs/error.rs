@@ -1,8 +1,10 @@
 //! Why inputs could not be collected: [`InputError`].
 
 use crate::layers::SharedId;
+use crate::score::Need;
+use pruning_core::shown;
 
-/// CriterionInputs that could not be collected.
+/// Why inputs could not be collected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
@@ -68,6 +70,46 @@ pub enum InputError {
         batch: usize,
         /// What it said.
         message: String,
+    },
+    /// An input is given for a parameter that the model does not have.
+    #[error(
+        "the input {input}: the model has no float parameter {}; there are: {}",
+        shown::name(path),
+        shown::list(paths)
+    )]
+    UnknownParameter {
+        /// The input.
+        input: Need,
+        /// The path.
+        path: String,
+        /// Float parameters of the model.
+        paths: Vec<String>,
+    },
+    /// The values of an input have another shape than it declares.
+    #[error(
+        "{path}: the values of the input {input} have shape {found:?}, expected {expected:?}, which is {} of the layer as a matrix, or as \
+         many in one list",
+        input.shape()
+    )]
+    Shape {
+        /// The input.
+        input: Need,
+        /// The parameter.
+        path: String,
+        /// The shape that the input declares.
+        expected: Vec<usize>,
+        /// The shape of the values.
+        found: Vec<usize>,
+    },
+    /// A value of an input is NaN or infinite.
+    #[error("{path}: value {index} of the input {input} is not finite: it would rank nothing")]
+    Value {
+        /// The input.
+        input: Need,
+        /// The parameter.
+        path: String,
+        /// Index of the value.
+        index: usize,
     },
     /// Two parameters share an id and are not the same.
     #[error(transparent)]
