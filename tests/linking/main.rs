@@ -49,8 +49,8 @@ fn a_name_that_two_crates_claim_fails_and_names_both() {
     let error = Pruner::from_toml("sparsity = 0.5\ncriterion = \"magnitude\"", &plugins).unwrap_err().to_string();
     for part in [
         "criterion \"magnitude\" is claimed by two plugins",
-        "pruning-magnitude 0.1.0 (",
-        "pruning-tests 0.1.0 (",
+        "pruning-magnitude 0.2.0 (",
+        "pruning-tests 0.2.0 (",
         "linking/main.rs)",
     ] {
         assert!(error.contains(part), "{part} in {error}");
@@ -84,7 +84,7 @@ fn two_copies_of_the_core_are_refused_by_cargo() {
     let members = manifest.find("members = [").unwrap();
     let end = members + manifest[members..].find(']').unwrap();
     let manifest = format!("{}members = [\"pruning-core\"{}", &manifest[..members], &manifest[end..]);
-    let manifest = manifest.replace("version = \"0.1.0\"\nedition", "version = \"0.2.0\"\nedition");
+    let manifest = manifest.replace("version = \"0.2.0\"\nedition", "version = \"0.3.0\"\nedition");
     let other = folder.path().join("other");
     std::fs::create_dir_all(&other).unwrap();
     std::fs::write(other.join("Cargo.toml"), manifest).unwrap();
