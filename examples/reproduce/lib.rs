@@ -3,6 +3,8 @@
 //! Every experiment is a file with one function that trains what it needs and logs a row for each variant. Rows that a file
 //! holds already are not run again, and each row is the same whether or not others were run before it.
 
+#![forbid(unsafe_code)]
+
 mod allocation;
 mod chart;
 mod criteria;

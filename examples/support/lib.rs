@@ -1,5 +1,7 @@
 //! What the examples share: MNIST, the networks, training one, devices by name, pictures, and what is printed.
 
+#![forbid(unsafe_code)]
+
 pub mod device;
 pub mod lenet;
 pub mod lenet5;

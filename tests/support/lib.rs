@@ -1,5 +1,7 @@
 //! What the tests share: devices by name, models, and the values of a model as plain numbers.
 
+#![forbid(unsafe_code)]
+
 pub mod devices;
 pub mod models;
 pub mod shrinking;

@@ -2,6 +2,8 @@
 //!
 //! Link this crate, and a recipe finds them by name.
 
+#![forbid(unsafe_code)]
+
 mod centered;
 mod column_scaled;
 mod cosine;

@@ -2,6 +2,8 @@
 //!
 //! Depend on this crate and call [`all`], or [`Plugins::linked`] after it, to use any of them by name in a recipe.
 
+#![forbid(unsafe_code)]
+
 pub use {
     pruning_allocation as allocation, pruning_gradient as gradient, pruning_magnitude as magnitude,
     pruning_norm as norm, pruning_schedule as schedule,

@@ -1,5 +1,7 @@
 //! Allocators: how a budget is shared out over the layers.
 
+#![forbid(unsafe_code)]
+
 mod budget;
 mod erdos_renyi;
 mod erk;

@@ -1,5 +1,7 @@
 //! Criteria from gradients. Collect what they need into [`CriterionInputs`](pruning_burn::score::CriterionInputs), and prune with it.
 
+#![forbid(unsafe_code)]
+
 mod fisher;
 mod gradient;
 mod grasp;

@@ -1,5 +1,7 @@
 //! Criteria that need nothing but the weights themselves: [`Magnitude`] and [`Random`].
 
+#![forbid(unsafe_code)]
+
 mod magnitude;
 mod random;
 

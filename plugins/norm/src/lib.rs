@@ -1,5 +1,7 @@
 //! Criteria from norms and distances of the weights: [`L2Relative`], [`Fpgm`] and [`BnScale`].
 
+#![forbid(unsafe_code)]
+
 mod bn_scale;
 mod fpgm;
 mod l2_relative;

@@ -1,5 +1,7 @@
 //! Curves of gradual schedules: [`Linear`], [`Cubic`], [`Exponential`].
 
+#![forbid(unsafe_code)]
+
 mod cubic;
 mod exponential;
 mod linear;
