@@ -1,4 +1,4 @@
-//! What kind of processor a device is: [`DeviceClass`].
+//! The kinds of processors behind devices: [`DeviceClass`].
 
 use burn::backend::{DeviceOps, DispatchDeviceId};
 use burn::tensor::Device;
@@ -8,21 +8,22 @@ use burn::tensor::Device;
 pub(crate) enum DeviceClass {
     Cpu,
     Gpu,
-    /// It only records operations.
+    /// A device that only records operations.
     Recorder,
-    /// It is on another machine, or Burn has it since this was written.
+    /// A device on another machine, or one that is newer than this code.
     Unknown,
 }
 
 impl DeviceClass {
-    /// The class of a device.
+    /// Returns the class of a device.
     pub(crate) fn of(device: &Device) -> Self {
         Self::by_id(device.as_dispatch().id().type_id)
     }
 
-    /// Variants of a device are there only with features that a program may have without this crate knowing, so the class comes from
-    /// its id, which means the same in every build: the backend in the upper byte, and in the lower one what the backend says of its
-    /// device; CubeCL has its runtime in the upper three bits of that.
+    /// Returns the class by the id of a device, which means the same in every build.
+    ///
+    /// Variants of a device exist only with features that this crate cannot see. The upper byte of the id is the backend. The lower byte
+    /// describes the device; for CubeCL its upper three bits are the runtime.
     fn by_id(id: u16) -> Self {
         const CUBE: u16 = DispatchDeviceId::Cube as u16;
         const FLEX: u16 = DispatchDeviceId::Flex as u16;

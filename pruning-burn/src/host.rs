@@ -1,4 +1,4 @@
-//! Reading tensors on the host, without a copy where they are there already.
+//! The reading of tensors on the host, without a copy if they are there already.
 
 use burn::tensor::kind::Transaction as Transactional;
 use burn::tensor::{Bool, Bytes, DType, Device, Tensor, TensorData, Transaction};
@@ -9,7 +9,7 @@ use pruning_core::score::MatrixLayout;
 #[cfg(feature = "flex")]
 use pruning_core::score::Order;
 
-/// A parameter as matrix `[rows, cols]` in 32-bit floats, or in 64-bit ones if it has those, without gradients.
+/// Returns a parameter as a matrix `[rows, cols]` of 32-bit floats (64-bit if it has those), without gradients.
 pub(crate) fn to_matrix<const D: usize>(tensor: Tensor<D>, layout: &MatrixLayout) -> Tensor<2> {
     let tensor = tensor.without_autodiff();
     let tensor = if matches!(tensor.dtype(), DType::F32 | DType::F64) { tensor } else { tensor.cast(DType::F32) };
@@ -21,7 +21,7 @@ pub(crate) fn to_matrix<const D: usize>(tensor: Tensor<D>, layout: &MatrixLayout
     }
 }
 
-/// Back to the memory order of the parameter.
+/// Returns a matrix in the memory order of the parameter.
 fn to_memory(matrix: Tensor<2>, layout: &MatrixLayout) -> Tensor<1> {
     let [outer, rows, inner] = [layout.outer(), layout.rows(), layout.inner()];
     match (outer, inner) {
@@ -31,18 +31,18 @@ fn to_memory(matrix: Tensor<2>, layout: &MatrixLayout) -> Tensor<1> {
     }
 }
 
-/// The numbers of a tensor, in host memory.
+/// The values of a tensor in host memory.
 #[derive(Debug)]
 pub(crate) enum Numbers {
-    /// Still those of the tensor.
+    /// Values in the memory of the tensor.
     #[cfg(feature = "flex")]
     Shared(burn::backend::flex::FlexTensor),
     Read(Vec<f32>),
-    /// In double precision, and rounded.
+    /// Values in double precision, and rounded to single precision.
     Double(Vec<f64>, Vec<f32>),
 }
 
-/// Score matrices in the memory order of their parameters: in place on the CPU, by one read from any other device.
+/// Reads score matrices in the memory order of their parameters: in place on the CPU, by one read from any other device.
 pub(crate) fn read(matrices: Vec<(Tensor<2>, MatrixLayout)>) -> Vec<Numbers> {
     let flat: Vec<_> = matrices.into_iter().map(|(m, layout)| to_memory(m.without_autodiff(), &layout)).collect();
     #[cfg(feature = "flex")]
@@ -61,7 +61,7 @@ pub(crate) fn read(matrices: Vec<(Tensor<2>, MatrixLayout)>) -> Vec<Numbers> {
     read.into_iter().map(numbers).collect()
 }
 
-/// In single precision, where a finite number stays one.
+/// Rounds to single precision, so that a finite number stays finite.
 fn round(value: f64) -> f32 {
     let rounded = value as f32;
     if value.is_finite() { rounded.clamp(f32::MIN, f32::MAX) } else { rounded }
@@ -75,7 +75,7 @@ fn shared(flat: &Tensor<1>) -> Option<Numbers> {
 }
 
 impl Numbers {
-    /// Single ones times a factor; doubles have it in them.
+    /// Multiplies single-precision values by a factor. Doubles already contain it.
     #[cfg(feature = "trace")]
     pub(crate) fn times(self, factor: f32) -> Self {
         let times = |v: &f32| round(f64::from(*v) * f64::from(factor));
@@ -94,7 +94,7 @@ impl Numbers {
         }
     }
 
-    /// Those in double precision, if they are.
+    /// Returns the values in double precision, if they have it.
     pub(crate) fn exact(&self) -> Option<&[f64]> {
         match self {
             Self::Double(exact, _) => Some(exact),
@@ -102,7 +102,7 @@ impl Numbers {
         }
     }
 
-    /// Doubles times a factor; single ones stay, since ranking multiplies them on its way.
+    /// Multiplies doubles by a factor. Single-precision values stay, since ranking multiplies them.
     pub(crate) fn scaled(self, factor: f64) -> Self {
         match self {
             Self::Double(exact, rounded) => Self::Double(exact.into_iter().map(|v| v * factor).collect(), rounded),
@@ -111,7 +111,7 @@ impl Numbers {
     }
 }
 
-/// One transaction for the tensors of each device: a read waits for the device, which many small ones would do many times.
+/// Reads tensors in one transaction for each device, since every read waits for the device.
 fn by_device<K: Transactional>(devices: &[Device], tensor: impl Fn(usize) -> Tensor<1, K>) -> Vec<TensorData> {
     let mut read: Vec<Option<TensorData>> = devices.iter().map(|_| None).collect();
     while let Some(first) = read.iter().position(Option::is_none) {
@@ -125,7 +125,7 @@ fn by_device<K: Transactional>(devices: &[Device], tensor: impl Fn(usize) -> Ten
     read.into_iter().flatten().collect()
 }
 
-/// A parameter in memory order, without gradients; packed integers as the numbers that they stand for.
+/// Returns a parameter in memory order, without gradients, and dequantized if it has packed integers.
 pub(crate) fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     let tensor = tensor.without_autodiff();
     let tensor = if matches!(tensor.dtype(), DType::QFloat(_)) { tensor.dequantize() } else { tensor };
@@ -133,13 +133,13 @@ pub(crate) fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     tensor.reshape([len])
 }
 
-/// Whether two tensors hold the same numbers; a NaN is the same as another.
+/// Returns whether two tensors have the same values. A NaN equals a NaN.
 pub(crate) fn same<const D: usize>(one: Tensor<D>, other: Tensor<D>) -> bool {
     if one.dtype() != other.dtype() {
         return false;
     }
     let (one, other) = (flat(one), flat(other));
-    // Clones are told without a look at their numbers.
+    // Clones are recognized without comparing their values.
     #[cfg(feature = "flex")]
     if let (Some(Numbers::Shared(one)), Some(Numbers::Shared(other))) = (shared(&one), shared(&other))
         && one.bytes().as_ptr() == other.bytes().as_ptr()
@@ -152,7 +152,7 @@ pub(crate) fn same<const D: usize>(one: Tensor<D>, other: Tensor<D>) -> bool {
     same.all().into_data().iter::<bool>().all(|same| same)
 }
 
-/// Whether each tensor holds finite numbers alone: on the CPU by one look at them, on any other device by a sum that is read.
+/// Returns whether all values of each tensor are finite. On a device other than the CPU, a sum on the device tells.
 pub(crate) fn finite(tensors: &[Tensor<1>]) -> Vec<bool> {
     let numbers = |tensor: &Tensor<1>| {
         #[cfg(feature = "flex")]
@@ -165,7 +165,7 @@ pub(crate) fn finite(tensors: &[Tensor<1>]) -> Vec<bool> {
     let mut finite: Vec<Option<bool>> = tensors.iter().map(numbers).collect();
     let open: Vec<usize> = (0..tensors.len()).filter(|&i| finite[i].is_none()).collect();
     let devices: Vec<_> = open.iter().map(|&i| tensors[i].device()).collect();
-    // Zero times whatever is not finite is NaN.
+    // Zero times a value that is not finite is NaN.
     let sums = by_device(&devices, |i| tensors[open[i]].clone().mul_scalar(0.0).sum());
     for (i, sum) in open.into_iter().zip(sums) {
         finite[i] = Some(sum.iter::<f64>().all(f64::is_finite));
@@ -173,30 +173,30 @@ pub(crate) fn finite(tensors: &[Tensor<1>]) -> Vec<bool> {
     finite.into_iter().map(|finite| finite.unwrap_or(true)).collect()
 }
 
-/// The bits of masks that are on devices, each of one boolean for each element.
+/// Reads the bits of masks on devices, with a boolean for each element.
 pub(crate) fn bits(keep: &[Tensor<1, Bool>]) -> Vec<Bits> {
     let data = by_device(&keep.iter().map(Tensor::device).collect::<Vec<_>>(), |i| keep[i].clone());
     let bits = |data: TensorData| match data.as_slice::<bool>() {
         Ok(bools) => Bits::from_bools(bools),
-        // A device without one-byte booleans.
+        // The device has no one-byte booleans.
         Err(_) => Bits::from_bools(&data.iter::<bool>().collect::<Vec<_>>()),
     };
     data.into_iter().map(bits).collect()
 }
 
-/// A mask in the form of its device.
+/// Returns a mask in the form that its device uses.
 ///
-/// Burn leaves booleans that move between backends as they are stored on the first one, and the second may not read them:
-/// four bytes each on wgpu, of which Flex takes one.
+/// Burn does not convert booleans that move between backends, and the second backend may not read the first one's: wgpu stores
+/// four bytes for each, of which Flex reads one.
 pub(crate) fn settled(keep: Tensor<1, Bool>) -> Tensor<1, Bool> {
     let native = Tensor::<1, Bool>::from_data([true], &keep.device()).dtype();
     if keep.dtype() == native { keep } else { keep_on(&bits(std::slice::from_ref(&keep))[0], &keep.device()) }
 }
 
-/// A mask on a device.
+/// Creates a mask on a device.
 pub(crate) fn keep_on(bits: &Bits, device: &Device) -> Tensor<1, Bool> {
     use burn::tensor::BoolStore;
-    // `from_bytes_vec` would copy them to a place that is aligned for larger elements.
+    // `from_bytes_vec` would copy them to memory that is aligned for larger elements.
     let bytes = Bytes::from_elems(bits.to_bytes());
     let data = TensorData::from_bytes(bytes, [bits.len()], DType::Bool(BoolStore::Native));
     Tensor::from_data(data, device)

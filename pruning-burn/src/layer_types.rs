@@ -1,4 +1,4 @@
-//! What this library knows of Burn's layers: one table, one row for each type, looked up by the name that Burn gives it.
+//! The table of Burn's layer types, with one row for each type, looked up by Burn's name for it.
 
 use pruning_core::score::MatrixLayout;
 
@@ -6,16 +6,16 @@ use pruning_core::score::MatrixLayout;
 #[derive(Debug)]
 pub(crate) struct LayerType {
     name: &'static str,
-    /// The axes of its weight.
+    /// The order of the axes of its weight.
     pub(crate) axes: Axes,
-    /// Whether its weight is a target that need not be named.
+    /// Whether its weight is a target by default.
     default_target: bool,
-    /// Values that training keeps track of, but no optimizer trains.
+    /// The fields of running statistics, which no optimizer trains.
     buffers: &'static [&'static str],
-    /// Fields that hold sizes of its parameters.
+    /// The fields that hold sizes of its parameters.
     #[cfg_attr(not(feature = "trace"), expect(dead_code, reason = "shrinking needs a trace"))]
     pub(crate) sizes: &'static [Size],
-    /// Why its channels stay.
+    /// The channels that must stay, with the reason.
     #[cfg_attr(not(feature = "trace"), expect(dead_code, reason = "shrinking needs a trace"))]
     pub(crate) pin: Option<Pin>,
 }
@@ -29,7 +29,7 @@ pub(crate) enum Axes {
     OutInKernel,
     /// `[in, out, kernel..]`, where each group of inputs has its own outputs.
     InOutKernel,
-    /// Not known: the first axis counts as output.
+    /// An unknown order, in which the first axis counts as output.
     Other,
 }
 
@@ -37,23 +37,23 @@ pub(crate) enum Axes {
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(not(feature = "trace"), expect(dead_code, reason = "shrinking needs a trace"))]
 pub(crate) enum Size {
-    /// Groups of a convolution.
+    /// The number of groups of a convolution.
     Groups(&'static str),
-    /// Channels that a norm scales.
+    /// The number of channels that a norm scales.
     Channels(&'static str),
-    /// Groups into which a norm splits its channels.
+    /// The number of groups into which a norm splits its channels.
     NormGroups(&'static str),
-    /// Values of a recurrent layer's state, and the end of the path of the parameters whose first axis they are.
+    /// The size of a recurrent layer's state, and the end of the path of the parameters whose first axis has this size.
     State(&'static str, &'static str),
-    /// Channels of a head, and the weight that makes the queries.
+    /// The number of channels of a head, and the weight that makes the queries.
     Head(&'static str, &'static str),
 }
 
-/// Channels that must stay.
+/// The channels of a layer that must stay, with the reason.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(not(feature = "trace"), expect(dead_code, reason = "shrinking needs a trace"))]
 pub(crate) struct Pin {
-    /// Fields whose parameters keep their channels; all of them, if there are none here.
+    /// The fields whose parameters keep their channels; if empty, all of them do.
     fields: &'static [&'static str],
     pub(crate) why: &'static str,
 }
@@ -87,7 +87,7 @@ static TYPES: &[LayerType] = &[
     LayerType { name: "BiLstm", ..RECURRENT },
     LayerType { name: "BiGru", ..RECURRENT },
     LayerType { name: "BiRnn", ..RECURRENT },
-    // Burn's layer and ours have one name: the fields of the pin are those of Burn's, the size is that of ours.
+    // Burn's layer and ours have the same name. The fields of the pin are those of Burn's layer, the size is that of ours.
     LayerType {
         name: "MultiHeadAttention",
         sizes: &[Size::Head("d_k", "q.weight")],
@@ -104,13 +104,13 @@ static TYPES: &[LayerType] = &[
     },
 ];
 
-/// The row of a type; for one that is not in the table, such as a user's, one of which nothing is known.
+/// Returns the row of a type, or a row without knowledge for a type that is not in the table, such as a user's.
 pub(crate) fn of(kind: &str) -> &'static LayerType {
     TYPES.iter().find(|row| row.name == kind).unwrap_or(&OTHER)
 }
 
 impl LayerType {
-    /// Whether a field is the weight of a linear or convolution layer.
+    /// Returns whether a field is the weight of a linear or convolution layer.
     pub(crate) fn is_default_target(&self, field: &str) -> bool {
         self.default_target && field == "weight"
     }
@@ -123,7 +123,7 @@ impl LayerType {
         !self.buffers.is_empty()
     }
 
-    /// The matrix view of a parameter. Any but the weights of the table has its first axis as rows.
+    /// Returns the matrix view of a parameter. Parameters other than the weights in the table have their first axis as rows.
     pub(crate) fn layout(&self, field: &str, shape: &[usize]) -> MatrixLayout {
         let product = |dims: &[usize]| dims.iter().product::<usize>();
         let axes = if field == "weight" { self.axes } else { Axes::Other };
@@ -134,7 +134,7 @@ impl LayerType {
             }
             (Axes::OutInKernel, [units, channels, kernel @ ..]) => {
                 let kernel = product(kernel);
-                // A parameter without elements has no kernel to divide by.
+                // A parameter without elements would divide by a kernel of zero.
                 if kernel == 0 {
                     return MatrixLayout::row_major(*units, 0);
                 }
@@ -145,7 +145,7 @@ impl LayerType {
         }
     }
 
-    /// The input and output axis of its weight, where they are known.
+    /// Returns the input and output axis of its weight, if they are known.
     #[cfg(feature = "trace")]
     pub(crate) fn channel_axes(&self) -> Option<[usize; 2]> {
         match self.axes {
@@ -155,7 +155,7 @@ impl LayerType {
         }
     }
 
-    /// The field that holds the groups of its convolution. A user's own layer is taken to name it as Burn's do.
+    /// Returns the field that holds the groups of its convolution. A user's own layer is assumed to use Burn's name.
     #[cfg(feature = "trace")]
     pub(crate) fn groups_field(&self) -> &'static str {
         let own = self.sizes.iter().find_map(|size| if let Size::Groups(field) = size { Some(*field) } else { None });
@@ -165,7 +165,7 @@ impl LayerType {
 
 #[cfg(feature = "trace")]
 impl Pin {
-    /// Whether it is about a parameter, by its path from the layer.
+    /// Returns whether a parameter, by its path from the layer, keeps its channels.
     pub(crate) fn holds(&self, path: &str) -> bool {
         self.fields.is_empty() || self.fields.iter().any(|field| path.split('.').next() == Some(field))
     }

@@ -1,4 +1,4 @@
-//! Which parameters a module has, and how each is seen as a matrix.
+//! The parameters of a module, and the matrix view of each.
 
 use crate::host;
 use crate::layer_types::{self, Axes};
@@ -13,31 +13,31 @@ use std::collections::HashMap;
 /// A float parameter of a module.
 #[derive(Clone, Debug)]
 pub(crate) struct Layer {
-    /// Path from the root, as in `encoder.0.fc1.weight`.
+    /// The path from the root, as in `encoder.0.fc1.weight`.
     pub(crate) path: String,
-    /// Other paths of the same parameter.
+    /// The other paths of the same parameter.
     pub(crate) aliases: Vec<String>,
-    /// Type of the module that owns it: the innermost struct.
+    /// The type of the module that owns it, the innermost struct.
     pub(crate) kind: String,
     pub(crate) shape: Vec<usize>,
     pub(crate) layout: MatrixLayout,
     pub(crate) id: ParamId,
-    /// A weight of a linear or convolution layer.
+    /// Whether it is a weight of a linear or convolution layer.
     pub(crate) by_default: bool,
-    /// A value that training keeps track of, but no optimizer trains.
+    /// Whether it is a running statistic, which no optimizer trains.
     pub(crate) buffer: bool,
     /// Whether it can take gradients.
     pub(crate) autodiff: bool,
     /// Whether its values are packed integers.
     pub(crate) quantized: bool,
-    /// Name of the reparameterization it carries.
+    /// The name of the reparameterization that it carries.
     pub(crate) carries: Option<String>,
     /// The bits of our mask, if it carries one.
     pub(crate) keep: Option<Tensor<1, Bool>>,
 }
 
 impl Layer {
-    /// What the parameter carries, if that is not our mask.
+    /// Returns the reparameterization of the parameter, if that is not our mask.
     pub(crate) fn foreign(&self) -> Option<&String> {
         self.carries.as_ref().filter(|_| self.keep.is_none())
     }
@@ -46,18 +46,18 @@ impl Layer {
 /// The name of our mask on a parameter, and the name of its bits.
 pub(crate) const MASK: [&str; 2] = ["prune", "keep"];
 
-/// The path of the layer that owns a parameter.
+/// Returns the path of the layer that owns a parameter.
 #[cfg(feature = "trace")]
 pub(crate) fn layer_path(param: &str) -> &str {
     param.rsplit_once('.').map_or("", |(layer, _)| layer)
 }
 
-/// The first path of each parameter.
+/// Returns the first path of each parameter.
 pub(crate) fn paths(all: &[Layer]) -> Vec<String> {
     all.iter().map(|l| l.path.clone()).collect()
 }
 
-/// What a layer keeps, whose elements are its units.
+/// Returns the report on a layer whose elements are its units.
 pub(crate) fn layer_report(layer: &Layer, granularity: Granularity, kept: usize) -> LayerReport {
     let weights = layer.layout.len();
     LayerReport {
@@ -74,17 +74,19 @@ pub(crate) fn layer_report(layer: &Layer, granularity: Granularity, kept: usize)
     }
 }
 
-/// Every path of a parameter.
+/// Returns every path of a parameter.
 pub(crate) fn names(layer: &Layer) -> impl Iterator<Item = &String> {
     std::iter::once(&layer.path).chain(&layer.aliases)
 }
 
-/// Place of the parameter in a list of them, by every path.
+/// Returns the index of each parameter, by each of its paths.
 pub(crate) fn places(all: &[Layer]) -> HashMap<&str, usize> {
     all.iter().enumerate().flat_map(|(place, layer)| names(layer).map(move |name| (name.as_str(), place))).collect()
 }
 
-/// Two parameters with one id, which Burn and this library take for one parameter, and with different values.
+/// An error that two parameters share an id but have different values.
+///
+/// Burn and this library take parameters with the same id for one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{first} and {second}: have the same parameter id and different values (an optimizer of Burn updates only the first of them); make \
@@ -92,23 +94,23 @@ pub(crate) fn places(all: &[Layer]) -> HashMap<&str, usize> {
 )]
 #[non_exhaustive]
 pub struct SharedId {
-    /// Path of the one.
+    /// The path of the first parameter.
     pub first: String,
-    /// Path of the other.
+    /// The path of the second parameter.
     pub second: String,
 }
 
-/// All float parameters of a module, each once, in the order of its fields.
+/// Returns all float parameters of a module, each once, in the order of its fields.
 ///
 /// # Errors
-/// Two parameters share an id and are not the same.
+/// Two parameters share an id but have different values.
 pub(crate) fn layers<M: Module>(module: &M) -> Result<Vec<Layer>, SharedId> {
     let mut visitor = Visitor { checks: true, ..Visitor::default() };
     walk::visit(module, &mut visitor);
     visitor.shared.map_or(Ok(visitor.layers), Err)
 }
 
-/// The same, where no error can be told: of parameters that share an id, the first one counts.
+/// Returns all float parameters like [`layers`], without an error: of those that share an id, the first one counts.
 pub(crate) fn first_layers<M: Module>(module: &M) -> Vec<Layer> {
     let mut visitor = Visitor::default();
     walk::visit(module, &mut visitor);
@@ -118,11 +120,11 @@ pub(crate) fn first_layers<M: Module>(module: &M) -> Vec<Layer> {
 #[derive(Default)]
 struct Visitor {
     layers: Vec<Layer>,
-    /// Where each id is in `layers`.
+    /// The index of each id in `layers`.
     places: HashMap<ParamId, usize>,
-    /// The parameter that was visited last, unless that was another path of an earlier one.
+    /// The index of the last visited parameter, unless that was another path of an earlier one.
     last: Option<usize>,
-    /// Whether parameters that share an id are compared.
+    /// Whether to compare parameters that share an id.
     checks: bool,
     /// The parameters themselves, of any rank, in the order of `layers`.
     params: Vec<Box<dyn Any>>,
@@ -130,13 +132,15 @@ struct Visitor {
 }
 
 impl Visitor {
-    /// The parameter whose reparameterization is being visited, which comes right after it.
+    /// Returns the parameter whose reparameterization is being visited, which comes right after it.
     fn carrier(&mut self) -> Option<&mut Layer> {
         self.layers.get_mut(self.last?)
     }
 
-    /// A transposed convolution does not show its groups to visitors, but its bias has a number for each output channel, which the weight
-    /// counts by group. Without a bias it is taken for one group.
+    /// Counts the groups of a transposed convolution by its bias.
+    ///
+    /// Visitors do not see the groups, but the bias has a value for each output channel, which the weight counts by group. A layer without
+    /// a bias is assumed to have one group.
     fn count_groups(&mut self, bias: &str, kind: &str, shape: &[usize]) {
         let weight = self.layers.last_mut().filter(|l| {
             let beside = l.path.strip_suffix("weight").zip(bias.strip_suffix("bias"));
@@ -165,7 +169,7 @@ impl Visit for Visitor {
         if let Some(&place) = self.places.get(&param.id) {
             self.last = None;
             let first = self.params.get(place);
-            // Statistics of clones go their own ways, and nobody takes them for one.
+            // Statistics of clones differ, and nothing treats them as one parameter.
             if let Some(first) = first.filter(|_| self.shared.is_none() && !at.at_buffer())
                 && !first.downcast_ref().is_some_and(|first| same(first, param))
             {
@@ -175,7 +179,7 @@ impl Visit for Visitor {
             return;
         }
         let (kind, field, row) = (at.kind().to_string(), at.field(), at.layer_type());
-        // A shape that does not make a lazy parameter draw its values.
+        // `lazy_shape` does not initialize a lazy parameter.
         let shape: Vec<usize> = param.lazy_shape().iter().copied().collect();
         if field == "bias" {
             self.count_groups(&path, &kind, &shape);
@@ -209,7 +213,7 @@ impl Visit for Visitor {
     }
 }
 
-/// Whether two parameters have the same values. Those that are not drawn yet stay so: they are clones of one another.
+/// Returns whether two parameters have the same values. Uninitialized ones are clones of one another and stay uninitialized.
 fn same<const D: usize>(one: &Param<Tensor<D>>, other: &Param<Tensor<D>>) -> bool {
     if one.lazy_shape() != other.lazy_shape() {
         return false;

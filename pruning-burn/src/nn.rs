@@ -1,4 +1,4 @@
-//! Layers that can lose channels where Burn's own cannot, and layers of sparse weights.
+//! Layers that can lose channels that Burn's own must keep, and layers with sparse weights.
 
 mod attention;
 mod encoder;

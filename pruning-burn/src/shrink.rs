@@ -1,4 +1,4 @@
-//! Removing channels and heads for good: plan, inspect, apply, verify.
+//! The removal of channels and heads: plan, inspect, apply, verify.
 //!
 //! ```
 //! use burn::{module::Module, nn::{Linear, LinearConfig}, tensor::{Device, Tensor, activation::relu}};
@@ -26,11 +26,11 @@
 //! println!("{plan}");
 //!
 //! let mut masked = model.clone();
-//! shrink::mask(&plan, &mut masked)?;                           // the same, with the channels still there
+//! shrink::mask(&plan, &mut masked)?;                           // masks the same channels without removing them
 //! let applied = shrink::apply(&plan, &mut model, |_: &mut Mlp, _: &mut Fields| {}, forward)?;
 //! assert!(applied.equivalence.difference().is_some());         // checked with random biases and inputs
 //! assert_eq!(model.fc1.weight.dims(), [8, 8]);
-//! verify(&masked, &model, forward)?.within(1e-6)?;             // and with real ones
+//! verify(&masked, &model, forward)?.within(1e-6)?;             // checked with real inputs
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -38,24 +38,24 @@
 //!
 //! **Masked channels.** With a trace a channel means the same for `Pruner`, `Session`, `Scan` and [`mask`](mask()): a unit of a coupled
 //! group, masked in every weight, bias, scale and shift on which it lies. Without a trace only the weight that makes the channel is
-//! masked, and `Warning::Untraced` says what is left. Layers that share channels are counted at the first of them, and lose as little as
-//! the lowest of their overrides says; one that is left dense or excluded keeps the group. `channel_score` says whether the weights of the
-//! whole group score a unit, or those of the targets that make it.
+//! masked, and `Warning::Untraced` names what remains. Layers that share channels are counted at the first of them, and the lowest of
+//! their overrides determines how much they lose. A layer that is left dense or excluded keeps the whole group. `channel_score` selects
+//! whether the weights of the whole group score a unit, or only those of the targets that make it.
 //!
-//! **Plans.** [`ShrinkPlan`] is data: kept positions by parameter and axis, fields to set, groups, costs, every product that is left, and
-//! the user's rules.
+//! **Plans.** [`ShrinkPlan`] is data: the kept positions by parameter and axis, the fields to set, the groups, the costs, the remaining
+//! products, and the user's rules.
 //!
-//! **Proof.** [`apply`](apply()) cuts a copy (`valid()` first, since running statistics are shared between clones), lets the caller set
-//! the fields, and makes two checks before it assigns. The first one records the forward of the model and of the copy. What the plan
-//! removes is followed through the labels of the dense trace, without a choice: it must be what the plan removes, and nothing that is
-//! pinned. That gives the size of every tensor. Both traces are brought into a normal form (no change of shape but stated at each use, no
-//! operation that does nothing, linear layers folded), in which every operation of the copy must be the dense one with the dense scalars
-//! and captured values, in the sizes that follow. A function that sets fields must leave the parameters alone, ids and numbers, since the
-//! second check brings its own: it runs the masked model and the copy on random inputs, with random biases, scales and statistics; masks
-//! that change nothing prove nothing, and the result says so.
+//! **Proof.** [`apply`](apply()) cuts a copy (after `valid()`, since clones share running statistics), lets the caller set the fields,
+//! and makes two checks before it replaces the model. The first check records the forward of the model and of the copy. It follows the
+//! removed positions through the labels of the dense trace: the result must be exactly what the plan removes, without anything pinned.
+//! That gives the size of every tensor. Both traces are then brought into a normal form (shapes stated at each use, no operation without
+//! effect, linear layers folded). There every operation of the copy must be the dense one with the dense scalars and captured values, in
+//! the predicted sizes. A function that sets fields must not change the ids and values of parameters, since the second check replaces
+//! values: it runs the masked model and the copy on random inputs, with random biases, scales and statistics. If the masks change no
+//! output, the check proves nothing, and the result says so.
 //!
-//! [`size_fields`] reads the numbers in the structs around each cut from the module's `Debug`: those that equal a size which changes are
-//! named where a check fails. They are guesses, so the plan does not ask for them.
+//! [`size_fields`] reads the numbers in the structs around each cut from the module's `Debug`. If a check fails, its error names those
+//! that equal a changing size. They are guesses, so the plan does not ask for them.
 
 mod apply;
 mod choose;

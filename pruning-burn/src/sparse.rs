@@ -1,8 +1,9 @@
-//! Zeros that pay: recorded models that run with sparse weights on the CPU.
+//! Recorded models that run with sparse weights on the CPU, where that is faster.
 //!
 //! A [`SparseModel`] is compiled from what a [`Trace`](crate::trace::Trace) recorded of any module, without a change to its code. Every
 //! product with a weight (linear layers, convolutions, the projections of attention, gates) is timed in place, dense and sparse, and runs
-//! as is faster; [`SparseModel::report`] says what became of each. [`break_even`] says beforehand from which sparsity on a layer will be.
+//! whichever is faster; [`SparseModel::report`] tells the result for each. [`break_even`] measures before pruning from which sparsity on
+//! the sparse product of a layer is faster.
 //!
 //! ```
 //! use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
@@ -33,17 +34,16 @@
 //!
 //! # Contract
 //!
-//! A program is a trace with its weights: operations on constants alone are run once (unless their result is larger than what it comes
-//! from), and every use says whether it is the last, so that an interpreter holds nothing but the constants after a run. A product whose
-//! right operand is a constant takes the addition of a constant row and the ReLU that follow with it, and becomes one custom operation of
-//! Burn's interpreter.
+//! A program is a trace with its weights. Operations on constants run once (unless the result is larger than its operands), and every use
+//! of a tensor says whether it is the last, so an interpreter holds only the constants after a run. A product whose right operand is a
+//! constant includes the addition of a constant row and the ReLU that follow it, and becomes one custom operation of Burn's interpreter.
 //!
-//! What becomes sparse is decided by timing those operations inside whole runs, dense and with each candidate in turn, and at last the
-//! whole pass against the dense one. Each round is a pair; a race bets on the winner of the next pair, which makes no one rich between
-//! equal ways, so that noise of any kind is called a difference once in a hundred. What the budget leaves open goes by the middle of the
-//! pairs, product by product, and the report says [`Verdict::Uncertain`]. The race knows no clock, so its tests have machines with known
-//! noise. Interpreters wait in a pool with the constants registered; a run takes one, so threads share a model. Weights are prepared once
-//! for all passes in which they are used alike.
+//! Whole runs time those operations, dense and with each candidate in turn, and decide which become sparse; at last the whole pass is
+//! timed against the dense one. Each round is a pair of runs. A duel bets on the winner of the next pair. Between equally fast ways such
+//! bets gain nothing on average, so noise of any kind is taken for a difference at most once in a hundred duels. If the budget ends first,
+//! the median of the pairs decides for each product, and the report says [`Verdict::Uncertain`]. The race gets its times from a closure,
+//! so tests run it with known noise. Interpreters with registered constants wait in a pool, and each run takes one, so threads can share
+//! a model. Weights are prepared once for all passes that use them in the same way.
 
 mod autotune;
 mod break_even;
@@ -67,43 +67,43 @@ pub use report::{LayerRow, PassReport, SparseReport, Verdict, Why};
 use crate::trace::ReplayError;
 use pruning_sparse::SparseError;
 
-/// Why a model is not compiled, or does not run.
+/// An error that keeps a sparse model from being compiled or run.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SparseModelError {
     /// No trace was given.
     #[error("no recorded pass to compile; give the trace of at least one input shape")]
     NoPass,
-    /// The model is not the one that was recorded, or not on Flex.
+    /// The model is not the recorded one, or is not on Flex.
     #[error(transparent)]
     Model(#[from] ReplayError),
     /// A weight cannot be sparse.
     #[error("{path}: {source}")]
     Weight {
-        /// The parameter.
+        /// The path of the parameter.
         path: String,
-        /// Why.
+        /// The reason.
         source: SparseError,
     },
-    /// No pass was recorded for such inputs.
-    #[error("no pass was recorded for inputs {found}; there are: {}; compile with a trace for these shapes as well", .known.join(" | "))]
+    /// No pass was recorded for inputs of these shapes and types.
+    #[error("no pass was recorded for inputs {found}, only for: {}; compile with a trace for these shapes as well", .known.join(" | "))]
     Inputs {
-        /// Shapes and types that were given.
+        /// The shapes and types given.
         found: String,
-        /// Those of each pass.
+        /// The shapes and types of each recorded pass.
         known: Vec<String>,
     },
     /// An input is on another backend.
     #[error("input {index}: {reason}; sparse models run on the CPU, `Device::flex()`")]
     Backend {
-        /// Its place.
+        /// The index of the input.
         index: usize,
-        /// What Burn says.
+        /// The reason that Burn gives.
         reason: String,
     },
 }
 
-/// The middle of some numbers, of which there is at least one.
+/// Returns the median of at least one number.
 fn median(numbers: impl Iterator<Item = f64>) -> f64 {
     let mut numbers: Vec<f64> = numbers.collect();
     numbers.sort_by(f64::total_cmp);

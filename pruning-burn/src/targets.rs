@@ -1,4 +1,4 @@
-//! Which parameters are pruned: patterns and overrides, applied to the layers of a model.
+//! The parameters that are pruned: patterns and overrides, applied to the layers of a model.
 
 use crate::PruneError;
 use crate::host;
@@ -12,23 +12,23 @@ use pruning_core::score::{Granularity, GranularityError};
 /// A layer that a recipe prunes.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    /// Index into the layers of the model.
+    /// The index of the layer in the model.
     pub(crate) layer: usize,
     pub(crate) granularity: Granularity,
-    /// A sparsity apart from the shared budget.
+    /// A sparsity of its own, outside of the shared budget.
     pub(crate) own: Option<Sparsity>,
 }
 
-/// The layers of a model that a recipe prunes, in the order of the model, and those it does not.
+/// The layers of a model that a recipe prunes, and those that it does not, in the order of the model.
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {
     pub(crate) targets: Vec<Target>,
-    /// Targets that an override leaves dense: they carry no mask, and count in what is asked and achieved.
+    /// The targets that an override leaves dense. They carry no mask, but count in the asked and achieved sparsity.
     pub(crate) dense: Vec<Target>,
     pub(crate) skipped: Vec<Skipped>,
 }
 
-/// What a recipe says of a parameter.
+/// The decision of a recipe on a parameter.
 enum Judged {
     Target(Granularity, Option<Sparsity>),
     Dense(Granularity),
@@ -36,7 +36,7 @@ enum Judged {
 }
 
 impl Selection {
-    /// Applies the patterns of the recipe; nothing is computed.
+    /// Applies the patterns of the recipe, without computing anything.
     pub(crate) fn new(recipe: &Recipe<impl ?Sized>, all: &[Layer]) -> Result<Self, PruneError> {
         let patterns = Patterns::new(&recipe.targets, all)?;
         let overrides = recipe.overrides.iter().map(|o| &o.target);
@@ -48,7 +48,7 @@ impl Selection {
             let skipped = |reason| Skipped::new(&layer.path, reason);
             match judge(recipe, &patterns, &overrides, layer, &mut used)? {
                 Judged::Target(granularity, own) => match granularity.check(&layer.layout) {
-                    // Heads without a size are those of a trace.
+                    // A trace determines the size of heads that the recipe leaves open.
                     Ok(()) | Err(GranularityError::HeadSize) => {
                         selection.targets.push(Target { layer: index, granularity, own });
                     }
@@ -77,7 +77,7 @@ impl Selection {
     }
 }
 
-/// The layer's granularity and own sparsity, or why it is none of the targets.
+/// Returns the layer's granularity and own sparsity, or the reason why it is not a target.
 fn judge(
     recipe: &Recipe<impl ?Sized>,
     patterns: &Patterns<'_>,
@@ -89,7 +89,7 @@ fn judge(
         return Ok(Judged::Skipped(reason));
     }
     if layer.buffer {
-        // `*.running_mean` names a thing that no mask stays on.
+        // `*.running_mean` names a value that training overwrites.
         return Err(PruneError::Buffer { path: layer.path.clone() });
     }
     let mut own: Vec<_> = names(layer).flat_map(|name| overrides.matches(name)).map(|(i, _)| i).collect();
@@ -105,7 +105,7 @@ fn judge(
     }
     let granularity = first.and_then(|(_, o)| o.granularity).unwrap_or(recipe.granularity);
     if first.is_some_and(|(_, o)| o.sparsity == Sparsity::ZERO) {
-        // Units need not fit a layer of which none goes.
+        // A layer that stays dense need not fit the granularity.
         let fits = granularity.check(&layer.layout).is_ok();
         return Ok(Judged::Dense(if fits { granularity } else { Granularity::Element }));
     }
@@ -126,7 +126,7 @@ impl<'a> Patterns<'a> {
         Ok(Self { targets, include, exclude: index("target.exclude", targets.exclude.iter(), all)? })
     }
 
-    /// Why a parameter is none of the targets; nothing for one that is.
+    /// Returns why a parameter is not a target; `None` for a target.
     pub(crate) fn skip(&self, layer: &Layer) -> Option<SkipReason> {
         if let Some((place, _)) = names(layer).find_map(|name| self.exclude.matches(name).into_iter().next()) {
             return Some(SkipReason::Excluded { pattern: self.targets.exclude[place].to_string() });
@@ -143,7 +143,7 @@ impl<'a> Patterns<'a> {
     }
 }
 
-/// An index of patterns; one that matches no parameter is an error.
+/// Creates an index of patterns, or returns an error if a pattern matches no parameter.
 fn index<'a>(
     role: &'static str,
     patterns: impl Iterator<Item = &'a Pattern> + Clone,
@@ -152,14 +152,14 @@ fn index<'a>(
     let index = PatternIndex::new(patterns.clone());
     let mut idle = vec![true; patterns.clone().count()];
     all.iter().flat_map(names).flat_map(|name| index.matches(name)).for_each(|(place, _)| idle[place] = false);
-    // The default pattern on a model without parameters is told better by the caller.
+    // The caller has a better error for the default pattern on a model without parameters.
     match patterns.zip(idle).find(|(_, idle)| *idle && !all.is_empty()) {
         Some((pattern, _)) => Err(PruneError::Unmatched { role, pattern: pattern.to_string(), paths: paths(all) }),
         None => Ok(index),
     }
 }
 
-/// Why a parameter can carry no mask, whatever the recipe says.
+/// Returns why a parameter cannot carry a mask, whatever the recipe says.
 fn unfit(layer: &Layer) -> Option<SkipReason> {
     match layer {
         Layer { quantized: true, .. } => Some(SkipReason::Quantized),
@@ -168,7 +168,7 @@ fn unfit(layer: &Layer) -> Option<SkipReason> {
     }
 }
 
-/// An error, under the path that the caller used, if a parameter can carry no mask or threshold, or `carried` is in the way.
+/// Returns an error, under the caller's path, if a parameter cannot carry a mask or threshold, or `carried` is in the way.
 pub(crate) fn can_carry(layer: &Layer, path: &str, carried: Option<&String>) -> Result<(), PruneError> {
     let path = path.to_string();
     match (carried, unfit(layer)) {
@@ -184,7 +184,7 @@ fn misfit(layer: &Layer, source: GranularityError) -> PruneError {
     ChooseError::Granularity { path: layer.path.clone(), source }.into()
 }
 
-/// What the targets keep so far; nothing for one that carries no mask yet.
+/// Returns the elements that each target keeps so far; `None` for a target without a mask.
 pub(crate) fn alive(all: &[Layer], selection: &Selection) -> Vec<Option<Bits>> {
     let mut carrying = Vec::new();
     let mut masks = Vec::new();

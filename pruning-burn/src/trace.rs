@@ -1,7 +1,7 @@
-//! What a module computes, as a graph: recorded once from the user's own `forward`.
+//! The computation of a module as a graph, recorded once from the user's own `forward`.
 //!
-//! A [`Trace`] knows every operation with its shapes, and which of its tensors are parameters. From it come the cost of
-//! each layer ([`Trace::costs`]), the channels that belong together ([`Trace::groups`]), and a replay on real inputs
+//! A [`Trace`] knows every operation with its shapes, and knows which tensors are parameters. It tells the cost of each layer
+//! ([`Trace::costs`]) and the channels that belong together ([`Trace::groups`]), and it replays the pass on real inputs
 //! ([`Trace::replay`]).
 //!
 //! ```
@@ -26,14 +26,14 @@
 //! # Contract
 //!
 //! [`Trace::record`] runs the user's forward on Burn's capture device. Parameters are replaced by empty tensors of their shape first, so
-//! no weight is copied, and a trace belongs to a shape, not to weights. Replay registers the weights of a model and runs the operations by
-//! `burn-router`'s interpreter on any backend.
+//! no weight is copied, and a trace belongs to a shape, not to weights. Replay registers the weights of a model and runs the operations
+//! with `burn-router`'s interpreter on any backend.
 //!
-//! An operation without a rule keeps the axes of its operands, with its name as the reason; [`AxisRules`] adds a rule, and
-//! [`AxisRules::with_strict`] makes it an error. A rule that does not fit the shapes keeps its axes as well: nothing of it panics. Axes
-//! whose masked zeros would become infinite (`log`, a division by them) stay. Heads are the free axes along which activations are
-//! multiplied with each other entry by entry; their size is the axis that this product sums over. A parameter of the user's has its input
-//! and output channels where a product has them, and else where the table of layer types says.
+//! An operation without a rule keeps the axes of its operands, and the reason is its name. [`AxisRules`] adds a rule;
+//! [`AxisRules::with_strict`] makes a missing rule an error. A rule that does not fit the shapes keeps its axes as well; it never panics.
+//! Axes whose masked zeros would become infinite (`log`, a division by them) stay. Heads are the free axes along which activations are
+//! multiplied with each other entry by entry; their size is the axis that this product sums over. A product determines the input and
+//! output channels of a user's own parameter; without a product, the table of layer types does.
 
 mod analysis;
 mod arithmetic_rules;

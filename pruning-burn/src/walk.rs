@@ -1,12 +1,12 @@
-//! One walk over the parameters of a module: [`visit`] and [`map`] tell what they call the [`Position`] of each parameter.
+//! The walk over the parameters of a module: [`visit`] and [`map`] pass on the [`Position`] of each parameter.
 
 use crate::layer_types::{self, LayerType};
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Bool, Int, Tensor};
 
-/// What looks at the parameters of a module. A tied parameter comes at each of its paths.
+/// A visitor of the parameters of a module. A tied parameter comes at each of its paths.
 pub(crate) trait Visit {
-    /// The parameter that came last carries a reparameterization of this name.
+    /// Notes that the last parameter carries a reparameterization of this name.
     fn visit_carried(&mut self, _name: &str) {}
 
     fn visit_float<const D: usize>(&mut self, _at: &Position, _param: &Param<Tensor<D>>) {}
@@ -16,7 +16,7 @@ pub(crate) trait Visit {
     fn visit_bool<const D: usize>(&mut self, _at: &Position, _param: &Param<Tensor<D, Bool>>) {}
 }
 
-/// What changes the parameters of a module.
+/// A mapper that changes the parameters of a module.
 pub(crate) trait Map {
     fn map_float<const D: usize>(&mut self, _at: &Position, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         param
@@ -40,22 +40,22 @@ pub(crate) fn visit<M: Module>(module: &M, with: &mut impl Visit) {
     module.visit(&mut Walker { at: Position::default(), with });
 }
 
-/// Puts what `with` makes of each parameter in its place.
+/// Replaces each parameter by the result of `with`.
 #[must_use]
 pub(crate) fn map<M: Module>(module: M, with: &mut impl Map) -> M {
     module.map(&mut Walker { at: Position::default(), with })
 }
 
-/// Where a walk is.
+/// The position of a walk.
 #[derive(Debug, Default)]
 pub(crate) struct Position {
     names: Vec<String>,
     containers: Vec<String>,
-    /// Depth at which a reparameterization was entered.
+    /// The depth at which a reparameterization was entered.
     inside: Option<usize>,
 }
 
-/// What Burn calls the container of a reparameterization's fields.
+/// Burn's name for the container of a reparameterization's fields.
 const REPARAMETERIZATION: &str = "Reparameterization";
 
 impl Position {
@@ -79,40 +79,40 @@ impl Position {
         self.names.join(".")
     }
 
-    /// The last part of the path.
+    /// Returns the last part of the path.
     pub(crate) fn field(&self) -> &str {
         self.names.last().map_or("", String::as_str)
     }
 
-    /// Within a reparameterization: the path of the parameter that carries it, and the rest of the path.
+    /// Returns, within a reparameterization, the path of the parameter that carries it, and the rest of the path.
     pub(crate) fn carried(&self) -> Option<(String, &[String])> {
         self.inside.map(|depth| (self.names[..depth].join("."), &self.names[depth..]))
     }
 
-    /// Whether this is a running statistic. Burn visits those as parameters, so they are told by their layer.
+    /// Returns whether this is a running statistic. Burn visits those as parameters, so the layer type tells.
     pub(crate) fn at_buffer(&self) -> bool {
         self.layer_type().is_buffer(self.field())
     }
 
-    /// The type of the layer around this place.
+    /// Returns the type of the layer around this position.
     pub(crate) fn layer_type(&self) -> &'static LayerType {
         layer_types::of(self.kind())
     }
 
-    /// The structs around this place, outermost first, and the path of each.
+    /// Returns the structs around this position, outermost first, and the path of each.
     #[cfg(feature = "trace")]
     pub(crate) fn owners(&self) -> Vec<(String, String)> {
         let structs = self.containers.iter().enumerate().filter_map(|(i, c)| Some((i, c.strip_prefix("Struct:")?)));
         structs.map(|(i, kind)| (kind.to_string(), self.names[..i].join("."))).collect()
     }
 
-    /// The name of the innermost struct around this place.
+    /// Returns the name of the innermost struct around this position.
     pub(crate) fn kind(&self) -> &str {
         self.containers.iter().rev().find_map(|c| c.strip_prefix("Struct:")).unwrap_or("Param")
     }
 }
 
-/// Keeps the position, which Burn tells by calls of its own.
+/// A walker that keeps the position, which Burn reports in separate calls.
 struct Walker<'a, V> {
     at: Position,
     with: &'a mut V,

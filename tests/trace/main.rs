@@ -86,7 +86,7 @@ fn a_forward_that_cannot_be_recorded_is_an_error_and_changes_nothing() {
     });
     let error = error.unwrap_err();
     assert!(matches!(&error, TraceError::Panicked { message } if !message.is_empty()), "{error}");
-    assert!(error.to_string().contains("move such code out of the traced function"), "{error}");
+    assert!(error.to_string().contains("out of the traced function"), "{error}");
 
     let own = Trace::record(&model, |_: &Cnn, _: &mut Scope| panic!("no more"));
     assert_eq!(own.unwrap_err(), TraceError::Panicked { message: "no more".to_string() });

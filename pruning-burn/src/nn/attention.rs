@@ -7,8 +7,8 @@ use burn::tensor::{Bool, Device, Tensor};
 
 /// Multi-head attention ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), section 3.2.2) that can lose heads.
 ///
-/// Burn's own needs `heads * size == width`. This one takes the number of heads from the width of its projections, so that
-/// heads go with nothing else to set; a smaller `d_k` is a field to set. Both compute the same:
+/// Burn's own attention needs `heads * size == width`. This one takes the number of heads from the width of its projections, so
+/// heads can be removed without setting a field; if heads become smaller, the field `d_k` must be set. Both compute the same:
 ///
 /// ```
 /// use burn::nn::attention::{MhaInput, MultiHeadAttentionConfig};
@@ -24,28 +24,28 @@ use burn::tensor::{Bool, Device, Tensor};
 /// ```
 #[derive(Module, Debug)]
 pub struct MultiHeadAttention {
-    /// `[width, heads * d_k]`.
+    /// The projection to queries, `[width, heads * d_k]`.
     pub q: Linear,
-    /// `[width, heads * d_k]`.
+    /// The projection to keys, `[width, heads * d_k]`.
     pub k: Linear,
-    /// `[width, heads * d_v]`.
+    /// The projection to values, `[width, heads * d_v]`.
     pub v: Linear,
-    /// `[heads * d_v, width]`.
+    /// The projection of the heads to the output, `[heads * d_v, width]`.
     pub out: Linear,
-    /// On the weights of attention.
+    /// The dropout on the attention weights.
     pub dropout: Dropout,
-    /// Size of a query and a key.
+    /// The size of a query and a key.
     pub d_k: usize,
-    /// By what scores are divided. It stays what it was when `d_k` shrinks, so that the scores do.
+    /// The divisor of the scores. It stays the same when `d_k` shrinks, so that the scores do too.
     pub scale: f32,
-    /// What a masked score becomes.
+    /// The value of a masked score.
     pub min_float: f64,
     /// Whether a head may attend to nothing.
     pub quiet_softmax: bool,
 }
 
 impl From<burn::nn::attention::MultiHeadAttention> for MultiHeadAttention {
-    /// The same weights, under the same ids.
+    /// Takes over the weights, under the same ids.
     fn from(burns: burn::nn::attention::MultiHeadAttention) -> Self {
         Self {
             q: burns.query,
@@ -61,36 +61,55 @@ impl From<burn::nn::attention::MultiHeadAttention> for MultiHeadAttention {
     }
 }
 
-/// What attends to what.
+/// The input of a [`MultiHeadAttention`]: queries, keys, values and optional masks.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use pruning_burn::nn::{AttentionInput, MultiHeadAttention};
+///
+/// let device = Device::flex();
+/// let attention = MultiHeadAttention::new(8, 3, 4, 0.0, &device);
+/// let (text, picture) = (Tensor::<3>::ones([1, 5, 8], &device), Tensor::<3>::ones([1, 16, 8], &device));
+/// let input = AttentionInput::new(text, picture.clone(), picture);
+/// let output = attention.forward_with_weights(input);
+/// assert_eq!((output.context.dims(), output.weights.dims()), ([1, 5, 8], [1, 3, 5, 16]));
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct AttentionInput {
-    /// `[batch, queries, width]`.
+    /// The queries, `[batch, queries, width]`.
     pub query: Tensor<3>,
-    /// `[batch, keys, width]`.
+    /// The keys, `[batch, keys, width]`.
     pub key: Tensor<3>,
-    /// `[batch, keys, width]`.
+    /// The values, `[batch, keys, width]`.
     pub value: Tensor<3>,
-    /// `[batch, keys]`; true where there is nothing to attend to.
+    /// The mask of padding, `[batch, keys]`; true for a key that is padding.
     pub mask_pad: Option<Tensor<2, Bool>>,
-    /// `[batch, queries, keys]`; true where a query must not attend.
+    /// The mask of attention, `[batch, queries, keys]`; true where a query must not attend to a key.
     pub mask_attn: Option<Tensor<3, Bool>>,
 }
 
 impl AttentionInput {
-    /// A sequence that attends to itself.
+    /// Creates an input from queries, keys and values, without masks.
     #[must_use]
-    pub fn self_attn(x: Tensor<3>) -> Self {
-        Self { query: x.clone(), key: x.clone(), value: x, mask_pad: None, mask_attn: None }
+    pub fn new(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>) -> Self {
+        Self { query, key, value, mask_pad: None, mask_attn: None }
     }
 
-    /// With a mask of padding, `[batch, keys]`.
+    /// Creates an input from a sequence that attends to itself, without masks.
+    #[must_use]
+    pub fn self_attn(x: Tensor<3>) -> Self {
+        Self::new(x.clone(), x.clone(), x)
+    }
+
+    /// Sets a mask of padding, `[batch, keys]`.
     #[must_use]
     pub fn mask_pad(mut self, mask: Tensor<2, Bool>) -> Self {
         self.mask_pad = Some(mask);
         self
     }
 
-    /// With a mask of attention, `[batch, queries, keys]`.
+    /// Sets a mask of attention, `[batch, queries, keys]`.
     #[must_use]
     pub fn mask_attn(mut self, mask: Tensor<3, Bool>) -> Self {
         self.mask_attn = Some(mask);
@@ -98,17 +117,18 @@ impl AttentionInput {
     }
 }
 
-/// Context, and the weights that made it.
+/// The output of a [`MultiHeadAttention`], with the attention weights.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct AttentionOutput {
-    /// `[batch, queries, width]`.
+    /// The context, `[batch, queries, width]`.
     pub context: Tensor<3>,
-    /// `[batch, heads, queries, keys]`.
+    /// The attention weights, `[batch, heads, queries, keys]`.
     pub weights: Tensor<4>,
 }
 
 impl MultiHeadAttention {
-    /// Heads of `d_k` channels, whose number need not divide `width`.
+    /// Creates an attention of `heads` heads with `d_k` channels each, which need not add up to `width`.
     #[must_use]
     pub fn new(width: usize, heads: usize, d_k: usize, dropout: f64, device: &Device) -> Self {
         let linear = |from, to| LinearConfig::new(from, to).init(device);
@@ -125,19 +145,21 @@ impl MultiHeadAttention {
         }
     }
 
-    /// How many heads there are.
+    /// Returns the number of heads.
     #[must_use]
     pub fn heads(&self) -> usize {
         self.q.weight.lazy_shape()[1] / self.d_k.max(1)
     }
 
-    /// `[batch, queries, width]`. The weights are not handed out, since heads that are an output of a model cannot go.
+    /// Returns the context, `[batch, queries, width]`.
+    ///
+    /// The attention weights are not part of it, since heads in an output of a model cannot be removed.
     #[must_use]
     pub fn forward(&self, input: AttentionInput) -> Tensor<3> {
         self.forward_with_weights(input).context
     }
 
-    /// Context and weights.
+    /// Returns the context and the attention weights.
     #[must_use]
     pub fn forward_with_weights(&self, input: AttentionInput) -> AttentionOutput {
         let heads = self.heads();

@@ -8,8 +8,8 @@ use burn::tensor::{Bool, Tensor};
 
 /// A stack of [`TransformerEncoderLayer`]s, with the weights of Burn's [`TransformerEncoder`](transformer::TransformerEncoder).
 ///
-/// Burn's own encoder cannot lose heads, since its attention needs `heads * size == width`. This one computes the same, and heads as
-/// well as inner channels of its feed-forward layers go with nothing to set (channels within heads need `mha.d_k` set):
+/// Burn's own encoder cannot lose heads, since its attention needs `heads * size == width`. This one computes the same. Its heads and the
+/// inner channels of its feed-forward layers can be removed without setting a field; channels within heads need `mha.d_k` set:
 ///
 /// ```
 /// use burn::nn::transformer::{self, TransformerEncoderConfig};
@@ -39,7 +39,7 @@ impl From<transformer::TransformerEncoder> for TransformerEncoder {
 }
 
 impl TransformerEncoder {
-    /// Runs all layers; `[batch, length, width]` in and out.
+    /// Runs all layers on a sequence; `[batch, length, width]` in and out.
     #[must_use]
     pub fn forward(&self, input: TransformerEncoderInput) -> Tensor<3> {
         let TransformerEncoderInput { tensor, mask_pad, mask_attn } = input;
@@ -47,32 +47,33 @@ impl TransformerEncoder {
     }
 }
 
-/// A sequence for a [`TransformerEncoder`], and what must not be attended to.
+/// The input of a [`TransformerEncoder`]: a sequence and optional masks.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct TransformerEncoderInput {
-    /// `[batch, length, width]`.
+    /// The sequence, `[batch, length, width]`.
     pub tensor: Tensor<3>,
-    /// `[batch, length]`; true where there is nothing to attend to.
+    /// The mask of padding, `[batch, length]`; true for a position that is padding.
     pub mask_pad: Option<Tensor<2, Bool>>,
-    /// `[batch, length, length]`; true where a query must not attend.
+    /// The mask of attention, `[batch, length, length]`; true where a query must not attend to a key.
     pub mask_attn: Option<Tensor<3, Bool>>,
 }
 
 impl TransformerEncoderInput {
-    /// Takes a sequence without masks.
+    /// Creates an input from a sequence, without masks.
     #[must_use]
     pub fn new(tensor: Tensor<3>) -> Self {
         Self { tensor, mask_pad: None, mask_attn: None }
     }
 
-    /// Adds a mask of padding, `[batch, length]`.
+    /// Sets a mask of padding, `[batch, length]`.
     #[must_use]
     pub fn mask_pad(mut self, mask: Tensor<2, Bool>) -> Self {
         self.mask_pad = Some(mask);
         self
     }
 
-    /// Adds a mask of attention, `[batch, length, length]`.
+    /// Sets a mask of attention, `[batch, length, length]`.
     #[must_use]
     pub fn mask_attn(mut self, mask: Tensor<3, Bool>) -> Self {
         self.mask_attn = Some(mask);
@@ -80,21 +81,22 @@ impl TransformerEncoderInput {
     }
 }
 
-/// Attention and a feed-forward layer, each with a norm and a shortcut: Burn's
-/// [`TransformerEncoderLayer`](transformer::TransformerEncoderLayer) on a [`MultiHeadAttention`] that can lose heads.
+/// A layer of attention and feed-forward, each with a norm and a shortcut.
+///
+/// It is Burn's [`TransformerEncoderLayer`](transformer::TransformerEncoderLayer) with a [`MultiHeadAttention`] that can lose heads.
 #[derive(Module, Debug)]
 pub struct TransformerEncoderLayer {
-    /// Attention of the sequence to itself.
+    /// The attention of the sequence to itself.
     pub mha: MultiHeadAttention,
     /// The feed-forward layer.
     pub pwff: PositionWiseFeedForward,
     /// The norm of the feed-forward layer.
     pub norm_1: LayerNorm,
-    /// The norm of the attention, if norms come first; else that of the result.
+    /// The norm of the attention if norms come first, otherwise that of the result.
     pub norm_2: LayerNorm,
-    /// On both shortcuts.
+    /// The dropout on attention and feed-forward layer, before their shortcuts are added.
     pub dropout: Dropout,
-    /// Whether norms come before attention and feed-forward layer, and not after.
+    /// Whether norms come before attention and feed-forward layer instead of after.
     pub norm_first: bool,
 }
 
@@ -113,7 +115,7 @@ impl From<transformer::TransformerEncoderLayer> for TransformerEncoderLayer {
 }
 
 impl TransformerEncoderLayer {
-    /// Runs the layer; `[batch, length, width]` in and out. Norms are where Burn's layer has them.
+    /// Runs the layer on a sequence; `[batch, length, width]` in and out.
     #[must_use]
     pub fn forward(
         &self,

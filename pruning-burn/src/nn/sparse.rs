@@ -1,21 +1,21 @@
-//! Layers for inference, whose pruned weights are kept, and multiplied, without their zeros.
+//! Layers for inference that store and multiply pruned weights without their zeros.
 //!
 //! | device | how | [`Execution`] |
 //! |---|---|---|
 //! | Flex (feature `flex`), NdArray (`ndarray`) | on the memory of the tensors, by [`Plan`](pruning_sparse::Plan) | `Host` |
-//! | wgpu, Vulkan, Metal, CUDA, ROCm (`cube`, or `fusion` where Burn fuses) | a kernel; weights are copied to each device once | `Kernel` |
-//! | any other, and devices with autodiff | Burn's own layer, of weights with their zeros | `Dense` |
+//! | wgpu, Vulkan, Metal, CUDA, ROCm (`cube`, or `fusion` where Burn fuses) | by a kernel; weights are copied to each device once | `Kernel` |
+//! | any other, and devices with autodiff | by Burn's own dense layer | `Dense` |
 //!
 //! # Contract
 //!
 //! Sparse layers are constants: an `Arc` that no visitor sees and no record carries. A forward is one operation of a backend extension,
-//! whose argument is the layer. On the host it borrows the tensor's memory; plans are made when a batch first needs them and are shared,
-//! and memory that a call works in is taken from a pool and given back, never held locked, since a rayon thread that waits may start
-//! another call. Which plan a batch takes depends on the batch alone, so that results do not depend on earlier calls. On CubeCL devices
-//! weights are uploaded once for each device: slices of 32 rows, entries side by side, one unit for a row and four samples; convolutions
-//! have a unit for each output. Whatever can fail does so before the operation, which cannot return an error. Where Burn fuses, the
-//! feature `fusion` is needed: it decides the type of Burn's backend. Elsewhere, and under autodiff, Burn's own layer runs on weights with
-//! their zeros, kept for the last device (but not for one that records).
+//! whose argument is the layer. On the host it borrows the tensor's memory. Plans are made when a batch first needs them, and are shared.
+//! A call takes its working memory from a pool and returns it, and never holds a lock, since a waiting rayon thread may start another
+//! call. The plan of a batch depends only on the batch, so results do not depend on earlier calls. On CubeCL devices weights are uploaded
+//! once for each device: slices of 32 rows, entries side by side, one unit for a row and four samples; convolutions have a unit for each
+//! output. Everything that can fail does so before the operation, which cannot return an error. Where Burn fuses, the feature `fusion` is
+//! needed, since it decides the type of Burn's backend. On other devices, and under autodiff, Burn's own dense layer runs; its weights
+//! are kept for the last device (unless that device records).
 
 mod conv;
 mod convolution;
@@ -41,7 +41,7 @@ use burn::tensor::{DType, Device};
 use pruning_sparse::{Activation, Format, SparseError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How a sparse layer is made.
+/// The options for making a sparse layer: the format of the weights, and the activation.
 ///
 /// ```
 /// use pruning_burn::nn::SparseOptions;
@@ -52,28 +52,29 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SparseOptions {
-    /// The format the weights are kept in; compressed sparse rows if none is given. On the host it decides how single samples
-    /// are multiplied, too, which [`fastest`](pruning_sparse::fastest) does if none is given.
+    /// The format of the weights; compressed sparse rows if it is `None`.
+    ///
+    /// On the host it also determines how single samples are multiplied; if it is `None`, [`fastest`](pruning_sparse::fastest) does.
     pub format: Option<Format>,
-    /// What follows the layer, in the same pass over its output.
+    /// The activation after the layer, in the same pass over its output.
     pub activation: Activation,
 }
 
 impl SparseOptions {
-    /// Compressed sparse rows, and no activation.
+    /// Creates options for compressed sparse rows without an activation.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With a format for the weights.
+    /// Sets the format of the weights.
     #[must_use]
     pub fn with_format(mut self, format: Format) -> Self {
         self.format = Some(format);
         self
     }
 
-    /// With an activation after the layer.
+    /// Sets the activation after the layer.
     #[must_use]
     pub fn with_activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
@@ -81,20 +82,28 @@ impl SparseOptions {
     }
 }
 
-/// What a sparse layer does on a device.
+/// The way in which a sparse layer runs on a device.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use pruning_burn::nn::Execution;
+///
+/// assert_eq!(Execution::on(&Device::flex()), Execution::Host);
+/// assert_eq!(Execution::on(&Device::flex().autodiff()), Execution::Dense);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Execution {
-    /// Products without zeros, on the host and in the memory of the tensors.
+    /// The layer skips zeros, on the host and in the memory of the tensors.
     Host,
-    /// Products without zeros, by a kernel on the device.
+    /// The layer skips zeros, with a kernel on the device.
     Kernel,
-    /// Burn's own layer, of weights with their zeros: as fast as the dense layer, and as large. Gradients reach the input.
+    /// Burn's own dense layer runs instead, as fast and as large as without pruning. Gradients reach the input.
     Dense,
 }
 
 impl Execution {
-    /// What sparse layers do on a device, in this build.
+    /// Returns how sparse layers run on a device in this build.
     #[must_use]
     pub fn on(device: &Device) -> Self {
         match device.as_dispatch() {
@@ -110,24 +119,24 @@ impl Execution {
     }
 }
 
-/// Why a sparse layer cannot be made of a layer, or cannot take an input.
+/// An error that keeps a sparse layer from being made, or from taking an input.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SparseLayerError {
-    /// The weights do not fit the format, the layer is none, or the input does not fit the layer.
+    /// The weights do not fit the format, the sizes of the layer are invalid, or the input does not fit the layer.
     #[error(transparent)]
     Sparse(#[from] SparseError),
-    /// Weights or inputs that single precision does not hold.
-    #[error("{what} are {dtype:?}, which single precision does not hold")]
+    /// Weights or inputs have a type that single precision cannot hold.
+    #[error("{what} are {dtype:?}, which single precision cannot hold")]
     Type {
-        /// Weights or inputs.
+        /// The tensors: weights, biases or inputs.
         what: &'static str,
-        /// Their type.
+        /// The type of the tensors.
         dtype: DType,
     },
 }
 
-/// An error unless single precision holds values of this type.
+/// Returns an error unless single precision can hold values of this type.
 fn check_type(what: &'static str, dtype: DType) -> Result<(), SparseLayerError> {
     match dtype {
         DType::F32 | DType::Flex32 | DType::F16 | DType::BF16 => Ok(()),
@@ -135,18 +144,18 @@ fn check_type(what: &'static str, dtype: DType) -> Result<(), SparseLayerError> 
     }
 }
 
-/// An error unless a length is what belongs there.
+/// Returns an error unless a length is the expected one.
 fn check_len(what: &'static str, expected: usize, actual: usize) -> Result<(), SparseLayerError> {
     if expected == actual { Ok(()) } else { Err(SparseError::Length { what, expected, actual }.into()) }
 }
 
-/// An error if a number is above what holds it.
+/// Returns an error if a number is above its limit.
 #[cfg(feature = "cube")]
 fn check_most(what: &'static str, limit: usize, actual: usize) -> Result<(), SparseLayerError> {
     if actual <= limit { Ok(()) } else { Err(SparseError::TooLarge { what, limit, actual }.into()) }
 }
 
-/// What a lock guards; a call that panicked has left it whole.
+/// Locks a mutex. A panicked call leaves the content intact.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Channels and heads as masks: what a pruner that has a trace does, in whole groups.
+//! Masks for channels and heads in whole coupled groups, for a pruner with a trace.
 
 use crate::amounts::Amounts;
 use crate::layers::{Layer, layer_report, places};
@@ -18,7 +18,7 @@ use pruning_core::report::{Report, SkipReason, Skipped};
 use pruning_core::score::Granularity;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The granularities among the targets whose units can be removed, each once.
+/// Returns the structural granularities among the targets, each once.
 fn structural(selection: &Selection) -> Vec<Granularity> {
     let mut found: Vec<Granularity> = Vec::new();
     for target in selection.targets.iter().filter(|t| t.granularity.is_structural()) {
@@ -29,14 +29,15 @@ fn structural(selection: &Selection) -> Vec<Granularity> {
     found
 }
 
-/// The targets of one granularity; the rest stays.
+/// Returns a selection with only the targets of one granularity.
 fn part(selection: &Selection, granularity: impl Fn(Granularity) -> bool) -> Selection {
     let targets = selection.targets.iter().filter(|t| granularity(t.granularity)).cloned().collect();
     Selection { targets, dense: selection.dense.clone(), skipped: selection.skipped.clone() }
 }
 
-/// Masks for every parameter on which a removed channel or head lies, as [`mask`](crate::shrink::mask()) puts them on; the other targets choose by
-/// themselves from what is left. `only` names a layer, and leaves all groups alone but those that are counted there.
+/// Selects masks for every parameter on which a removed channel or head lies, like [`mask`](crate::shrink::mask()).
+///
+/// The other targets then select from what is left. `only` restricts the selection to the groups that are counted at one layer.
 pub(crate) fn select<M: Module>(
     model: &M,
     (pruner, trace): (&Pruner, &Trace),
@@ -80,18 +81,18 @@ pub(crate) fn select<M: Module>(
     let stays =
         |(layer, why): &(usize, String)| Skipped::new(&all[*layer].path, SkipReason::ChannelsStay { why: why.clone() });
     report.skipped.extend(fixed.iter().map(stays));
-    // Every target carries a mask, whether it loses something or not.
+    // Every target carries a mask, even if it loses nothing.
     for Target { layer, .. } in selection.targets.iter().filter(|_| only.is_none()) {
         masks.keep.entry(*layer).or_insert_with(|| Bits::ones(all[*layer].layout.len()));
     }
     Ok((masks.keep.into_iter().collect(), report))
 }
 
-/// Masks by the place of their layer, those that are attached among them.
+/// The masks by layer index, including those that are attached already.
 struct Masks<'a> {
     all: &'a [Layer],
     keep: BTreeMap<usize, Bits>,
-    /// Layers that lose something with a channel.
+    /// The layers that lose weights with a channel.
     cut: BTreeSet<usize>,
 }
 
@@ -108,7 +109,7 @@ impl<'a> Masks<'a> {
 
     fn add(&mut self, layer: usize, keep: &Bits) -> Result<(), PruneError> {
         let Layer { path, buffer, .. } = &self.all[layer];
-        // Statistics of a channel whose scale and shift are zero do not matter.
+        // Statistics of a channel do not matter if its scale and shift are zero.
         if *buffer {
             return Ok(());
         }
@@ -124,14 +125,14 @@ impl<'a> Masks<'a> {
     }
 }
 
-/// Of a layer at which groups of channels are counted.
+/// A layer at which groups of channels are counted.
 pub(crate) struct Counted {
     pub(crate) units: usize,
-    /// Of all targets whose channels are counted there.
+    /// The number of weights in all targets whose channels are counted there.
     pub(crate) weights: usize,
 }
 
-/// The layers at which the channels of structural targets are counted, each with all that is counted there.
+/// Returns the layers at which the channels of structural targets are counted.
 pub(crate) fn counted(
     trace: &Trace,
     all: &[Layer],

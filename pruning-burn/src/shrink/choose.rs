@@ -1,4 +1,4 @@
-//! How many units of each group are removed: multiples for the hardware, and targets of cost, on top of the core's choice.
+//! The number of units that each group loses: the core's choice, rounded for the hardware or solved for a target cost.
 
 use crate::shrink::ShrinkError;
 use crate::shrink::groups::Solved;
@@ -6,30 +6,30 @@ use crate::shrink::owners::Owner;
 use pruning_core::budget::{AllocationError, Amount, ChooseError, ChooseRules, Chosen, RankedUnits, Sparsity};
 use std::collections::HashSet;
 
-/// What the plan should bring down, and to which fraction of what it is.
+/// A target for the cost of the smaller model, as a fraction of the dense model's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum CostTarget {
-    /// Parameters.
+    /// The fraction of parameters to keep.
     Parameters(f64),
-    /// Multiply-accumulates.
+    /// The fraction of multiply-accumulates to keep.
     Macs(f64),
 }
 
-/// The groups of a trace, from which units are chosen.
+/// The groups of a trace and the rules for choosing units from them.
 pub(crate) struct Chooser<'a> {
     pub(crate) solved: &'a Solved<'a>,
-    /// A group for each candidate.
+    /// The group of each candidate.
     pub(crate) owners: &'a [Owner],
     pub(crate) ranked: RankedUnits<'a>,
     pub(crate) rules: ChooseRules<'a>,
     pub(crate) multiple: usize,
     pub(crate) min_keep: usize,
-    /// The name of what scores them.
+    /// The name of the criterion.
     pub(crate) criterion: &'a str,
 }
 
-/// What is removed: labels, and what stays of each group.
+/// The result of a choice: the removed labels, and the kept units of each group.
 pub(crate) struct Removed {
     pub(crate) labels: HashSet<u32>,
     pub(crate) chosen: Vec<Chosen>,
@@ -65,7 +65,7 @@ impl Chooser<'_> {
             let Ok(sparsity) = Sparsity::new(middle) else { break };
             let next = match self.run_at(Amount::OfTotal(sparsity)) {
                 Ok(next) => next,
-                // More than the floors of the groups allow.
+                // The groups must keep more than this sparsity allows.
                 Err(ShrinkError::Allocation(AllocationError::Unreachable { .. })) => {
                     high = middle;
                     continue;
@@ -86,7 +86,7 @@ impl Chooser<'_> {
         if found { Ok(best) } else { Err(ShrinkError::Unreachable { what, asked, reachable }) }
     }
 
-    /// Chooses by the shared amount of the rules.
+    /// Chooses units by the amount in the rules.
     pub(crate) fn run(&self) -> Result<Removed, ShrinkError> {
         self.run_at(self.rules.amount)
     }
@@ -106,7 +106,7 @@ impl Chooser<'_> {
         Ok(Removed { labels, chosen })
     }
 
-    /// The nearest multiple that is allowed; all units stay all units.
+    /// Returns the nearest allowed multiple. A group that keeps all units still does.
     fn rounded(&self, candidate: usize, count: usize) -> Result<usize, ShrinkError> {
         let (multiple, units, owner) = (self.multiple, self.ranked.alive(candidate), &self.owners[candidate]);
         if multiple == 1 || count == units || self.solved.groups.groups[owner.group].split {
@@ -123,13 +123,13 @@ impl Chooser<'_> {
     }
 }
 
-/// An error of the core's choice among groups.
+/// Converts an error of the core's choice.
 pub(crate) fn refused(criterion: &str, error: ChooseError) -> ShrinkError {
     match error {
         ChooseError::NonFinite { path, source } => {
             ShrinkError::NonFinite { path, criterion: criterion.to_string(), source }
         }
-        // A group without channels is no group: the recipe cannot allow it.
+        // A group cannot lose all its channels, whatever the recipe allows.
         ChooseError::Allocation(AllocationError::Unreachable { keep, least, most, .. }) => {
             AllocationError::Unreachable { keep, least, most, allow_empty_helps: false }.into()
         }

@@ -1,12 +1,14 @@
-//! Whether a smaller model does what its plan says: [`confirm`].
+//! The check that a smaller model follows its plan: [`confirm`].
 
 use crate::shrink::ShrinkError;
 use crate::trace::{Analysis, AxisRules, Departure, Prediction, Scope, Trace, TraceError};
 use burn::module::Module;
 use pruning_core::graph::{Member, Removal, ShrinkPlan};
 
-/// Records the forward of the model and of the smaller one, and compares all of it: every operation of the smaller pass must
-/// be the one of the dense pass, with the scalars and captured values of that, in the sizes that follow from the plan.
+/// Records the forward of the model and of the smaller one, and compares them.
+///
+/// Every operation of the smaller pass must be that of the dense pass, with its scalars and captured values, in the sizes that
+/// the plan predicts.
 pub(crate) fn confirm<M: Module>(
     plan: &ShrinkPlan,
     dense: &M,
@@ -29,7 +31,7 @@ pub(crate) fn confirm<M: Module>(
     Ok(found)
 }
 
-/// What goes along with what the plan removes, which must be what it removes.
+/// Returns everything that is coupled with the removed positions. It must be exactly what the plan removes.
 fn removal(plan: &ShrinkPlan, analysis: &Analysis<'_>) -> Result<Removal, ShrinkError> {
     let trace = analysis.trace;
     let used = || {
@@ -70,7 +72,7 @@ fn removal(plan: &ShrinkPlan, analysis: &Analysis<'_>) -> Result<Removal, Shrink
     Ok(removal)
 }
 
-/// The pass must cost what the plan says, or the plan was made for another one.
+/// Returns an error unless the pass costs what the plan predicts.
 fn costs(plan: &ShrinkPlan, found: &Trace) -> Result<(), ShrinkError> {
     let broken = |reason: String| Err(ShrinkError::broken(reason));
     let costs = found.costs();

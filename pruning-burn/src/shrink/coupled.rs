@@ -1,4 +1,4 @@
-//! Groups of a trace as candidates of the core: units that lie on several axes of several parameters.
+//! Coupled groups as candidates of the core: units that span several axes of several parameters.
 
 use crate::host::Numbers;
 use crate::layers::Layer;
@@ -18,15 +18,15 @@ use std::collections::HashSet;
 
 /// A parameter with a score for each element.
 pub(crate) struct Scored {
-    /// Index of the layer.
+    /// The index of the layer.
     pub(crate) layer: usize,
-    /// In memory order.
+    /// The scores in memory order.
     pub(crate) scores: Numbers,
-    /// What its mask keeps, if it carries one.
+    /// The bits of its mask, if it carries one.
     pub(crate) mask: Option<Bits>,
 }
 
-/// Scores and masks of every weight in the groups, read once.
+/// Reads the scores and masks of every weight in the groups.
 pub(crate) fn scored<M: Module>(
     model: &M,
     recipe: &Recipe,
@@ -37,7 +37,7 @@ pub(crate) fn scored<M: Module>(
     inputs: Option<&CriterionInputs>,
 ) -> Result<Vec<Scored>, ShrinkError> {
     let target = |layer: usize| selection.targets.iter().any(|t| t.layer == layer);
-    // A criterion for scales of norms, which were named, has nothing to say of weights.
+    // Targets that the recipe names, such as scales of norms, are scored alone.
     let named = owners.iter().any(|o| !all[o.layer].by_default);
     let mut wanted: Vec<usize> = Vec::new();
     for owner in owners {
@@ -54,13 +54,13 @@ pub(crate) fn scored<M: Module>(
     let scoring = Selection { targets: targets.collect(), dense: Vec::new(), skipped: Vec::new() };
     let masks = alive(all, &scoring);
     let scores = score(model, &recipe.criterion, all, &scoring, &masks, inputs, 0)?;
-    // Units of several layers add up, so each is brought to its scale first.
+    // Scores of several layers are summed, so each layer is scaled first.
     let scaled = scores.into_iter().map(|(scores, factor)| scores.times(factor));
     let scored = wanted.into_iter().zip(scaled).zip(masks);
     Ok(scored.map(|((layer, scores), mask)| Scored { layer, scores, mask }).collect())
 }
 
-/// A candidate for each owner, in the order of the model.
+/// Returns a candidate for each owner, in the order of the model.
 pub(crate) fn candidates<'a>(
     solved: &Solved<'_>,
     (recipe, own): (&Recipe, &dyn Fn(Sparsity) -> Amount),
@@ -85,7 +85,7 @@ pub(crate) fn candidates<'a>(
     owners.iter().enumerate().map(candidate).collect()
 }
 
-/// The units of a group, with the scores of all scored parameters along the axes that count.
+/// Returns the units of a group, with the scores of all parameters along the axes that count.
 fn units<'a>(
     solved: &Solved<'_>,
     owner: &Owner,
@@ -96,7 +96,7 @@ fn units<'a>(
     let group = &solved.groups.groups[owner.group];
     let mut units = Units::coupled(group.units.len());
     for (m, member) in group.members.iter().enumerate() {
-        // A unit is gone when the weights that make it are; what they feed is zero with them, masked or not.
+        // A unit is gone if the weights that make it are masked; the weights that read it then contribute nothing.
         let makes = owner.members.contains(&(member.param, member.axis));
         let path = solved.path(member.param);
         let found = scored.iter().find(|s| all[s.layer].path == path);
@@ -112,7 +112,7 @@ fn units<'a>(
     units
 }
 
-/// The unit of each position of a member's axis, if it has one.
+/// Returns the unit of each position of a member's axis, if it has one.
 fn units_along(group: &Group, member: usize, size: usize) -> Vec<Option<usize>> {
     let mut units = vec![None; size];
     for (u, unit) in group.units.iter().enumerate() {

@@ -11,7 +11,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use pruning_core::graph::{Cut, ShrinkPlan};
 use std::collections::BTreeMap;
 
-/// A smaller copy, whose fields are not set yet.
+/// Returns a smaller copy, whose fields are not set yet.
 pub(crate) fn cut<M: Module>(plan: &ShrinkPlan, model: &M) -> Result<M, ShrinkError> {
     plan.check()?;
     let all = layers(model)?;
@@ -26,12 +26,12 @@ pub(crate) fn cut<M: Module>(plan: &ShrinkPlan, model: &M) -> Result<M, ShrinkEr
         cuts.extend(cut.aliases.iter().map(|alias| (alias.clone(), cut)));
     }
     let trains = all.iter().any(|l| l.autodiff);
-    // `valid` gives running statistics a place of their own, which cutting would otherwise take from the model.
+    // `valid` copies running statistics, which a cut would otherwise take from the model.
     let smaller = walk::map(model.valid().materialize(), &mut Slice { cuts });
     Ok(if trains { smaller.train() } else { smaller })
 }
 
-/// Masks can be folded in if all that they remove goes anyway.
+/// Returns an error unless the plan removes everything that attached masks remove.
 fn only_masks_of(plan: &ShrinkPlan, all: &[Layer]) -> Result<(), ShrinkError> {
     if let Some((layer, name)) = all.iter().find_map(|l| l.foreign().map(|name| (l, name))) {
         return Err(PruneError::WouldFold { path: layer.path.clone(), name: name.clone() }.into());
@@ -50,7 +50,7 @@ fn only_masks_of(plan: &ShrinkPlan, all: &[Layer]) -> Result<(), ShrinkError> {
     Ok(())
 }
 
-/// Keeps some positions of some axes.
+/// Returns the kept positions of a tensor.
 pub(crate) fn sliced<const D: usize>(tensor: Tensor<D>, cut: &Cut) -> Tensor<D> {
     let device = tensor.device();
     cut.keep.iter().fold(tensor, |tensor, (&axis, keep)| {
@@ -59,7 +59,7 @@ pub(crate) fn sliced<const D: usize>(tensor: Tensor<D>, cut: &Cut) -> Tensor<D> 
         let (outer, size) = (shape[..axis].iter().product::<usize>(), shape[axis]);
         let inner = shape[axis + 1..].iter().product::<usize>();
         shape[axis] = keep.len();
-        // As matrices where that is possible, for which Burn's kernels copy rows and not entries.
+        // Burn's kernels copy whole rows of matrices, and single entries of other tensors.
         match (outer, inner) {
             (1, _) => tensor.reshape([size, inner]).select(0, positions).reshape(shape),
             (_, 1) => tensor.reshape([outer, size]).select(1, positions).reshape(shape),

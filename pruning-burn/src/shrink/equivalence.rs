@@ -1,4 +1,4 @@
-//! The masked model beside the smaller one, with other biases and on random inputs: [`check`].
+//! The comparison of the masked and the smaller model with random biases and inputs: [`check`].
 
 use crate::layers::layers;
 use crate::mask::attach::undo;
@@ -15,21 +15,21 @@ use pruning_core::graph::ShrinkPlan;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-/// What the equivalence check of [`apply`](super::apply()) found.
+/// The result of the equivalence check of [`apply`](super::apply()).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Equivalence {
-    /// The masked model and the smaller one agree so far, and the masks make a difference.
+    /// The masked and the smaller model differ by this much, and the masks change the outputs.
     Checked(Difference),
-    /// Nothing was proved.
+    /// The check proved nothing.
     NotChecked {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
 impl Equivalence {
-    /// The difference that was found, if one was looked for.
+    /// Returns the measured difference, if the models were compared.
     #[must_use]
     pub fn difference(&self) -> Option<Difference> {
         match self {
@@ -43,8 +43,8 @@ impl Equivalence {
     }
 }
 
-/// Compares both on copies. Biases, statistics and scales are random there, as a trained zero would hide what a channel
-/// still contributes.
+/// Compares copies of both models. Their biases, statistics and scales are random, since a trained zero would hide what a
+/// channel still contributes.
 pub(crate) fn check<M: Module>(
     plan: &ShrinkPlan,
     model: &M,
@@ -60,7 +60,7 @@ pub(crate) fn check<M: Module>(
         return Ok(Equivalence::not("the forward draws random numbers"));
     }
     let rng = StdRng::seed_from_u64(1);
-    // Without the masks, where the plan's are attached already: the dense model is what makes a difference.
+    // If the plan's masks are attached already, they are taken off: masks must change the outputs of the dense model.
     let mut unmasked = model.valid();
     if layers(&unmasked)?.iter().any(|layer| layer.keep.is_some()) {
         undo(&mut unmasked)?;
@@ -71,7 +71,7 @@ pub(crate) fn check<M: Module>(
     let values = Parameters::of(&cut(plan, &dense)?).found;
     let smaller = walk::map(smaller.valid().materialize(), &mut Place { values });
     let mut last = Equivalence::not("the outputs are not finite");
-    // Numbers that a model was not made for may leave the domain of a function; those of the example do not.
+    // Random numbers may leave the domain of a function; those of the example do not.
     for inputs in [RunOn::Random, RunOn::Example] {
         let run = |model: &M| outputs(model, inputs, forward);
         let [dense, masked, smaller] = [run(&dense)?, run(&masked)?, run(&smaller)?];
@@ -89,7 +89,7 @@ pub(crate) fn check<M: Module>(
     Ok(last)
 }
 
-/// Draws parameters of one axis anew: biases, scales, statistics.
+/// Redraws the parameters with one axis: biases, scales and statistics.
 struct Randomize {
     rng: StdRng,
 }
@@ -108,7 +108,7 @@ impl Map for Randomize {
             };
             let (factors, shifts) = (uniform(0.5, 1.5, &mut self.rng), uniform(-0.5, 0.5, &mut self.rng));
             let drawn = old.iter::<f64>().zip(factors.iter::<f64>().zip(shifts.iter::<f64>()));
-            // What is a scale stays positive, and so do variances; a bias may be anything.
+            // Scales and variances stay positive; a bias may have any sign.
             let drawn = drawn.map(|(x, (factor, shift))| match (variance, positive) {
                 (true, _) => x.abs() * factor + shift.abs() + 0.1,
                 (false, true) => x * factor,
@@ -120,7 +120,7 @@ impl Map for Randomize {
     }
 }
 
-/// Puts these values in the place of a model's own.
+/// Replaces the values of a model.
 struct Place {
     values: ByPath,
 }

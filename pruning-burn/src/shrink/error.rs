@@ -1,4 +1,4 @@
-//! Why a model was not made smaller: [`ShrinkError`].
+//! The errors of planning and removing channels: [`ShrinkError`].
 
 use crate::PruneError;
 use crate::layers::SharedId;
@@ -8,7 +8,7 @@ use pruning_core::budget::AllocationError;
 use pruning_core::graph::{PlanError, RemovalError};
 use pruning_core::score::NonFinite;
 
-/// Why no plan could be made, or not be applied. Model and files are what they were.
+/// An error that keeps a plan from being made, applied, saved or loaded. Model and files do not change.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShrinkError {
@@ -18,177 +18,177 @@ pub enum ShrinkError {
     /// The forward cannot be recorded.
     #[error(transparent)]
     Trace(#[from] TraceError),
-    /// The trace cannot be run on these inputs.
+    /// The trace cannot be replayed on these inputs.
     #[error(transparent)]
     Replay(crate::trace::ReplayError),
-    /// The recipe does not fit the model, or a score cannot be had.
+    /// The recipe does not fit the model, or a score could not be computed.
     #[error(transparent)]
     Prune(#[from] PruneError),
-    /// The budget cannot be shared out.
+    /// The allocator cannot distribute the budget.
     #[error(transparent)]
     Allocation(#[from] AllocationError),
-    /// The plan makes no sense.
+    /// The plan is inconsistent.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// The granularity is not one that can be removed.
+    /// The units of this granularity cannot be removed.
     #[error(
         "granularity {granularity} cannot be planned: only channels and heads can be removed, one of them in a plan"
     )]
     Granularity {
-        /// Of the recipe.
+        /// The granularity of the recipe.
         granularity: String,
     },
-    /// A parameter is named as a target whose channels cannot go.
+    /// The recipe names a target whose channels cannot be removed.
     #[error("{path}: its channels cannot be removed: {why}")]
     Fixed {
-        /// The parameter.
+        /// The path of the parameter.
         path: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// No group of channels is left to choose from.
+    /// There is no group of channels to choose from.
     #[error("no channels can be removed: {why}")]
     NothingToRemove {
-        /// What is in the way.
+        /// The reason.
         why: String,
     },
-    /// Heads of another size than the recipe says.
+    /// The heads have another size than the recipe says.
     #[error("{path}: its heads have {found} channels, and the recipe says {expected}")]
     HeadSize {
-        /// The parameter.
+        /// The path of the parameter.
         path: String,
-        /// Of the recipe.
+        /// The channels of a head in the recipe.
         expected: usize,
-        /// Of the trace.
+        /// The channels of a head in the trace.
         found: usize,
     },
-    /// No multiple fits.
+    /// No multiple is in the range that the group allows.
     #[error(
-        "{path}: none of the multiples of {multiple} is between the {least} channels that must stay and the {units} there are"
+        "{path}: no multiple of {multiple} is between the {least} channels that must stay and the {units} channels in all"
     )]
     RoundTo {
-        /// The group.
+        /// The path of the group's first target.
         path: String,
-        /// Of what.
+        /// The number whose multiples are asked for.
         multiple: usize,
-        /// Least that must stay.
+        /// The least number of channels that must stay.
         least: usize,
-        /// Channels in all.
+        /// The number of channels in all.
         units: usize,
     },
-    /// A target that no sparsity reaches.
-    #[error("{what} can be brought down to {reachable:.4} of what they are, not to {asked:.4}")]
+    /// No sparsity reaches the target cost.
+    #[error("{what} can be reduced to a fraction of {reachable:.4} at the least, not to {asked:.4}")]
     Unreachable {
-        /// Parameters or MACs.
+        /// The kind of cost: parameters or MACs.
         what: &'static str,
-        /// The fraction asked.
+        /// The fraction asked for.
         asked: f64,
-        /// The smallest that can be had.
+        /// The smallest fraction that can be reached.
         reachable: f64,
     },
-    /// A number that is no fraction.
-    #[error("a target of {value} is no fraction of what there is: it must be above 0 and at most 1")]
+    /// The target cost is not a fraction.
+    #[error("a target cost of {value} is not a fraction: it must be above 0 and at most 1")]
     Fraction {
-        /// The number.
+        /// The value of the target.
         value: f64,
     },
-    /// A score that counts for a channel is NaN or infinite.
+    /// A score of a channel is NaN or infinite.
     #[error(
-        "{path}: criterion {criterion}: {source}, and it counts for the channels that lie on this parameter; repair the weights"
+        "{path}: criterion {criterion}: {source}, so the channels on this parameter cannot be scored; repair the weights"
     )]
     NonFinite {
-        /// The parameter.
+        /// The path of the parameter.
         path: String,
-        /// Name of the criterion.
+        /// The name of the criterion.
         criterion: String,
-        /// Which of its scores, in memory order.
+        /// The score, with its index in memory order.
         source: NonFinite,
     },
-    /// A group cannot be left without units.
-    #[error("min_keep: 0 units would leave a group of channels empty; it keeps 1 at least")]
+    /// The minimum number of units is zero.
+    #[error("min_keep: 0 would leave a group without channels; it must be at least 1")]
     MinKeep,
-    /// Nothing is a multiple of 0.
-    #[error("round_to: there are no multiples of 0; 1 leaves counts as they are")]
+    /// The multiple to round to is zero.
+    #[error("round_to: 0 has no multiples; use 1 to leave counts unchanged")]
     Multiple,
     /// The plan is for another model.
-    #[error("{path}: the plan is for a parameter of shape {expected:?}, the model has {found:?}")]
+    #[error("{path}: the plan is for a parameter of shape {expected:?}, but the model has {found:?}")]
     OtherModel {
-        /// The parameter.
+        /// The path of the parameter.
         path: String,
-        /// Of the plan.
+        /// The shape in the plan.
         expected: Vec<usize>,
-        /// Of the model; empty if it has none.
+        /// The shape in the model; empty if the model has no such parameter.
         found: Vec<usize>,
     },
-    /// Fields were not set.
+    /// Fields of the plan were not set.
     #[error(
         "sizes outside of the parameters were not set: {}; take each from `Fields` in the function given to `apply`",
         .fields.join(", ")
     )]
     MissingSetter {
-        /// Path and new value of each.
+        /// The path and new value of each field.
         fields: Vec<String>,
     },
-    /// Masks would be lost.
+    /// A parameter carries a mask that would be lost.
     #[error("{path}: carries a mask that is not the plan's; fold it in with `finish`, or take it off with `undo`")]
     Masked {
-        /// The parameter.
+        /// The path of the parameter.
         path: String,
     },
     /// The state of an optimizer cannot be cut.
     #[error("the state of the optimizer cannot be cut: {reason}")]
     State {
-        /// What the store says.
+        /// The reason.
         reason: String,
     },
     /// The function that sets fields panicked.
     #[error("the function that sets the fields panicked: {message}")]
     SetterPanicked {
-        /// What it said.
+        /// The message of the panic.
         message: String,
     },
-    /// The function that sets fields made another parameter of one.
+    /// The function that sets fields changed a parameter.
     #[error(
-        "{path}: the function that sets the fields changed this parameter; set the fields of the layer that is there, \
-         since a layer that is built anew has lost its weights"
+        "{path}: the function that sets the fields changed this parameter; set the fields of the existing layer, \
+         since a newly built layer has lost its weights"
     )]
     Changed {
-        /// The parameter.
+        /// The path of the parameter.
         path: String,
     },
-    /// The plan removes what the forward ties to something that stays.
+    /// The plan removes positions that the forward couples with others that stay.
     #[error("the plan does not fit what the forward does: {0}")]
     Removal(#[from] RemovalError),
-    /// The plan cuts one parameter, and another one, whose channels go with it, otherwise.
+    /// The plan cuts two coupled parameters differently.
     #[error(
-        "{path}: the plan keeps {planned} positions of axis {axis}, and what the forward couples with it leaves {coupled}"
+        "{path}: the plan keeps {planned} positions of axis {axis}, but the parameters that the forward couples with it leave {coupled}"
     )]
     Uncoupled {
-        /// The parameter.
+        /// The path of the parameter.
         path: String,
         /// The axis.
         axis: usize,
-        /// Positions kept by the plan.
+        /// The number of positions that the plan keeps.
         planned: usize,
-        /// Positions left by what goes along.
+        /// The number of positions that the coupled parameters leave.
         coupled: usize,
     },
-    /// The smaller model computes something else than the masked one: an operation has another size or number.
+    /// An operation of the smaller model has another size or number than predicted.
     #[error(
-        "the smaller model would compute something else: operation {operation}, after {near}, should be {predicted}, and is \
+        "the smaller model would compute something else: operation {operation}, after {near}, should be {predicted}, but is \
          {found}{}",
         told(.fields)
     )]
     Departs {
-        /// Place and name of the operation in the pass of the dense model.
+        /// The index and name of the operation in the pass of the dense model.
         operation: String,
         /// The path of the nearest parameter before it.
         near: String,
-        /// What follows from the dense pass and the plan.
+        /// The operation that follows from the dense pass and the plan.
         predicted: String,
-        /// What the smaller model does.
+        /// The operation of the smaller model.
         found: String,
-        /// Fields that may hold a size which the plan changes.
+        /// The fields that may hold a changing size.
         fields: Vec<SizeField>,
     },
     /// The outputs of the masked and the smaller model differ.
@@ -197,22 +197,22 @@ pub enum ShrinkError {
         .difference.max_rel
     )]
     Apart {
-        /// How far.
+        /// The measured difference.
         difference: Difference,
-        /// What is allowed, relative to the largest output.
+        /// The difference allowed, relative to the largest output.
         tolerance: f64,
     },
-    /// The smaller model does something else than planned.
+    /// The smaller model does not run as planned.
     #[error("the smaller model does not run as planned: {reason}{}", told(.fields))]
     Broken {
-        /// What is different.
+        /// The reason.
         reason: String,
-        /// Fields that may hold a size which the plan changes.
+        /// The fields that may hold a changing size.
         fields: Vec<SizeField>,
     },
 }
 
-/// Where the size may be that the code reads.
+/// Tells where the code may read an old size.
 fn told(fields: &[SizeField]) -> String {
     if fields.is_empty() {
         return "; the code reads a size from a field, a constant or another tensor than the one that was cut"
@@ -227,7 +227,7 @@ impl ShrinkError {
         Self::Broken { reason, fields: Vec::new() }
     }
 
-    /// Names the fields that the code may read.
+    /// Adds the fields that the code may read.
     pub(crate) fn naming(mut self, candidates: impl FnOnce() -> Vec<SizeField>) -> Self {
         if let Self::Broken { fields, .. } | Self::Departs { fields, .. } = &mut self {
             *fields = candidates();

@@ -1,9 +1,9 @@
-//! Sizes that are no parameters, such as the number of groups of a convolution: [`Fields`].
+//! The sizes of a module outside of its parameters, such as the number of groups of a convolution: [`Fields`].
 
 use crate::shrink::ShrinkError;
 use pruning_core::graph::FieldChange;
 
-/// The sizes that a module keeps outside of its parameters, and what they must become.
+/// The sizes that a module keeps outside of its parameters, each with its new value.
 ///
 /// A visitor cannot reach such fields, so the function given to [`apply`](super::apply()) sets them:
 ///
@@ -23,20 +23,20 @@ impl Fields {
         Self { open: fields.to_vec() }
     }
 
-    /// What the field at `path` must become, once; `None` if it stays.
+    /// Takes the new value of the field at `path`; `None` if it stays or was taken already.
     pub fn take(&mut self, path: &str) -> Option<usize> {
         let at = self.open.iter().position(|f| f.path == path)?;
         Some(self.open.remove(at).value)
     }
 
-    /// Sets a field, if it changes.
+    /// Sets the field at `path` to its new value, if it has one.
     pub fn set(&mut self, path: &str, field: &mut usize) {
         if let Some(value) = self.take(path) {
             *field = value;
         }
     }
 
-    /// Those that no one has taken.
+    /// Returns the fields that were not taken yet.
     #[must_use]
     pub fn open(&self) -> &[FieldChange] {
         &self.open

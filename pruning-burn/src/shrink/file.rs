@@ -1,4 +1,4 @@
-//! Smaller models on disk, each with its plan.
+//! The files of smaller models, each with its plan.
 
 use crate::layers::first_layers;
 use crate::shrink::apply::set_fields;
@@ -11,8 +11,9 @@ use burn::module::Module;
 use pruning_core::graph::ShrinkPlan;
 use std::path::Path;
 
-/// A smaller model with its plan, as safetensors if the file is named so. An error if the model carries masks, or has not the shapes of the
-/// plan.
+/// Saves a smaller model with its plan, as safetensors if the file has that extension.
+///
+/// Saving fails if the model carries masks, or does not have the shapes of the plan.
 impl<M: Module> Save for (&M, &ShrinkPlan) {
     type Report = ();
 
@@ -35,11 +36,43 @@ impl<M: Module> Save for (&M, &ShrinkPlan) {
 }
 
 impl Loaded {
-    /// Loads a smaller model into a freshly built module of the original size, which becomes the smaller one, and returns the plan. `set`
-    /// sets the fields of the plan, as for [`apply`](crate::shrink::apply()).
+    /// Loads a smaller model into a freshly built module of the original size, and returns the plan.
+    ///
+    /// The module becomes the smaller one. `set` sets the fields of the plan, as for [`apply`](crate::shrink::apply()).
+    ///
+    /// ```
+    /// use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
+    /// use pruning_burn::shrink::{self, Fields, Shrinker};
+    /// use pruning_burn::store::{load, save};
+    /// use pruning_burn::trace::{Scope, Trace};
+    /// # use pruning_burn::{Pruner, plugin::Plugins};
+    /// # use {pruning_allocation as _, pruning_magnitude as _};
+    ///
+    /// # let device = Device::flex();
+    /// let mut model = vec![LinearConfig::new(8, 16).init(&device), LinearConfig::new(16, 4).init(&device)];
+    /// # let x = Tensor::<2>::ones([1, 8], &device);
+    /// let forward = |model: &Vec<Linear>, scope: &mut Scope| {
+    ///     let x = scope.input(&x);
+    ///     scope.output(model[1].forward(model[0].forward(x)));
+    /// };
+    /// let trace = Trace::record(&model, forward)?;
+    /// # let recipe = "criterion = \"magnitude\"\ngranularity = \"channel\"\nsparsity = 0.5";
+    /// # let pruner = Pruner::from_toml(recipe, &Plugins::linked())?;
+    /// let plan = Shrinker::new(&pruner).plan(&model, &trace, None)?;
+    /// let set = |_: &mut Vec<Linear>, _: &mut Fields| {};
+    /// shrink::apply(&plan, &mut model, set, forward)?;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let file = folder.path().join("small.bpk");
+    /// save((&model, &plan), &file)?;
+    ///
+    /// let mut fresh = vec![LinearConfig::new(8, 16).init(&device), LinearConfig::new(16, 4).init(&device)];
+    /// assert_eq!(load(&file)?.into_smaller(&mut fresh, set)?, plan);
+    /// assert_eq!(fresh[1].weight.val().into_data(), model[1].weight.val().into_data());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// The file holds no plan, or is of another module; a field is not set. The model is what it was.
+    /// The file holds no plan or belongs to another module, or a field is not set. On an error the model does not change.
     pub fn into_smaller<M: Module>(
         self,
         model: &mut M,

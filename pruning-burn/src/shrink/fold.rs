@@ -1,4 +1,4 @@
-//! What removed units still contributed, moved into the next bias: [`fold`].
+//! The constant contributions of removed units, moved into the next bias: [`fold`].
 
 use crate::shrink::ShrinkError;
 use crate::trace::{Analysis, ReplayBackend, ReplayError, Trace, Values};
@@ -10,19 +10,21 @@ use burn_ir::{OperationIr, TensorId, TensorIr};
 use pruning_core::graph::ShrinkPlan;
 use std::collections::BTreeMap;
 
-/// What [`fold`] did.
+/// The result of [`fold`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Folded {
-    /// Biases that took something up.
+    /// The paths of the biases that changed.
     pub biases: Vec<String>,
-    /// Weights whose removed inputs contribute something that no bias can take up exactly, and why.
+    /// The weights with removed inputs whose contribution no bias can replace exactly, each with the reason.
     pub left: Vec<(String, String)>,
 }
 
 /// A layer that reads removed channels.
 struct Reader {
-    /// The parameter, and where its channels are in the input and in the weight.
+    /// The index of the weight among the parameters of the trace.
+    ///
+    /// The axes are those of its channels, in the input `x` and in the weight.
     weight: usize,
     x: TensorIr,
     channel_axis: usize,
@@ -34,15 +36,44 @@ struct Reader {
 
 /// Moves the constant contributions of removed units into the biases that follow, before [`apply`](super::apply()).
 ///
-/// A unit whose weights are masked and whose bias is not still puts out `f(bias)`, everywhere the same, and the layer that
-/// reads it adds that times its weights. Where the layer has a bias and no zero padding, the bias takes it up exactly. What a
-/// removed unit puts out is measured: `inputs` are run through the trace, and it must be the same for all examples and
-/// positions. A plan whose masks are attached by [`mask`](super::mask()) leaves nothing to fold.
+/// A unit whose weights are masked but whose bias is not still has the constant output `f(bias)`, and the layer that reads it
+/// adds that times its weights. If that layer has a bias and no zero padding, the bias replaces this contribution exactly. The
+/// output of a removed unit is measured: `inputs` run through the trace, and the output must be the same for all examples and
+/// positions. If the plan's masks are attached by [`mask`](super::mask()), there is nothing to fold.
 ///
-/// After this the model is meant to be cut: with its channels still there, their contribution would count twice.
+/// Cut the model afterwards. As long as its channels exist, their contribution counts twice.
+///
+/// ```
+/// use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
+/// use burn::backend::Flex;
+/// use burn::module::Param;
+/// use pruning_burn::shrink::{self, Shrinker};
+/// use pruning_burn::trace::{Scope, Trace, Values};
+/// # use pruning_burn::{Pruner, plugin::Plugins};
+/// # use {pruning_allocation as _, pruning_magnitude as _};
+///
+/// # let device = Device::flex();
+/// let mut model = vec![LinearConfig::new(8, 16).init(&device), LinearConfig::new(16, 4).init(&device)];
+/// # let x = Tensor::<2>::ones([1, 8], &device);
+/// let forward = |model: &Vec<Linear>, scope: &mut Scope| {
+///     let x = scope.input(&x);
+///     scope.output(model[1].forward(model[0].forward(x)));
+/// };
+/// let trace = Trace::record(&model, forward)?;
+/// # let recipe = "criterion = \"magnitude\"\ngranularity = \"channel\"\nsparsity = 0.5";
+/// # let pruner = Pruner::from_toml(recipe, &Plugins::linked())?;
+/// let plan = Shrinker::new(&pruner).plan(&model, &trace, None)?;
+/// // The first layer has lost its weights, and its biases are 1.
+/// model[0].weight = Param::from_tensor(Tensor::zeros([8, 16], &device));
+/// model[0].bias = Some(Param::from_tensor(Tensor::ones([16], &device)));
+/// let folded = shrink::fold::<Flex, _>(&plan, &trace, &mut model, Values::new().with(x.clone()))?;
+/// assert_eq!(folded.biases, ["1.bias"]);
+/// assert!(folded.left.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
-/// The inputs do not fit the trace. The model is what it was.
+/// The inputs do not fit the trace. On an error the model does not change.
 pub fn fold<B: ReplayBackend, M: Module>(
     plan: &ShrinkPlan,
     trace: &Trace,
@@ -91,7 +122,7 @@ pub fn fold<B: ReplayBackend, M: Module>(
     Ok(folded)
 }
 
-/// Positions that the plan removes from what a layer reads.
+/// Returns the positions that the plan removes from the input of a layer.
 fn removed(plan: &ShrinkPlan, trace: &Trace, reader: &Reader) -> Option<Vec<usize>> {
     let param = &trace.params[reader.weight];
     let cut = param.paths.iter().find_map(|p| plan.parameters.get(p))?;
@@ -100,7 +131,7 @@ fn removed(plan: &ShrinkPlan, trace: &Trace, reader: &Reader) -> Option<Vec<usiz
     Some((0..size).filter(|p| keep.binary_search(p).is_err()).collect())
 }
 
-/// The value of each removed channel, if it has one.
+/// Returns the value of each removed channel, if each has a single one.
 fn constants(values: &[f32], shape: &[usize], axis: usize, gone: &[usize]) -> Option<Vec<f32>> {
     let inner: usize = shape[axis + 1..].iter().product();
     let channels = shape[axis];
@@ -116,7 +147,7 @@ fn constants(values: &[f32], shape: &[usize], axis: usize, gone: &[usize]) -> Op
         .collect()
 }
 
-/// `sum over removed inputs of constant * weight`, for each output.
+/// Returns the sum over removed inputs of `constant * weight`, for each output.
 fn contribution(weight: &[f32], shape: &[usize], axis: usize, gone: &[usize], constants: &[f32]) -> Vec<f32> {
     // Linear is [in, out]; convolutions are [out, in, kernel].
     let outputs = if axis == 0 { shape[1] } else { shape[0] };
@@ -132,7 +163,7 @@ fn contribution(weight: &[f32], shape: &[usize], axis: usize, gone: &[usize], co
     sums.into_iter().map(|s| s as f32).collect()
 }
 
-/// Products with a parameter, and the bias that follows each.
+/// Returns the products with a parameter, each with the bias that follows it.
 fn readers(trace: &Trace) -> Vec<Reader> {
     let Ok(analysis) = Analysis::costing(trace) else { return Vec::new() };
     let param = |t: &TensorIr| trace.param_of.get(&t.id).copied();
@@ -171,7 +202,7 @@ fn readers(trace: &Trace) -> Vec<Reader> {
     readers
 }
 
-/// The vector that is added to a product, through changes of shape.
+/// Returns the vector that is added to a product, seen through changes of shape.
 fn bias_after(trace: &Trace, analysis: &Analysis<'_>, product: TensorId) -> Option<usize> {
     let mut at = product;
     for op in &trace.operations {

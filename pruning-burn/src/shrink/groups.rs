@@ -1,4 +1,4 @@
-//! The channels of a model that belong together, with names: [`ChannelGroups`].
+//! The coupled channels of a model, with names: [`ChannelGroups`].
 
 use crate::layer_types::{self, Size};
 use crate::layers::layer_path;
@@ -9,12 +9,13 @@ use std::fmt;
 
 /// An axis of a parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AxisOf {
-    /// The parameter.
+    /// The path of the parameter.
     pub path: String,
-    /// Its axis.
+    /// The index of the axis.
     pub axis: usize,
-    /// Operations that use the parameter.
+    /// The names of the operations that use the parameter.
     pub operations: Vec<String>,
 }
 
@@ -25,23 +26,25 @@ impl fmt::Display for AxisOf {
     }
 }
 
-/// Channels that are removed together from every axis they lie on.
+/// A group of channels that are removed together from every axis they lie on.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ChannelGroup {
-    /// The axes.
+    /// The axes that the channels lie on.
     pub axes: Vec<AxisOf>,
-    /// Positions of each unit along each axis.
+    /// The positions of each unit along each axis.
     pub units: Vec<Vec<Vec<usize>>>,
     /// Whether a unit is a part of a split axis, such as a head.
     pub split: bool,
 }
 
-/// All groups of a trace, and what stays.
+/// The coupled groups of a trace, and the axes that keep all their channels.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ChannelGroups {
-    /// The groups.
+    /// The groups of coupled channels.
     pub groups: Vec<ChannelGroup>,
-    /// Axes of which something stays, and why.
+    /// The axes with channels that must stay, each with the reason.
     pub fixed: Vec<(AxisOf, String)>,
 }
 
@@ -68,7 +71,7 @@ impl fmt::Display for ChannelGroups {
 pub(crate) struct Solved<'a> {
     pub(crate) analysis: Analysis<'a>,
     pub(crate) groups: Groups,
-    /// The trace's parameter for each of the graph.
+    /// The trace's index of each parameter of the graph.
     pub(crate) params: Vec<usize>,
 }
 
@@ -76,7 +79,7 @@ impl<'a> Solved<'a> {
     pub(crate) fn new(trace: &'a Trace, rules: &AxisRules, prefer: Factor) -> Result<Self, GroupError> {
         let analysis = Analysis::new(trace, rules)?;
         let mut groups = analysis.solve(prefer);
-        // One unit is all there is of its axes.
+        // The only unit of its axes cannot be removed.
         groups.groups.retain(|g| g.units.len() > 1);
         let mut params: Vec<_> = analysis.index.iter().enumerate().filter_map(|(p, i)| Some(((*i)?, p))).collect();
         params.sort_unstable();
@@ -93,8 +96,9 @@ impl<'a> Solved<'a> {
         AxisOf { path: self.path(param).to_string(), axis, operations }
     }
 
-    /// Whether a label goes if these sets do: a look-up without hashing, since there are as many labels as channels of all
-    /// tensors together.
+    /// Returns a function that tells whether a label is removed with these sets.
+    ///
+    /// It looks up without hashing, since there are as many labels as channels of all tensors together.
     pub(crate) fn gone(&self, removed: &HashSet<u32>) -> impl Fn(u32) -> bool + '_ {
         let last = removed.iter().max().map_or(0, |&l| l as usize + 1);
         let mut marked = vec![false; last];
@@ -102,7 +106,7 @@ impl<'a> Solved<'a> {
         move |label| marked.get(self.groups.set_of(label) as usize).is_some_and(|&gone| gone)
     }
 
-    /// What is left if these sets are removed.
+    /// Returns the cost that is left if these sets are removed.
     pub(crate) fn totals(&self, removed: &HashSet<u32>) -> Totals {
         let gone = self.gone(removed);
         let left = |dim: &Dim| match dim {
@@ -121,7 +125,7 @@ impl<'a> Solved<'a> {
         Totals { parameters: parameters.sum(), macs: macs.sum() }
     }
 
-    /// The products that are left if these sets are removed.
+    /// Returns the products that are left if these sets are removed.
     pub(crate) fn products(&self, removed: &HashSet<u32>) -> Vec<Product> {
         let left = |dim: &Dim| match dim {
             Dim::Fixed(size) => *size as u64,
@@ -142,7 +146,7 @@ impl<'a> Solved<'a> {
         products.collect()
     }
 
-    /// Fields that change if these sets are removed.
+    /// Returns the fields that change if these sets are removed.
     pub(crate) fn fields(&self, removed: &HashSet<u32>) -> Vec<FieldChange> {
         let gone = self.gone(removed);
         let left = |dim: &Dim| match dim {
@@ -167,7 +171,7 @@ impl<'a> Solved<'a> {
                 for size in layer_types::of(kind).sizes {
                     let (field, value) = match *size {
                         Size::Channels(field) if own && shrinks => (field, Some(left(&dims[0]))),
-                        // Whole groups go, so those that are left are as large as before.
+                        // Whole groups are removed, so the remaining ones keep their size.
                         Size::NormGroups(field) if own && shrinks => {
                             let groups = self.analysis.norm_groups(param);
                             (field, groups.map(|groups| groups * left(&dims[0]) / dims[0].len()))
@@ -187,7 +191,7 @@ impl<'a> Solved<'a> {
         fields.into_iter().map(|(path, value)| FieldChange { path, value }).collect()
     }
 
-    /// Channels that each head of our own attention has left, where heads become smaller.
+    /// Returns the channels left in each head of our own attention, if heads become smaller.
     fn head_size(&self, queries: &str, dims: &[Dim], removed: &HashSet<u32>) -> Option<usize> {
         let Dim::Free { labels, .. } = dims.get(1)? else { return None };
         let heads = self.analysis.heads_of(queries.strip_suffix("weight")?)?;
@@ -198,7 +202,7 @@ impl<'a> Solved<'a> {
         (!whole).then(|| left / heads.max(1))
     }
 
-    /// The public form.
+    /// Converts to the public form, with names.
     pub(crate) fn named(&self) -> ChannelGroups {
         let groups = self.groups.groups.iter().map(|g| self.named_group(g)).collect();
         let fixed = self.groups.pinned.iter().map(|p| (self.axis(p.member.param, p.member.axis), p.why.clone()));
@@ -214,17 +218,37 @@ impl<'a> Solved<'a> {
     }
 }
 
-/// The path of a field of the module at `path`, which is empty for the root.
+/// Returns the path of a field of the module at `path`, which is empty for the root.
 fn under(path: &str, field: &str) -> String {
     if path.is_empty() { field.to_string() } else { format!("{path}.{field}") }
 }
 
 impl Trace {
-    /// Channels that belong together; of a split axis the heads ([`Factor::Outer`]) or the positions in each
+    /// Returns the channels that can only be removed together.
+    ///
+    /// `prefer` tells which units a split axis has: the heads ([`Factor::Outer`]) or the channels in each head
     /// ([`Factor::Inner`]).
     ///
+    /// ```
+    /// use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
+    /// use pruning_burn::{shrink::Factor, trace::{AxisRules, Trace}};
+    ///
+    /// let device = Device::flex();
+    /// let model = vec![LinearConfig::new(8, 16).init(&device), LinearConfig::new(16, 4).init(&device)];
+    /// let x = Tensor::<2>::ones([1, 8], &device);
+    /// let trace = Trace::record(&model, |model: &Vec<Linear>, scope| {
+    ///     let x = scope.input(&x);
+    ///     scope.output(model[1].forward(model[0].forward(x)));
+    /// })?;
+    /// let groups = trace.groups(Factor::Outer, &AxisRules::new())?.groups;
+    /// let axes: Vec<_> = groups[0].axes.iter().map(|axis| (axis.path.as_str(), axis.axis)).collect();
+    /// assert_eq!(axes, [("0.weight", 1), ("0.bias", 0), ("1.weight", 0)]);
+    /// assert_eq!((groups.len(), groups[0].units.len()), (1, 16));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
-    /// An operation without a rule.
+    /// The rules are strict, and an operation on channels has none.
     pub fn groups(&self, prefer: Factor, rules: &AxisRules) -> Result<ChannelGroups, GroupError> {
         Ok(Solved::new(self, rules, prefer)?.named())
     }

@@ -1,4 +1,4 @@
-//! Which units are heads of an attention, and why heads stay.
+//! The units that are heads of an attention, and the reasons why heads stay.
 
 use crate::layers::layer_path;
 use crate::shrink::groups::Solved;
@@ -7,7 +7,7 @@ use pruning_core::graph::{Dim, Label};
 use std::collections::HashMap;
 
 impl Solved<'_> {
-    /// The sets of labels that are heads, with the channels of one where they are known.
+    /// Returns the sets of labels that are heads, each with the channels of a head if known.
     pub(crate) fn heads(&self) -> HashMap<Label, Option<usize>> {
         let mut heads = HashMap::new();
         for found in &self.analysis.heads {
@@ -19,7 +19,7 @@ impl Solved<'_> {
         heads
     }
 
-    /// Why the first attention that is meant keeps its heads: the path of a layer of it, and the reason.
+    /// Returns why the first selected attention keeps its heads: the path of one of its layers, and the reason.
     pub(crate) fn heads_stay(&self, meant: impl Fn(&str) -> bool) -> Option<(&str, String)> {
         let path = |heads: &Heads| Some(self.analysis.trace.params[heads.param?].path());
         let found = self.analysis.heads.iter().filter_map(|heads| Some((heads, path(heads)?)));
@@ -28,7 +28,7 @@ impl Solved<'_> {
         let why = match labels.iter().find_map(|&l| self.groups.why(l)) {
             Some(why) => why.to_string(),
             None if labels.len() < 2 => "the attention has one head".to_string(),
-            None => "the targets are not what makes its heads".to_string(),
+            None => "its heads are not made by the targets".to_string(),
         };
         Some((layer_path(path), why))
     }

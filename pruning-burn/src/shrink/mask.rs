@@ -1,4 +1,4 @@
-//! A plan as masks: the model computes what the smaller one will, with everything still there.
+//! The masks of a plan, with which a model computes what the smaller one will.
 
 use crate::PruneError;
 use crate::layers::{Layer, layers, places};
@@ -10,7 +10,7 @@ use pruning_core::mask::{Bits, Mask, MaskSet};
 use pruning_core::report::Report;
 use std::collections::HashMap;
 
-/// What a cut keeps of the elements, in memory order.
+/// Returns the elements that a cut keeps, in memory order.
 pub(crate) fn kept_elements(cut: &Cut) -> Bits {
     let len: usize = cut.shape.iter().product();
     let mut keep = vec![true; len];
@@ -27,7 +27,7 @@ pub(crate) fn kept_elements(cut: &Cut) -> Bits {
     Bits::from_bools(&keep)
 }
 
-/// The place of the layer that a cut is for, which must have its shape.
+/// Returns the index of the layer that a cut is for. It must have the shape of the cut.
 pub(crate) fn place_of(
     all: &[Layer],
     places: &HashMap<&str, usize>,
@@ -42,11 +42,34 @@ pub(crate) fn place_of(
     })
 }
 
-/// Attaches the plan as masks, or tightens those that are attached: the model computes what the smaller one will, and can be
-/// trained on before its channels go.
+/// Attaches a plan as masks, with which the model computes what the smaller one will.
 ///
-/// Every weight of a removed unit is masked, on the side that makes it and on the side that reads it. Running statistics are
-/// left alone.
+/// The model can be trained before its channels are removed. Every weight of a removed unit is masked, on the side that makes it
+/// and on the side that reads it. Masks that are attached already are tightened; running statistics do not change.
+///
+/// ```
+/// use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
+/// use pruning_burn::shrink::{self, Shrinker};
+/// use pruning_burn::trace::{Scope, Trace};
+/// # use pruning_burn::{Pruner, plugin::Plugins};
+/// # use {pruning_allocation as _, pruning_magnitude as _};
+///
+/// # let device = Device::flex();
+/// let mut model = vec![LinearConfig::new(8, 16).init(&device), LinearConfig::new(16, 4).init(&device)];
+/// # let x = Tensor::<2>::ones([1, 8], &device);
+/// let forward = |model: &Vec<Linear>, scope: &mut Scope| {
+///     let x = scope.input(&x);
+///     scope.output(model[1].forward(model[0].forward(x)));
+/// };
+/// let trace = Trace::record(&model, forward)?;
+/// # let recipe = "criterion = \"magnitude\"\ngranularity = \"channel\"\nsparsity = 0.5";
+/// # let pruner = Pruner::from_toml(recipe, &Plugins::linked())?;
+/// let plan = Shrinker::new(&pruner).plan(&model, &trace, None)?;
+/// let report = shrink::mask(&plan, &mut model)?;
+/// assert!(report.layers.iter().any(|layer| layer.path == "1.weight" && layer.kept == 8 * 4));
+/// assert_eq!(model[1].weight.dims(), [16, 4]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// The plan is for another model, or a parameter carries another reparameterization.
@@ -57,7 +80,7 @@ pub fn mask<M: Module>(plan: &ShrinkPlan, model: &mut M) -> Result<Report, Shrin
     let (mut fresh, mut carrying) = (Vec::new(), Vec::new());
     for (path, cut) in &plan.parameters {
         let layer = &all[place_of(&all, &places, path, cut)?];
-        // Statistics of a channel whose scale and shift are zero do not matter.
+        // Statistics of a channel do not matter if its scale and shift are zero.
         if layer.buffer {
             continue;
         }

@@ -1,4 +1,4 @@
-//! The state of an optimizer, cut with its weights: [`cut_optimizer`].
+//! The cut of an optimizer's state together with its weights: [`cut_optimizer`].
 
 use crate::PruneError;
 use crate::layers::{layers, places};
@@ -12,10 +12,36 @@ use burn_pack::Tensor;
 use pruning_core::graph::{Cut, ShrinkPlan};
 use std::collections::BTreeMap;
 
-/// The optimizer of a model, for the smaller one: every moment that has the shape of its weight is cut like it.
+/// Returns the optimizer of a model for the smaller model, with its state cut like the weights.
 ///
-/// `model` is the model before the cut, since that has the shapes of the moments. Works for every optimizer whose state is
-/// of the shape of the weights, such as SGD with momentum, Adam and AdamW; other tensors are left as they are.
+/// `model` is the model before the cut, whose shapes the state has. Every tensor of the state with the shape of its weight is cut;
+/// the others do not change. This suits optimizers such as SGD with momentum, Adam and AdamW.
+///
+/// ```
+/// use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
+/// use burn::optim::{AdamConfig, ModuleOptimizer};
+/// use pruning_burn::shrink::{self, Fields, Shrinker};
+/// use pruning_burn::trace::{Scope, Trace};
+/// # use pruning_burn::{Pruner, plugin::Plugins};
+/// # use {pruning_allocation as _, pruning_magnitude as _};
+///
+/// # let device = Device::flex();
+/// let mut model = vec![LinearConfig::new(8, 16).init(&device), LinearConfig::new(16, 4).init(&device)];
+/// # let x = Tensor::<2>::ones([1, 8], &device);
+/// let forward = |model: &Vec<Linear>, scope: &mut Scope| {
+///     let x = scope.input(&x);
+///     scope.output(model[1].forward(model[0].forward(x)));
+/// };
+/// let trace = Trace::record(&model, forward)?;
+/// # let recipe = "criterion = \"magnitude\"\ngranularity = \"channel\"\nsparsity = 0.5";
+/// # let pruner = Pruner::from_toml(recipe, &Plugins::linked())?;
+/// let plan = Shrinker::new(&pruner).plan(&model, &trace, None)?;
+/// let optimizer: ModuleOptimizer = AdamConfig::new().init();
+/// let optimizer = shrink::cut_optimizer(&plan, &model, &optimizer)?;
+/// shrink::apply(&plan, &mut model, |_: &mut Vec<Linear>, _: &mut Fields| {}, forward)?;
+/// # let model = model;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// The plan or the optimizer is for another model, or the state cannot be read.
@@ -41,7 +67,7 @@ pub fn cut_optimizer<M: Module>(
     })
 }
 
-/// A stored tensor with some positions of some axes.
+/// Returns the kept positions of a stored tensor.
 fn cut_tensor(tensor: Tensor, cut: &Cut) -> Result<Tensor, String> {
     let (name, dtype, shape, param, bytes) = tensor.into_parts().map_err(|error| error.to_string())?;
     let (mut shape, mut bytes) = (shape.as_slice().to_vec(), bytes.to_vec());

@@ -1,4 +1,4 @@
-//! Which groups a recipe means: those whose units are the channels of its targets.
+//! The groups that a recipe selects: those whose units are the channels of its targets.
 
 use crate::layer_types;
 use crate::layers::{Layer, layer_path, names};
@@ -12,23 +12,24 @@ use pruning_core::graph::Member;
 use pruning_core::score::Axis;
 use std::collections::HashSet;
 
-/// A group, and the targets whose outputs (or inputs) its units are.
+/// A group together with the targets whose outputs (or inputs) are its units.
 pub(crate) struct Owner {
     pub(crate) group: usize,
     pub(crate) layer: usize,
-    /// The path of that layer.
+    /// The path of the layer.
     pub(crate) path: String,
     pub(crate) members: Vec<(usize, usize)>,
     pub(crate) own: Option<Sparsity>,
 }
 
-/// Channels of a head by the recipe, which may leave them to the trace.
+/// The channels of a head by the recipe; `None` leaves them to the trace.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeadSize(pub(crate) Option<usize>);
 
 impl Solved<'_> {
-    /// The axis of a weight that its output or input channels are: by its layer, or by the product that a parameter of the user's
-    /// is in, such as experts that are held as one `[experts, in, out]`.
+    /// Returns the axis of a weight that holds its output or input channels.
+    ///
+    /// The layer determines it, or for a user's own parameter its product, such as experts in one `[experts, in, out]`.
     pub(crate) fn channel_axis(&self, layer: &Layer, axis: Axis) -> usize {
         let param = || self.analysis.trace.params.iter().position(|p| p.paths.contains(&layer.path));
         let of_product = || self.analysis.channels.get(&param()?).copied();
@@ -70,7 +71,7 @@ pub(crate) fn owners(
             if let Some(t) = target(path).filter(|_| makes) {
                 members.push((m.param, m.axis));
                 first = first.or(Some(t));
-                // Layers that share channels lose no more of them than the one that may lose least.
+                // Layers that share channels lose as few as the layer with the lowest sparsity.
                 own = own.into_iter().chain(t.own).min_by(|a, b| a.value().total_cmp(&b.value()));
             }
         }
@@ -97,12 +98,12 @@ pub(crate) fn owners(
         };
         return Err(ShrinkError::NothingToRemove { why });
     }
-    // By the order of the model.
+    // The owners are in the order of the model.
     owners.sort_by_key(|o| o.layer);
     Ok(owners)
 }
 
-/// A pattern that selects targets, none of which can lose a channel, is an error: it would do nothing without a word.
+/// Returns an error if no target of a pattern can lose a channel, since the pattern would silently do nothing.
 pub(crate) fn check_named(
     recipe: &Recipe,
     solved: &Solved<'_>,
@@ -127,7 +128,7 @@ pub(crate) fn check_named(
     Ok(())
 }
 
-/// Why the channels of a target stay.
+/// Returns why the channels of a target stay.
 pub(crate) fn why_fixed(solved: &Solved<'_>, layer: &Layer, axis: Axis) -> String {
     let wanted = solved.channel_axis(layer, axis);
     let here = |member: Member| solved.path(member.param) == layer.path && member.axis == wanted;
@@ -140,7 +141,7 @@ pub(crate) fn why_fixed(solved: &Solved<'_>, layer: &Layer, axis: Axis) -> Strin
     }
 }
 
-/// The trace must be of this model.
+/// Returns an error unless the trace belongs to this model.
 pub(crate) fn fits(trace: &Trace, all: &[Layer]) -> Result<(), ShrinkError> {
     for traced in trace.params.iter().filter(|p| p.float) {
         let found = all.iter().find(|l| names(l).any(|n| n == traced.path())).map(|l| l.shape.clone());

@@ -1,4 +1,4 @@
-//! The parameters of a model by path, to bring them elsewhere or to see whether they were left alone: [`Parameters`].
+//! The parameters of a model by path, to copy them or to check that they did not change: [`Parameters`].
 
 use crate::host;
 use crate::walk::{self, Position, Visit};
@@ -7,27 +7,27 @@ use burn::tensor::Tensor;
 use std::any::Any;
 use std::collections::BTreeMap;
 
-/// Of each parameter its id and its tensor, of any rank.
+/// The id and the tensor (of any rank) of each parameter.
 pub(crate) type ByPath = BTreeMap<String, (ParamId, Box<dyn Any>)>;
 
 /// The float parameters of a model by path.
 #[derive(Default)]
 pub(crate) struct Parameters {
     pub(crate) found: ByPath,
-    /// What they are compared with, and the first that differs.
+    /// The parameters to compare with.
     before: Option<ByPath>,
     changed: Option<String>,
 }
 
 impl Parameters {
-    /// The parameters of a model.
+    /// Collects the parameters of a model.
     pub(crate) fn of<M: Module>(model: &M) -> Self {
         let mut parameters = Self::default();
         walk::visit(model, &mut parameters);
         parameters
     }
 
-    /// The path of a parameter that is another one in this model, or holds other numbers.
+    /// Returns the path of a parameter that has another id or other values in this model.
     pub(crate) fn changed<M: Module>(self, model: &M) -> Option<String> {
         let mut after = Self { before: Some(self.found), ..Self::default() };
         walk::visit(model, &mut after);

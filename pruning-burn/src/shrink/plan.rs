@@ -1,4 +1,4 @@
-//! From a recipe and a trace to a plan: [`Shrinker`].
+//! The making of plans from a recipe and a trace: [`Shrinker`].
 
 use crate::amounts::Amounts;
 use crate::device::DeviceClass;
@@ -22,17 +22,45 @@ use pruning_core::recipe::Budget;
 use pruning_core::score::{Axis, Granularity};
 use std::collections::{BTreeMap, HashSet};
 
-/// Multiples to which counts of channels are rounded, for the sake of the hardware.
+/// The multiple to which counts of channels are rounded to suit the hardware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RoundTo {
-    /// Multiples of this.
+    /// A fixed multiple.
     Multiple(usize),
-    /// What suits a device: 8 on a CPU, one vector register of 32-bit floats; 16 on a GPU, one tile of a matrix unit.
+    /// The multiple that suits the model's device: 8 on a CPU (a vector register of 32-bit floats), 16 on a GPU (a tile of a matrix unit).
     Device,
 }
 
-/// Makes plans by a recipe of granularity `channel` or `head`.
+/// A planner that chooses the channels or heads to remove by a recipe.
+///
+/// The granularity of the recipe must be `channel` or `head`.
+///
+/// ```
+/// use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
+/// use pruning_burn::shrink::{CostTarget, RoundTo, Shrinker};
+/// use pruning_burn::trace::{Scope, Trace};
+/// # use pruning_burn::{Pruner, plugin::Plugins};
+/// # use {pruning_allocation as _, pruning_magnitude as _};
+///
+/// # let device = Device::flex();
+/// let mut model = vec![LinearConfig::new(8, 16).init(&device), LinearConfig::new(16, 4).init(&device)];
+/// # let x = Tensor::<2>::ones([1, 8], &device);
+/// let forward = |model: &Vec<Linear>, scope: &mut Scope| {
+///     let x = scope.input(&x);
+///     scope.output(model[1].forward(model[0].forward(x)));
+/// };
+/// let trace = Trace::record(&model, forward)?;
+/// # let recipe = "criterion = \"magnitude\"\ngranularity = \"channel\"\nsparsity = 0.5";
+/// # let pruner = Pruner::from_toml(recipe, &Plugins::linked())?;
+/// let plan = Shrinker::new(&pruner).plan(&model, &trace, None)?;
+/// assert_eq!((plan.before.parameters, plan.after.parameters), (212, 108));
+///
+/// let shrinker = Shrinker::new(&pruner).with_target(CostTarget::Macs(0.3)).with_round_to(RoundTo::Multiple(4));
+/// let plan = shrinker.plan(&model, &trace, None)?;
+/// assert_eq!(plan.shape_after("1.weight"), Some(vec![4, 4]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Shrinker {
@@ -44,39 +72,44 @@ pub struct Shrinker {
 }
 
 impl Shrinker {
-    /// Creates a maker of plans by a recipe, or by that of a `&Pruner`: criterion, reduction, allocator, sparsity, granularity, targets and overrides.
+    /// Creates a planner for a recipe, or for that of a `&Pruner`.
     ///
-    /// By default a channel is scored by the weights of all layers that make or read it, targets or not; with
-    /// `channel_score = "own"` by those of the targets that make it. See [`ChannelScore`](crate::score::ChannelScore).
+    /// It uses the criterion, reduction, allocator, sparsity, granularity, targets and overrides. By default the weights of all
+    /// layers that make or read a channel score it, targets or not; with `channel_score = "own"` only those of the targets that make
+    /// it. See [`ChannelScore`](crate::score::ChannelScore).
     pub fn new(recipe: impl Into<Recipe>) -> Self {
         Self { recipe: recipe.into(), target: None, round_to: None, min_keep: 1, rules: AxisRules::new() }
     }
 
-    /// Removes as much as it takes to reach a fraction of parameters or MACs, instead of the recipe's sparsity.
+    /// Sets a target cost, which replaces the recipe's sparsity.
+    ///
+    /// The plan removes as much as it takes to reach this fraction of parameters or MACs.
     pub fn with_target(mut self, target: CostTarget) -> Self {
         self.target = Some(target);
         self
     }
 
-    /// Keeps multiples of channels. Heads are multiples of their size already.
+    /// Sets the multiple to which the number of kept channels is rounded. Heads are multiples of their size already.
     pub fn with_round_to(mut self, round_to: RoundTo) -> Self {
         self.round_to = Some(round_to);
         self
     }
 
-    /// Least units that each group keeps, 1 by default; a group that has no more keeps all.
+    /// Sets the least number of units that each group keeps, 1 by default. A smaller group keeps all.
     pub fn with_min_keep(mut self, units: usize) -> Self {
         self.min_keep = units;
         self
     }
 
-    /// AxisRules for operations that have none.
+    /// Sets rules for operations that have none.
     pub fn with_rules(mut self, rules: AxisRules) -> Self {
         self.rules = rules;
         self
     }
 
-    /// Plans the removal for a model. A criterion that looks at more than the weights takes inputs, another one `None`.
+    /// Plans the removal for a model.
+    ///
+    /// `inputs` are those that the criterion needs; `None` if it uses only the weights.
     ///
     /// # Errors
     /// The recipe does not fit, an input that the criterion needs is missing, or a target cannot be reached.
@@ -93,7 +126,7 @@ impl Shrinker {
             return Err(ShrinkError::Granularity { granularity: granularity.to_string() });
         }
         let all = &layers(model)?;
-        // Heads are those of the trace, whatever divides the channels of a layer.
+        // The trace determines the heads, so no head size need divide the channels of a layer.
         let mut recipe_of_heads = recipe.clone();
         let all_of = recipe_of_heads.overrides.iter_mut().filter_map(|o| o.granularity.as_mut());
         for g in all_of.chain([&mut recipe_of_heads.granularity]) {
@@ -102,7 +135,7 @@ impl Shrinker {
             }
         }
         let selection = &Selection::new(&recipe_of_heads, all)?;
-        // One solution serves all groups, so heads here and channels there are two plans.
+        // One solution serves all groups, so a plan cannot mix heads and channels.
         if let Some(other) = selection.targets.iter().find(|t| t.granularity != recipe_of_heads.granularity) {
             let granularity = format!("{} of an override, beside {granularity},", other.granularity);
             return Err(ShrinkError::Granularity { granularity });
@@ -168,30 +201,30 @@ impl Shrinker {
     }
 }
 
-/// What is planned: for which targets, and how much of them.
+/// The request for a plan: the targets, and how much of them is removed.
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
     pub(crate) trace: &'a Trace,
     pub(crate) all: &'a [Layer],
     pub(crate) selection: &'a Selection,
-    /// Of all targets of the selection.
+    /// The granularity of all targets in the selection.
     pub(crate) granularity: Granularity,
     pub(crate) amounts: &'a Amounts<'a>,
     pub(crate) inputs: Option<&'a CriterionInputs>,
-    /// Leaves all groups alone but those that are counted at this layer.
+    /// Restricts the plan to the groups that are counted at this layer.
     pub(crate) only: Option<usize>,
 }
 
-/// A plan, and what it makes of the targets.
+/// A plan together with its effect on the targets.
 pub(crate) struct Planned {
     pub(crate) plan: ShrinkPlan,
-    /// What is chosen of each group.
+    /// The choice in each group.
     pub(crate) choices: Vec<Choice>,
-    /// Targets whose channels stay, and why.
+    /// The targets whose channels stay, each with the reason.
     pub(crate) fixed: Vec<(usize, String)>,
 }
 
-/// The groups of a trace whose units are the channels of the targets.
+/// Returns the groups of a trace whose units are the channels of the targets.
 pub(crate) fn owned<'a>(
     trace: &'a Trace,
     rules: &AxisRules,
@@ -210,7 +243,7 @@ pub(crate) fn owned<'a>(
     Ok((solved, axis, owners))
 }
 
-/// For each group the layers of its targets, by their places in the model.
+/// Returns for each group the layers of its targets, by their indices in the model.
 pub(crate) fn makers(solved: &Solved<'_>, all: &[Layer], owners: &[Owner]) -> Vec<Vec<usize>> {
     let at = |param: usize| all.iter().position(|l| l.path == solved.path(param));
     owners.iter().map(|owner| owner.members.iter().filter_map(|(param, _)| at(*param)).collect()).collect()

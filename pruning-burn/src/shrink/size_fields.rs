@@ -1,19 +1,19 @@
-//! Fields of a user's structs that hold a size which a plan removes: [`size_fields`].
+//! The fields of a user's structs that may hold a changing size: [`size_fields`].
 
 use burn::module::Module;
 use pruning_core::graph::ShrinkPlan;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-/// A field whose value is a size that a plan changes. It may mean that size, or have its value by chance.
+/// A field whose value equals a size that a plan changes, by design or by chance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SizeField {
-    /// Path of the field.
+    /// The path of the field.
     pub path: String,
-    /// What it is.
+    /// The current value of the field.
     pub value: usize,
-    /// What the size becomes.
+    /// The new value of the size.
     pub becomes: usize,
 }
 
@@ -23,11 +23,11 @@ impl fmt::Display for SizeField {
     }
 }
 
-/// Lists the fields of a model that may hold a size which the plan changes: numbers in the structs around a parameter that is
-/// cut, equal to its old size or to a number of heads, groups or channels that go with it.
+/// Lists the fields of a model that may hold a size which the plan changes.
 ///
-/// The module's `Debug` shows private fields as well. A field that equals a size by chance is listed too, so these are
-/// candidates, unlike [`ShrinkPlan::fields`], which must be set.
+/// These are the numbers in the structs around each cut parameter that equal its old size, or a number of heads, groups or
+/// channels that changes with it. They come from the module's `Debug`, which shows private fields as well. A field that equals a
+/// size by chance is listed too, so these are candidates, unlike [`ShrinkPlan::fields`], which must be set.
 ///
 /// ```
 /// use burn::{module::Module, nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
@@ -57,7 +57,7 @@ impl fmt::Display for SizeField {
 #[must_use]
 pub fn size_fields<M: Module>(model: &M, plan: &ShrinkPlan) -> Vec<SizeField> {
     let mut numbers = Numbers::default();
-    // It never fails, and a model whose own `Debug` does has no more to show.
+    // Writing never fails; if the model's own `Debug` does, the numbers so far count.
     let _ = write!(numbers, "{model:?}");
     let sizes = sizes(plan);
     let mut found = BTreeMap::new();
@@ -73,7 +73,7 @@ pub fn size_fields<M: Module>(model: &M, plan: &ShrinkPlan) -> Vec<SizeField> {
     found.into_values().collect()
 }
 
-/// An axis that is cut, in units that go together.
+/// A cut axis, in units that are removed together.
 struct Size<'a> {
     param: &'a str,
     aliases: &'a [String],
@@ -87,7 +87,9 @@ impl Size<'_> {
         std::iter::once(self.param).chain(self.aliases.iter().map(String::as_str))
     }
 
-    /// What a number becomes that is the whole axis or counts its units, such as heads; several to a unit where they are shared.
+    /// Returns the new value of a number that is the size of the axis or the count of its units, such as heads.
+    ///
+    /// The number may count several to a unit, such as heads that share one.
     fn becomes(&self, value: usize) -> Option<usize> {
         let counts = value > 0 && value.is_multiple_of(self.units) && self.old.is_multiple_of(value);
         counts.then(|| value / self.units * self.kept)
@@ -103,7 +105,7 @@ fn sizes(plan: &ShrinkPlan) -> Vec<Size<'_>> {
             let mut groups = plan.groups.iter().filter(|g| g.axes.iter().any(|a| a.split(' ').next() == Some(&name)));
             let (units, kept) = match (groups.next(), groups.next()) {
                 (Some(group), None) if group.units > 0 && old.is_multiple_of(group.units) => (group.units, group.kept),
-                // Several groups lie on the axis, one after the other.
+                // Several groups follow each other on the axis.
                 _ => (old.max(1), keep.len()),
             };
             sizes.push(Size { param, aliases: &cut.aliases, old, units, kept });
@@ -112,22 +114,22 @@ fn sizes(plan: &ShrinkPlan) -> Vec<Size<'_>> {
     sizes
 }
 
-/// Finds whole numbers in what `Debug` writes, with the paths of their fields, without keeping the text.
+/// Finds whole numbers in the output of `Debug`, with the paths of their fields, without storing the text.
 #[derive(Default)]
 struct Numbers {
     found: Vec<(String, usize)>,
     frames: Vec<Frame>,
     text: String,
-    /// Within quotes, and whether the next character is escaped.
+    /// Within quotes, whether the next character is escaped.
     quoted: Option<bool>,
 }
 
-/// A struct, list or tuple that is open.
+/// An open struct, list or tuple.
 struct Frame {
-    /// The field or place that it is in its own frame; `None` for what has no name of its own, as in `Some(..)`.
+    /// Its field or index in the frame around it; `None` if it has no name of its own, as in `Some(..)`.
     at: Option<String>,
     is_list: bool,
-    /// The field that comes now.
+    /// The current field.
     field: Option<String>,
     index: usize,
 }
@@ -153,7 +155,7 @@ impl Numbers {
         let Some(frame) = self.frames.last_mut() else { return };
         frame.index += 1;
         let field = frame.field.take();
-        // Numbers in lists are strides and kernels, not sizes that someone named.
+        // Numbers in lists are strides and kernels, not named sizes.
         if let (Some(field), Ok(value)) = (field, text.trim().parse()) {
             let path = self.path(&field);
             self.found.push((path, value));
@@ -179,7 +181,7 @@ impl Numbers {
                 }
                 _ => self.text.push(c),
             },
-            // What is longer is neither a name nor a number.
+            // A longer text is neither a name nor a number.
             c if self.text.len() < 256 => self.text.push(c),
             _ => {}
         }

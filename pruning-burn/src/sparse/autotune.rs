@@ -1,4 +1,4 @@
-//! Which products become sparse: measured in place, or by a rule.
+//! The choice of the products that become sparse, measured in place or by a rule.
 
 use crate::sparse::SparseModelError;
 use crate::sparse::decide::{Chosen, Decision, Times, decide};
@@ -18,10 +18,10 @@ use burn_ir::OperationIr;
 use pruning_sparse::{Format, Plan, fastest, smallest};
 use std::time::Instant;
 
-/// From here on a weight is tried sparse: no product below pays on any machine that was measured.
+/// The least sparsity at which a weight is tried sparse. Below it no product was faster on any measured machine.
 const LEAST: f64 = 0.3;
 
-/// Formats worth trying for a product, the first one by default.
+/// Returns the formats to try for a product; the first is the default.
 fn formats(weight: &Weight, product: &Product, options: &Options) -> Vec<Format> {
     let by_rows = product.kind == Kind::Linear && product.batch < Plan::TILED;
     let csr = Format::csr(weight.dense.cols());
@@ -29,7 +29,7 @@ fn formats(weight: &Weight, product: &Product, options: &Options) -> Vec<Format>
         Choice::Measured => {}
         Choice::All => return vec![csr],
         Choice::Rule => {
-            // A convolution has many positions to an image.
+            // A convolution has many positions in each image.
             let batch = if product.kind == Kind::Linear { product.batch } else { Plan::TILED };
             let format = fastest(&weight.dense, batch);
             return if format == Format::Dense { Vec::new() } else { vec![format] };
@@ -49,7 +49,7 @@ fn formats(weight: &Weight, product: &Product, options: &Options) -> Vec<Format>
     formats
 }
 
-/// A product, and the layers that could stand for it.
+/// A product, and the layers that could replace it.
 struct Tried {
     product: Product,
     sparsity: f64,
@@ -91,7 +91,7 @@ pub(super) fn compile(
     Ok((passes, report))
 }
 
-/// Operations of a program with some products done by layers, named by their numbers.
+/// Returns a pass in which layers, named by their numbers, replace some products.
 fn rewritten(program: &Program, tried: &[Tried], chosen: &[Option<usize>]) -> Pass {
     let mut owner: Vec<Option<usize>> = vec![None; program.operations.len()];
     for (number, t) in tried.iter().enumerate() {
@@ -187,7 +187,7 @@ fn measured(program: &Program, tried: &[Tried], options: &Options) -> Result<(Pa
     Ok((pass.unwrap_or_else(|| rewritten(program, tried, &runs)), about))
 }
 
-/// One run of a pass: what all of it takes, and what each product.
+/// Runs a pass once and measures the whole and each product.
 pub(super) fn lap(pass: &Pass, inputs: &Values, products: usize) -> Result<Lap, SparseModelError> {
     let mut parts = vec![0.0; products];
     let start = Instant::now();
@@ -201,7 +201,7 @@ pub(super) fn lap(pass: &Pass, inputs: &Values, products: usize) -> Result<Lap, 
     Ok(Lap { whole: start.elapsed().as_secs_f64(), parts })
 }
 
-/// Inputs of the shapes of a program: numbers in `[-1, 1)`, indices that are zero.
+/// Returns inputs of the shapes of a program: floats in `[-1, 1)`, and indices of zero.
 pub(super) fn example(program: &Program) -> Values {
     let mut values = Values::new();
     let mut state = 1u64;

@@ -1,4 +1,4 @@
-//! From which sparsity on zeros pay, before anything is pruned: [`break_even`].
+//! The sparsity from which on sparse products are faster, measured before pruning: [`break_even`].
 
 use crate::sparse::SparseModelError;
 use crate::sparse::autotune::{example, lap};
@@ -18,24 +18,24 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Beyond this sparsity is not looked.
+/// The largest sparsity that is tried.
 const MOST: f64 = 0.99;
-/// Halvings of the range of sparsities: to within one and a half percent.
+/// The number of halvings of the range of sparsities, for a result within 1.5 %.
 const STEPS: usize = 6;
 
 /// The break-even of products of one shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BreakEvenRow {
-    /// Weights of this shape, by path.
+    /// The paths of the weights of this shape.
     pub paths: Vec<String>,
-    /// `linear`, `conv1d` or `conv2d`.
+    /// The operation: `linear`, `conv1d` or `conv2d`.
     pub operation: String,
-    /// Output units and fan-in.
+    /// The numbers of output units and of inputs for each (fan-in).
     pub shape: [usize; 2],
-    /// Vectors that the weights are multiplied with in one run, or images.
+    /// The number of vectors (or images) that the weights are multiplied with in one run.
     pub batch: usize,
-    /// The least sparsity at which the sparse product was as fast as the dense one; none if that is above 99 %.
+    /// The least sparsity at which the sparse product was as fast as the dense one; `None` if that is above 99 %.
     pub sparsity: Option<f64>,
 }
 
@@ -43,7 +43,7 @@ pub struct BreakEvenRow {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BreakEven {
-    /// One for each shape, in the order in which they first run.
+    /// The rows, one for each shape, in the order in which the shapes first run.
     pub rows: Vec<BreakEvenRow>,
 }
 
@@ -71,20 +71,38 @@ impl fmt::Display for BreakEven {
     }
 }
 
-/// Measures from which sparsity on each product of a recorded pass is faster sparse, with zeros at random places: whether pruning can
-/// pay here, before any.
+/// Measures from which sparsity on each product of a recorded pass is faster with sparse weights.
 ///
-/// Every shape is timed alone, dense (as Burn does it) and sparse in turn, at sparsities that close in on the break-even; that takes
-/// at most about seven times `budget` for each shape, and less where it is soon certain which is faster. The weights of the model do not matter, only their places.
+/// Call it before pruning, to see whether sparse weights can be faster on this machine at all. Zeros are at random positions. Every shape
+/// is timed alone, dense (by Burn) and sparse in turn, at sparsities that close in on the break-even. That takes at most about seven times
+/// `budget` for each shape, and less if it is soon certain which is faster. The values of the weights do not matter, only their shapes.
+///
+/// ```
+/// use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
+/// use pruning_burn::{sparse::break_even, trace::Trace};
+/// use std::time::Duration;
+///
+/// let device = Device::flex();
+/// let model = LinearConfig::new(64, 32).init(&device);
+/// let x = Tensor::<2>::ones([8, 64], &device);
+/// let trace = Trace::record(&model, |model, scope| {
+///     let x = scope.input(&x);
+///     scope.output(model.forward(x));
+/// })?;
+/// let row = &break_even(&trace, &model, Duration::from_millis(1))?.rows[0];
+/// assert_eq!((row.shape, row.batch), ([32, 64], 8));
+/// assert!(row.sparsity.is_none_or(|sparsity| sparsity <= 0.99));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
-/// The model is not the one that was recorded, or not on Flex.
+/// The model is not the recorded one, or is not on Flex.
 pub fn break_even<M: Module>(trace: &Trace, model: &M, budget: Duration) -> Result<BreakEven, SparseModelError> {
     let program = Program::new(trace, &model.valid().materialize())?;
     let mut rows: Vec<BreakEvenRow> = Vec::new();
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
     for product in products(&program) {
-        // What else counts is in the shapes of the input and the window.
+        // The shape of the input and the window determine everything else.
         let key = format!("{:?} {:?} {:?} {}", product.kind, product.x.shape, product.activation, product.rows);
         if let Some(&row) = known.get(&key) {
             let paths = &mut rows[row].paths;
@@ -150,7 +168,7 @@ fn of_product(program: &Program, product: &Product, budget: Duration) -> Result<
     Ok(Some(high))
 }
 
-/// A matrix of the same shape of which this fraction is zero, at random places.
+/// Returns a matrix of the same shape with this fraction of zeros, at random positions.
 fn thinned(weights: &Dense<f32>, sparsity: f64) -> Result<Dense<f32>, pruning_sparse::SparseError> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let value = |&weight: &f32| {

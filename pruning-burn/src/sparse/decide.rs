@@ -1,15 +1,15 @@
-//! Which products of a pass become sparse, by runs of the whole pass.
+//! The decision which products of a pass become sparse, from runs of the whole pass.
 
 use crate::sparse::race::{Duel, Lap, race};
 use crate::sparse::report::Verdict;
 
-/// A sparse product has to be this much faster.
+/// The largest fraction of the dense time that a sparse product may take.
 const GAIN: f64 = 0.97;
 
-/// A candidate for each product, or none: dense.
+/// The chosen candidate of each product; `None` for dense.
 pub(super) type Chosen = Vec<Option<usize>>;
 
-/// Seconds of a product, dense and by its candidates; infinite where the budget left no time for a candidate.
+/// The seconds of a product, dense and by its candidates; infinite if the budget left no time for a candidate.
 #[derive(Clone, Debug)]
 pub(super) struct Times {
     pub(super) dense: f64,
@@ -24,27 +24,27 @@ impl Times {
     }
 }
 
-/// What is to be run, and why.
+/// A decision which products run sparse, with its measurements.
 #[derive(Clone, Debug)]
 pub(super) struct Decision {
-    /// What was faster product by product.
+    /// The faster choice for each product.
     pub(super) chosen: Chosen,
-    /// Of each product that has candidates.
+    /// The times of each product that has candidates.
     pub(super) times: Vec<Option<Times>>,
-    /// How the pass with what was chosen compares to the dense one; none if nothing was chosen.
+    /// The comparison of the chosen pass with the dense one; `None` if all products are dense.
     pub(super) verdict: Option<Verdict>,
-    /// Pairs of runs that say so.
+    /// The number of pairs of runs behind the decision.
     pub(super) rounds: usize,
-    /// Seconds of the pass: dense, and with what was chosen.
+    /// The seconds of the dense pass; those of the chosen one follow.
     pub(super) dense_seconds: f64,
     pub(super) seconds: f64,
 }
 
-/// Chooses among so many candidates for each product, by runs of which each says what the whole and each product took.
+/// Chooses among the candidates of each product by runs, each of which measures the whole pass and each product.
 ///
-/// Half of the budget (seconds) is for products, what is left for the pass as a whole. What is certain is not measured on. However small
-/// the budget is, there are a dense run, one with the first candidates, and one with what was chosen; beyond that and the budget goes at
-/// most the run under way.
+/// Half of the budget (seconds) is for products, and the rest for the pass as a whole. A settled question is not measured further.
+/// However small the budget is, there is a dense run, a run with the first candidates, and a run of the chosen pass. Beyond these, only
+/// the run under way can exceed the budget.
 pub(super) fn decide<E>(
     candidates: &[usize],
     budget: f64,
@@ -87,7 +87,7 @@ pub(super) fn decide<E>(
             continue;
         }
         let of = |way: usize| rounds.median([way], |[lap]| lap.parts[product]).unwrap_or(f64::INFINITY);
-        // By pairs, which what changes slowly slows alike.
+        // Ratios within pairs, since slow changes of the machine affect both runs alike.
         let ratio = |c: usize| {
             rounds
                 .median([c + 1, 0], |[ours, dense]| ours.parts[product] / dense.parts[product])

@@ -1,4 +1,4 @@
-//! Sparse models on disk.
+//! The files of sparse models.
 
 use crate::sparse::layer::{Layer, Prepared};
 use crate::sparse::model::SparseModel;
@@ -21,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 const METADATA: &str = "pruning.sparse_model";
-/// What the operations are written by; another one may have others.
+/// The version of Burn whose operations are stored; those of another version may differ.
 const BURN: &str = "0.22";
 /// The tensor that holds the passes.
 const PROGRAM: &str = "program";
@@ -31,7 +31,7 @@ struct About {
     burn: String,
 }
 
-/// What [`PROGRAM`] holds, as CBOR, which unlike JSON has infinities.
+/// The content of [`PROGRAM`], as CBOR, which unlike JSON has infinities.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     passes: Vec<PassContent>,
@@ -45,7 +45,7 @@ struct PassContent {
     operations: Vec<OperationIr>,
     inputs: Vec<TensorIr>,
     outputs: Vec<TensorIr>,
-    /// Each with the number of its tensor.
+    /// The constants, each with the number of its tensor.
     constants: Vec<(TensorIr, Option<String>, usize)>,
     layers: Vec<LayerContent>,
 }
@@ -69,7 +69,7 @@ struct WeightContent {
     batch: usize,
 }
 
-/// Numbers of things that are there once for many.
+/// Numbers for shared values, each of which is stored once.
 struct Numbered<T: ?Sized>(Vec<Arc<T>>);
 
 impl<T: ?Sized> Numbered<T> {
@@ -81,8 +81,10 @@ impl<T: ?Sized> Numbered<T> {
     }
 }
 
-/// A sparse model with its weights, as a safetensors file: weights of sparse products in their formats, all others as they are. Choices
-/// that were measured are kept, so nothing is measured again.
+/// Saves a sparse model with its weights as a safetensors file.
+///
+/// Weights of sparse products are stored in their formats, all others unchanged. Measured choices are stored too, so loading measures
+/// nothing.
 impl Save for &SparseModel {
     type Report = ();
 
@@ -158,20 +160,47 @@ impl Save for &SparseModel {
 }
 
 impl Loaded {
-    /// Makes the sparse model of the file. The module that it came from, and its type, are not needed.
+    /// Loads the sparse model of the file, without the module that it was compiled from.
+    ///
+    /// ```
+    /// use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
+    /// use pruning_burn::sparse::{Options, SparseModel};
+    /// use pruning_burn::store::{load, save};
+    /// use pruning_burn::trace::{Trace, Values};
+    ///
+    /// let device = Device::flex();
+    /// let model = LinearConfig::new(8, 4).init(&device);
+    /// let x = Tensor::<2>::ones([1, 8], &device);
+    /// let trace = Trace::record(&model, |model, scope| {
+    ///     let x = scope.input(&x);
+    ///     scope.output(model.forward(x));
+    /// })?;
+    /// let sparse = SparseModel::compile([&trace], &model, &Options::every_product())?;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let file = folder.path().join("sparse.safetensors");
+    /// save(&sparse, &file)?;
+    /// let loaded = load(&file)?.into_sparse_model()?;
+    /// let run = |model: &SparseModel| -> Result<_, Box<dyn std::error::Error>> {
+    ///     Ok(model.run(Values::new().with(x.clone()))?.get::<2, burn::tensor::Float>(0)?.into_data())
+    /// };
+    /// assert_eq!(run(&loaded)?, run(&sparse)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// The file holds another thing, or the operations of another version of Burn.
+    /// The file holds no sparse model, or its operations are those of another version of Burn.
     pub fn into_sparse_model(self) -> Result<SparseModel, StoreError> {
         self.of_kind(&SPARSE_MODEL)?;
         let Self { file, contents: Contents { tensors: stored, texts }, .. } = self;
         let name = || file.display().to_string();
         let damaged = |reason: String| StoreError::Read { file: name(), reason };
-        let about =
-            texts.get(METADATA).ok_or_else(|| damaged("it does not say what made its operations".to_string()))?;
+        let about = texts
+            .get(METADATA)
+            .ok_or_else(|| damaged("it does not say which version of Burn its operations are for".to_string()))?;
         let about: About = serde_json::from_str(about).map_err(|error| damaged(error.to_string()))?;
         if about.burn != BURN {
-            let reason = format!("its operations are those of Burn {}, not {BURN}: compile the model anew", about.burn);
+            let reason =
+                format!("its operations are those of Burn {}, not {BURN}; compile the model again", about.burn);
             return Err(damaged(reason));
         }
         let mut by_name: BTreeMap<String, (DType, Vec<usize>, Vec<u8>)> = BTreeMap::new();
@@ -252,7 +281,7 @@ impl Loaded {
     }
 }
 
-/// An error unless every tensor is there before it is used, and layers fit the tensors they are used on.
+/// Returns an error unless every tensor is made before its use, and layers fit their tensors.
 fn check(program: &Program, layers: &[(String, Layer)]) -> Result<(), String> {
     let mut there: HashMap<TensorId, &TensorIr> = program.inputs.iter().map(|t| (t.id, t)).collect();
     there.extend(program.constants.values().map(|c| (c.ir.id, &c.ir)));
@@ -285,7 +314,7 @@ fn check(program: &Program, layers: &[(String, Layer)]) -> Result<(), String> {
     }
 }
 
-/// The type of a constant; safetensors has one for all bools.
+/// Returns the type of a constant, since safetensors has one type for all bools.
 fn stored_as(wanted: DType, found: DType) -> DType {
     if wanted.is_bool() && (found.is_bool() || found == DType::U8) { wanted } else { found }
 }

@@ -1,4 +1,4 @@
-//! One product with its sparse weights, ready to run.
+//! A product with its sparse weights, ready to run.
 
 use crate::sparse::product::{Kind, Product, Window};
 use burn::backend::flex::FlexTensor;
@@ -7,16 +7,16 @@ use pruning_sparse::WorkspacePool;
 use pruning_sparse::{Activation, ConvPlan, ConvShape, Plan, Sparse, SparseError};
 use std::sync::Arc;
 
-/// Weights in the order of use, for all layers that have them.
+/// Weights in the order of their use, shared by all layers that have them.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// As they are stored.
+    /// The weights as they are stored.
     pub(super) matrix: Arc<Sparse<f32>>,
     pub(super) kind: Kind,
-    /// The most vectors or images of a call.
+    /// The largest number of vectors or images in a call.
     pub(super) batch: usize,
     form: Form,
-    /// Memory of calls that are over.
+    /// Memory of finished calls.
     idle: WorkspacePool,
 }
 
@@ -27,7 +27,7 @@ enum Form {
 }
 
 impl Prepared {
-    /// For batches of up to `batch`.
+    /// Prepares weights for batches of up to `batch`.
     pub(super) fn new(matrix: Arc<Sparse<f32>>, kind: &Kind, batch: usize) -> Result<Self, SparseError> {
         let form = match kind {
             Kind::Linear => Form::Linear(Box::new(Plan::new(&matrix, batch)?)),
@@ -36,7 +36,7 @@ impl Prepared {
         Ok(Self { matrix, kind: kind.clone(), batch, form, idle: WorkspacePool::default() })
     }
 
-    /// Bytes of the weights in the order of use.
+    /// Returns the bytes of the prepared weights.
     pub(super) fn bytes(&self) -> usize {
         match &self.form {
             Form::Linear(plan) => plan.bytes(),
@@ -44,7 +44,7 @@ impl Prepared {
         }
     }
 
-    /// Elements of input and output for one vector or image.
+    /// Returns the numbers of input and output elements of one vector or image.
     fn lengths(&self) -> (usize, usize) {
         match &self.form {
             Form::Linear(plan) => (plan.cols(), plan.rows()),
@@ -80,7 +80,7 @@ impl Window {
     }
 }
 
-/// A product: weights, bias, what follows, and the shape of what comes out.
+/// A product: weights, bias, activation, and the shape of the output.
 #[derive(Clone, Debug)]
 pub(super) struct Layer {
     pub(super) weights: Arc<Prepared>,
@@ -96,7 +96,7 @@ impl Layer {
         Self { weights, bias, activation: product.activation, batch: product.batch, output }
     }
 
-    /// Whether it takes and makes as many elements.
+    /// Returns whether input and output have these numbers of elements.
     pub(super) fn fits(&self, input: usize, output: usize) -> bool {
         let (cols, rows) = self.weights.lengths();
         let all = |len: usize| len.checked_mul(self.batch);
@@ -104,10 +104,10 @@ impl Layer {
         bias && self.batch <= self.weights.batch && all(cols) == Some(input) && all(rows) == Some(output)
     }
 
-    /// The result for an input, which is read in place where its elements lie one after the other.
+    /// Returns the output for an input, which is read in place if it is contiguous.
     ///
     /// # Panics
-    /// The input has not the shape of the trace, which is checked before anything runs.
+    /// The input does not have the shape of the trace, which callers check before.
     pub(super) fn run(&self, x: FlexTensor) -> FlexTensor {
         let x = if x.as_slice::<f32>().is_some() { x } else { x.to_contiguous() };
         let input = x.as_slice::<f32>().expect("contiguous numbers in single precision");

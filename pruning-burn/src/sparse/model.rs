@@ -1,4 +1,4 @@
-//! A recorded model that runs with sparse weights: [`SparseModel`].
+//! Recorded models that run with sparse weights: [`SparseModel`].
 
 use crate::sparse::SparseModelError;
 use crate::sparse::autotune;
@@ -12,9 +12,8 @@ use burn_ir::TensorIr;
 
 /// A recorded model whose products run with sparse weights where that is faster, on the CPU (Burn's Flex backend).
 ///
-/// It is a value of its own: the module is not needed any more, nor is its type, also not to load it from a file. It can be shared
-/// between threads. For each shape of inputs there is a recorded pass; weights are there once for all of them, and once for each way
-/// in which they are used.
+/// It stands alone: neither running it nor loading it from a file needs the module or its type. Threads can share it. There is a recorded
+/// pass for each shape of inputs; passes share weights that they use in the same way.
 #[derive(Debug)]
 pub struct SparseModel {
     pub(super) passes: Vec<Pass>,
@@ -22,23 +21,22 @@ pub struct SparseModel {
 }
 
 impl SparseModel {
-    /// Compiles recorded passes of a model with its weights, which may carry masks: every product with a constant weight is tried
-    /// with that weight sparse and stays so where it is faster.
+    /// Compiles recorded passes of a model, with sparse weights where they are faster.
     ///
-    /// Times are taken in place, while the whole pass runs on made-up inputs, dense and sparse in turn. A layer becomes sparse if that
-    /// is faster by 3 % or more; if the pass as a whole is slower then, all of it stays dense. Both are decided by pairs of runs, until it
-    /// is certain which is faster (one of a hundred ties is called so wrongly) or the budget is spent. What is not certain by then goes by
-    /// the middle of the pairs, layer by layer, and the report says so. All of it takes the preparation of the weights, and for each
-    /// pass at most the budget and three runs.
+    /// The weights may carry masks. Every product with a constant weight is timed in place, while the whole pass runs on random inputs,
+    /// dense and sparse in turn. A layer becomes sparse if that is faster by 3 % or more; if the pass as a whole is slower then, all of it
+    /// stays dense. Pairs of runs decide both, until it is certain which is faster (with one error in a hundred ties) or the budget is
+    /// spent. Then the median of the pairs decides, layer by layer, and the report says so. Compiling takes the preparation of the
+    /// weights, and for each pass at most the budget and three runs.
     ///
     /// # Errors
-    /// There is no trace, or the model is not the one that was recorded or not on Flex.
+    /// There is no trace, or the model is not the recorded one or is not on Flex.
     pub fn compile<'a, M: Module>(
         traces: impl IntoIterator<Item = &'a Trace>,
         model: &M,
         options: &Options,
     ) -> Result<Self, SparseModelError> {
-        // Once, so that passes share what comes of masks.
+        // The masks are applied once, so that passes share the result.
         let model = model.valid().materialize();
         let programs: Vec<Program> =
             traces.into_iter().map(|trace| Program::new(trace, &model)).collect::<Result<_, _>>()?;
@@ -52,7 +50,7 @@ impl SparseModel {
     /// Runs the pass that was recorded for inputs of these shapes.
     ///
     /// # Errors
-    /// The inputs are of other shapes or kinds than any pass, or not on Flex.
+    /// No pass has inputs of these shapes and kinds, or the inputs are not on Flex.
     pub fn run(&self, inputs: Values) -> Result<Values, SparseModelError> {
         let Some(pass) = self.passes.iter().find(|pass| inputs.fit(&pass.inputs)) else {
             let known = self.passes.iter().map(|pass| describe(&pass.inputs)).collect();
@@ -61,20 +59,22 @@ impl SparseModel {
         pass.run(inputs)
     }
 
-    /// How many operations each recorded pass has: those that depend on inputs, a product with its bias and ReLU as one.
+    /// Returns the number of operations of each recorded pass.
+    ///
+    /// Only operations that depend on inputs count, and a product counts once with its bias and ReLU.
     #[must_use]
     pub fn operations(&self) -> Vec<usize> {
         self.passes.iter().map(|pass| pass.program.operations.len()).collect()
     }
 
-    /// For each interpreter that waits for the next call: tensors it holds, and those of them that stay.
+    /// Returns for each waiting interpreter the number of tensors that it holds, and of those that stay.
     #[doc(hidden)]
     #[must_use]
     pub fn handles(&self) -> Vec<(usize, usize)> {
         self.passes.iter().flat_map(Pass::handles).collect()
     }
 
-    /// What became of each layer.
+    /// Returns the report on each layer.
     #[must_use]
     pub fn report(&self) -> &SparseReport {
         &self.report

@@ -1,10 +1,10 @@
-//! How a model is compiled: [`Options`].
+//! The options for compiling a sparse model: [`Options`].
 
 #[cfg(doc)]
 use pruning_sparse::fastest;
 use std::time::Duration;
 
-/// How it is decided which products become sparse.
+/// The way to decide which products become sparse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     Measured,
@@ -12,7 +12,27 @@ pub(super) enum Choice {
     All,
 }
 
-/// How a model is compiled.
+/// The options of [`SparseModel::compile`]: how it chooses the products that become sparse, and how long it measures.
+///
+/// ```
+/// use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
+/// use pruning_burn::sparse::{Options, SparseModel};
+/// use pruning_burn::trace::Trace;
+///
+/// let device = Device::flex();
+/// let model = LinearConfig::new(8, 4).init(&device);
+/// let x = Tensor::<2>::ones([1, 8], &device);
+/// let trace = Trace::record(&model, |model, scope| {
+///     let x = scope.input(&x);
+///     scope.output(model.forward(x));
+/// })?;
+/// let sparse = |options| SparseModel::compile([&trace], &model, &options).map(|m| m.report().passes[0].layers[0].sparse);
+/// assert!(!sparse(Options::by_rule())?);                   // there are no zeros
+/// assert!(sparse(Options::every_product())?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [`SparseModel::compile`]: crate::sparse::SparseModel::compile
 #[derive(Clone, Debug)]
 pub struct Options {
     pub(super) choice: Choice,
@@ -26,26 +46,30 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Measured, for at most two seconds a recorded pass.
+    /// Creates options that measure each recorded pass for at most two seconds.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// By the rule of [`fastest`], without measuring: the same choice in every run on this kind of processor.
+    /// Creates options that choose by the rule of [`fastest`] without measuring.
+    ///
+    /// The choice is the same in every run on this kind of processor.
     #[must_use]
     pub fn by_rule() -> Self {
         Self { choice: Choice::Rule, ..Self::default() }
     }
 
-    /// Every product with a weight, even if that is slower.
+    /// Creates options that make every product with a weight sparse, even if that is slower.
     #[must_use]
     pub fn every_product() -> Self {
         Self { choice: Choice::All, ..Self::default() }
     }
 
-    /// How long to measure for each recorded pass, at most; less where it is soon certain what is faster. Whatever the budget is, the pass
-    /// runs once dense, once sparse and once as was chosen.
+    /// Sets the longest time to measure each recorded pass.
+    ///
+    /// Measuring ends earlier once it is certain which way is faster. Whatever the budget is, the pass runs once dense, once sparse and
+    /// once as chosen.
     #[must_use]
     pub fn with_budget(self, budget: Duration) -> Self {
         Self { budget, ..self }

@@ -1,4 +1,4 @@
-//! A recorded pass that is ready to run: [`Pass`].
+//! Recorded passes that are ready to run: [`Pass`].
 
 use crate::sparse::SparseModelError;
 use crate::sparse::layer::Layer;
@@ -19,14 +19,14 @@ pub(super) struct Pass {
     pub(super) inputs: Vec<TensorIr>,
     pub(super) operations: Vec<OperationIr>,
     pub(super) program: Program,
-    /// What the custom operations do, by their names.
+    /// The layers of the custom operations, by their names.
     pub(super) layers: Vec<(String, Layer)>,
-    /// Which product an operation of `operations` belongs to, while that is measured.
+    /// The product that each of `operations` belongs to, while products are measured.
     pub(super) products: Vec<Option<usize>>,
     custom: CustomOpRegistry<Flex>,
-    /// What the operation [`COUNT`] found.
+    /// The count by the operation [`COUNT`].
     counted: Arc<AtomicUsize>,
-    /// Interpreters that have the constants already. One that a panic stopped does not come back.
+    /// The waiting interpreters, with registered constants. A panicked one does not return.
     idle: Mutex<Vec<TensorInterpreter<Flex>>>,
 }
 
@@ -38,8 +38,9 @@ impl fmt::Debug for Pass {
 }
 
 impl Pass {
-    /// A program whose custom operations are the layers, by the number in their names. `products` says for each of its operations
-    /// which product it belongs to.
+    /// Creates a pass from a program whose custom operations are the layers, by name.
+    ///
+    /// `products` gives for each operation the product that it belongs to.
     pub(super) fn new(program: Program, layers: Vec<(String, Layer)>, products: &[Option<usize>]) -> Self {
         let mut custom = CustomOpRegistry::new();
         for (id, layer) in &layers {
@@ -80,7 +81,7 @@ impl Pass {
         self.run_watched(inputs, |interpreter, op, _| interpreter.register_op(op))
     }
 
-    /// Runs it, each operation by `step`, which is given the product that it belongs to.
+    /// Runs the pass; `step` runs each operation and is given its product.
     pub(super) fn run_watched(
         &self,
         inputs: Values,
@@ -96,7 +97,7 @@ impl Pass {
         for (ir, handle) in self.inputs.iter().zip(handles) {
             interpreter.register_tensor_to_device(ir.id, handle);
         }
-        // Inputs that nothing uses are dropped by the first operations.
+        // The first operations drop inputs without a use.
         for (op, product) in self.operations.iter().zip(&self.products) {
             step(&mut interpreter, op.clone(), *product);
         }

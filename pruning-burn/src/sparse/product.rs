@@ -10,16 +10,16 @@ use pruning_sparse::{Activation, Dense, SparseError};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
-/// What a product does besides multiplying.
+/// The kind of a product.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Kind {
     /// `X W`, `W` `[cols, rows]`.
     Linear,
-    /// Two spatial axes; of a convolution along one, the first has length one.
+    /// A convolution with two spatial axes; with one spatial axis, the first has length one.
     Conv(Window),
 }
 
-/// How a convolution goes over its input.
+/// The window of a convolution: sizes, stride, padding, dilation and groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Window {
     pub(super) channels: usize,
@@ -31,10 +31,10 @@ pub(super) struct Window {
     pub(super) groups: usize,
 }
 
-/// A product that sparse weights could do.
+/// A product that sparse weights could compute.
 #[derive(Clone, Debug)]
 pub(super) struct Product {
-    /// Its operations; the result is that of the last.
+    /// The operations of the product, the last of which gives the result.
     pub(super) operations: Vec<usize>,
     pub(super) name: &'static str,
     pub(super) kind: Kind,
@@ -46,24 +46,24 @@ pub(super) struct Product {
     pub(super) path: String,
     pub(super) rows: usize,
     pub(super) cols: usize,
-    /// Rows of `X`, or images.
+    /// The number of rows of `X`, or of images.
     pub(super) batch: usize,
 }
 
 impl Product {
-    /// The weights, `[rows, cols]`.
+    /// Returns the weights, `[rows, cols]`.
     pub(super) fn matrix(&self, weight: &Constant) -> Result<Dense<f32>, SparseError> {
         let floats = weight.floats().unwrap_or_default();
         let values = match self.kind {
             Kind::Conv(_) => floats,
             Kind::Linear => transposed(&floats, self.cols, self.rows),
         };
-        // A mask is a product, which leaves minus zeros. Nothing but the sign of a zero comes of them.
+        // A mask is a product, which leaves minus zeros. They affect only the signs of zeros.
         let values = values.into_iter().map(|v| if v == 0.0 { 0.0 } else { v }).collect();
         Dense::new(self.rows, self.cols, values)
     }
 
-    /// Weights for each input channel of an output unit.
+    /// Returns the number of weights for each input channel of an output unit.
     pub(super) fn kernel(&self) -> usize {
         match &self.kind {
             Kind::Linear => 1,
@@ -71,7 +71,7 @@ impl Product {
         }
     }
 
-    /// The operation that stands for it.
+    /// Returns the custom operation that replaces the product.
     pub(super) fn custom(&self, id: String) -> OperationIr {
         OperationIr::Custom(CustomOpIr {
             id,
@@ -82,7 +82,7 @@ impl Product {
     }
 }
 
-/// `[rows, cols]` as `[cols, rows]`, a block at a time.
+/// Transposes `[rows, cols]` to `[cols, rows]`, block by block.
 fn transposed(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
     let mut out = vec![0.0; values.len()];
     for first in (0..rows).step_by(16) {
@@ -95,7 +95,7 @@ fn transposed(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
     out
 }
 
-/// Every product of a program with weights in single precision on its right, in the order of its operations.
+/// Returns every product of a program with single-precision weights on its right, in the order of operations.
 pub(super) fn products(program: &Program) -> Vec<Product> {
     let uses = uses(&program.operations);
     let outputs: HashSet<TensorId> = program.outputs.iter().map(|t| t.id).collect();
@@ -118,7 +118,7 @@ impl Find<'_> {
         let known = |t: &TensorIr| self.program.constants.contains_key(&t.id);
         let (name, x, weight, bias, out, kind) = match &self.program.operations[place] {
             OperationIr::Float(_, FloatOperationIr::Matmul(o)) => {
-                // Only a matrix that is the same for the whole batch.
+                // The matrix must be the same for the whole batch.
                 let lead = o.rhs.shape.as_slice().split_last_chunk::<2>()?.0;
                 if lead.iter().any(|&len| len != 1) {
                     return None;
@@ -180,7 +180,7 @@ impl Find<'_> {
         Some(product)
     }
 
-    /// The one operation that uses the result so far.
+    /// Returns the only operation that uses the result so far.
     fn next(&self, product: &Product) -> Option<usize> {
         match self.uses.get(&product.out.id).map(Vec::as_slice) {
             Some(&[place]) if !self.outputs.contains(&product.out.id) => Some(place),

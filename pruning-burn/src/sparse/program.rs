@@ -1,4 +1,4 @@
-//! A recorded pass with its weights: what depends on no input is computed once, and tensors live no longer than they are used.
+//! A recorded pass with its weights, which computes constants once and frees tensors after their last use.
 
 use crate::trace::{ReplayError, Trace};
 use burn::backend::Flex;
@@ -13,19 +13,19 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 pub(super) struct Constant {
     pub(super) value: HandleKind<Flex>,
     pub(super) ir: TensorIr,
-    /// Path of the one parameter that it comes from.
+    /// The path of the only parameter that it is computed from.
     pub(super) path: Option<String>,
 }
 
 impl Constant {
-    /// The numbers of a constant in single precision.
+    /// Returns the values of a single-precision constant.
     pub(super) fn floats(&self) -> Option<Vec<f32>> {
         let HandleKind::Float(tensor) = &self.value else { return None };
         tensor.to_contiguous().as_slice::<f32>().map(<[f32]>::to_vec)
     }
 }
 
-/// Where the numbers of a tensor are, and how they lie there: the same for the same numbers.
+/// The memory and layout of a tensor, equal for tensors that share both.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     at: usize,
@@ -35,7 +35,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// Of a tensor that outlives the key.
+    /// Returns the key of a tensor, which must outlive the key.
     pub(super) fn of(tensor: &FlexTensor) -> Self {
         let layout = tensor.layout();
         Self {
@@ -47,7 +47,7 @@ impl Key {
     }
 }
 
-/// The tensor of a value, whatever its kind.
+/// Returns the tensor of a value of any kind.
 pub(super) fn primitive(value: &HandleKind<Flex>) -> &FlexTensor {
     match value {
         HandleKind::Float(tensor) | HandleKind::Int(tensor) | HandleKind::Bool(tensor) => tensor,
@@ -55,7 +55,7 @@ pub(super) fn primitive(value: &HandleKind<Flex>) -> &FlexTensor {
     }
 }
 
-/// Operations that depend on the inputs, and the values of all else.
+/// The operations that depend on inputs, and the values of all other tensors.
 #[derive(Clone, Debug)]
 pub(super) struct Program {
     pub(super) operations: Vec<OperationIr>,
@@ -65,12 +65,12 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// The pass of a trace with the weights of a model.
+    /// Creates the program of a trace with the weights of a model.
     pub(super) fn new<M: Module>(trace: &Trace, model: &M) -> Result<Self, ReplayError> {
         let shapes = trace.tensors();
         let mut constants: BTreeMap<TensorId, Constant> = BTreeMap::new();
         for (id, value) in trace.weights::<Flex, M>(model)? {
-            // A parameter that no operation uses is in no operation's description.
+            // A parameter without a use is in no operation's description.
             let Some(ir) = shapes.get(&id) else { continue };
             let path = trace.param_of.get(&id).map(|&p| trace.params[p].path().to_string());
             constants.insert(id, Constant { value, ir: ir.clone(), path });
@@ -93,14 +93,14 @@ impl Program {
         Ok(Self { operations, constants, inputs: trace.inputs.clone(), outputs })
     }
 
-    /// Drops constants that no operation uses any more.
+    /// Drops constants that no operation uses.
     pub(super) fn forget_unused(&mut self) {
         let inputs = self.operations.iter().flat_map(OperationIr::inputs);
         let used: HashSet<TensorId> = inputs.chain(&self.outputs).map(|t| t.id).collect();
         self.constants.retain(|id, _| used.contains(id));
     }
 
-    /// An interpreter that has the constants.
+    /// Returns an interpreter with registered constants.
     pub(super) fn interpreter(&self, custom: &CustomOpRegistry<Flex>) -> TensorInterpreter<Flex> {
         let mut interpreter = TensorInterpreter::with_custom_ops(Default::default(), custom.clone());
         for (id, constant) in &self.constants {
@@ -109,9 +109,9 @@ impl Program {
         interpreter
     }
 
-    /// Says of every use whether it is the last one, so that memory is reused, and lets go of what nothing uses.
+    /// Marks the last use of every tensor, so that its memory is reused, and drops results without a use.
     ///
-    /// Returns the operations, and for each the place it had.
+    /// Returns the operations, and the previous index of each.
     pub(super) fn with_lifetimes(&self) -> (Vec<OperationIr>, Vec<Option<usize>>) {
         let outputs: HashSet<TensorId> = self.outputs.iter().map(|t| t.id).collect();
         let stays = |id: &TensorId| self.constants.contains_key(id) || outputs.contains(id);
@@ -126,7 +126,7 @@ impl Program {
                 if times(t.id) == 1 {
                     last.insert(t.id);
                 } else {
-                    // Which of its uses comes last is up to the operation.
+                    // The operation decides which of its uses comes last.
                     reversed.push((OperationIr::Drop(t.clone()), None));
                 }
             }
@@ -143,7 +143,7 @@ impl Program {
     }
 }
 
-/// A tensor as the kind that its description says.
+/// Wraps a tensor as the kind in its description.
 pub(super) fn kind(ir: &TensorIr, tensor: FlexTensor) -> HandleKind<Flex> {
     if ir.dtype.is_float() {
         HandleKind::Float(tensor)
@@ -154,7 +154,7 @@ pub(super) fn kind(ir: &TensorIr, tensor: FlexTensor) -> HandleKind<Flex> {
     }
 }
 
-/// Runs what depends on constants alone, unless its result is larger than all of them: a view that repeats a bias is no gain.
+/// Runs the operations on constants, unless the result is larger than its operands, such as a view that repeats a bias.
 fn fold(operations: &[OperationIr], constants: &mut BTreeMap<TensorId, Constant>) -> Vec<OperationIr> {
     let mut interpreter = TensorInterpreter::<Flex>::new(Default::default());
     let mut registered = HashSet::new();
@@ -188,7 +188,7 @@ fn fold(operations: &[OperationIr], constants: &mut BTreeMap<TensorId, Constant>
     rest
 }
 
-/// Marks last uses, and all others as such.
+/// Marks each use as the last one or not.
 struct Uses<'a> {
     last: &'a HashSet<TensorId>,
 }
@@ -202,7 +202,7 @@ impl IrVisitorMut for Uses<'_> {
     }
 }
 
-/// Which operations use a tensor.
+/// Returns the operations that use each tensor.
 pub(super) fn uses(operations: &[OperationIr]) -> HashMap<TensorId, Vec<usize>> {
     let mut uses: HashMap<TensorId, Vec<usize>> = HashMap::new();
     for (place, op) in operations.iter().enumerate() {

@@ -1,28 +1,27 @@
-//! Which way is faster, on a machine that does other things too: runs in turn, and how certain it is what they show.
+//! The race that tells which way is faster on a busy machine, and how certain the result is.
 
 use crate::sparse::median;
 
-/// Rounds after which nothing new is learned.
+/// The largest number of rounds.
 const MOST: usize = 1000;
-/// How sure of their next win the bettors of a [`Duel`] are.
+/// The win probabilities that the bettors of a [`Duel`] assume.
 const BETS: [f64; 4] = [0.6, 0.75, 0.9, 1.0];
-/// Their mean gain that settles a duel: of equal ways, one in a hundred is called faster, however often it is looked at.
+/// The mean gain of the bettors that settles a duel. Of equally fast ways, one in a hundred is wrongly called faster.
 const SETTLED: f64 = 100.0;
 
-/// Seconds of one run.
+/// The seconds of one run.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Lap {
-    /// All of it.
+    /// The seconds of the whole run.
     pub(super) whole: f64,
-    /// Of each part that is compared by itself.
+    /// The seconds of each separately compared part.
     pub(super) parts: Vec<f64>,
 }
 
-/// Evidence from pairs of runs for one way being the faster one, whatever the noise is like, if it is the same for both.
+/// Evidence from pairs of runs that one way is faster, for any noise that is the same for both ways.
 ///
-/// Of equal ways each wins a pair as often as the other. Bettors on one of them then gain nothing in the long run, so that one who has
-/// become a hundred times as rich is wrong in one of a hundred cases (Ville's inequality: at any time, not at one that was fixed
-/// beforehand).
+/// Of equally fast ways each wins a pair equally often. A bettor on one of them gains nothing on average, so one whose stake has grown a
+/// hundredfold is wrong in at most one of a hundred cases. Ville's inequality says so for any stopping time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Duel {
     wins: i32,
@@ -31,7 +30,7 @@ pub(super) struct Duel {
 }
 
 impl Duel {
-    /// Counts a pair, of which the first is ours. What is equal says nothing.
+    /// Counts a pair of runs. A tie counts for neither way.
     pub(super) fn add(&mut self, ours: f64, theirs: f64) {
         self.wins += i32::from(ours < theirs);
         self.losses += i32::from(ours > theirs);
@@ -46,28 +45,27 @@ impl Duel {
         }
     }
 
-    /// Whether our way is the faster one, if that is certain.
+    /// Returns whether our way is faster, if that is certain.
     pub(super) fn settled(&self) -> Option<bool> {
         self.settled
     }
 }
 
-/// Laps of each round, by way; only the first round may lack some.
+/// The laps of each round, by way. Only the first round may lack some.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rounds {
     laps: Vec<Vec<Option<Lap>>>,
-    /// Seconds of all laps, also of those that do not count.
+    /// The seconds of all laps, including those that do not count.
     pub(super) spent: f64,
 }
 
 impl Rounds {
-    /// How many there are, without the first one, in which memory is taken and caches are filled.
+    /// Returns the number of rounds after the first, which allocates memory and fills caches.
     pub(super) fn len(&self) -> usize {
         self.laps.len().saturating_sub(1)
     }
 
-    /// The middle of what `of` finds in the laps of a way, or in those of two ways of a round. The first round counts where it is the
-    /// only one.
+    /// Returns the median of `of` over the laps of one way, or over pairs of laps of two ways. The first round counts only if it is alone.
     pub(super) fn median<const N: usize>(&self, ways: [usize; N], of: impl Fn([&Lap; N]) -> f64) -> Option<f64> {
         let laps = &self.laps[usize::from(self.len() > 0)..];
         let found = laps.iter().filter_map(|round| {
@@ -79,8 +77,9 @@ impl Rounds {
     }
 }
 
-/// Runs `ways` in turn, there and back, until `certain` says so of a round, or so many seconds are spent: no lap begins after that, but
-/// for the first one of the ways below `must`.
+/// Runs `ways` in turn, forward and backward, until `certain` returns true for a round or the budget (seconds) is spent.
+///
+/// After that no lap begins, except for the first lap of each way below `must`.
 pub(super) fn race<E>(
     ways: usize,
     must: usize,
@@ -106,7 +105,7 @@ pub(super) fn race<E>(
         if number == 0 || whole {
             rounds.laps.push(laps);
         }
-        // Another round is worth its time if it can be finished.
+        // Another round only begins if the budget suffices to finish it.
         if last || !whole || 2.0 * rounds.spent - before > budget {
             break;
         }

@@ -1,26 +1,26 @@
-//! What became of each layer: [`SparseReport`].
+//! The report on the layers of a sparse model: [`SparseReport`].
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use pruning_sparse::Format;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Why a layer runs as it does.
+/// The reason why a layer runs sparse or dense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Why {
     /// The sparse product was faster.
     Faster,
-    /// It was not, or by less than what a measurement is worth.
+    /// The sparse product was not faster, or by less than 3 %.
     Slower,
-    /// There are so few zeros that it was not tried.
+    /// The weights have too few zeros to try a sparse product.
     FewZeros,
-    /// Layer by layer it was, but the model as a whole was not.
+    /// The sparse product was faster, but the whole model with sparse products was not.
     WholeModelSlower,
-    /// The rule of [`fastest`](pruning_sparse::fastest) said so; nothing was measured.
+    /// The rule of [`fastest`](pruning_sparse::fastest) decided, without measuring.
     Rule,
-    /// It was asked for; nothing was measured.
+    /// The options asked for a sparse product, without measuring.
     Asked,
 }
 
@@ -37,16 +37,16 @@ impl fmt::Display for Why {
     }
 }
 
-/// How a pass with sparse products compares to the dense one.
+/// The comparison of a pass with sparse products with the dense one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Verdict {
-    /// It is faster, for certain.
+    /// The pass with sparse products is certainly faster.
     Faster,
-    /// It is slower, for certain, so that all of the pass stays dense.
+    /// The pass with sparse products is certainly slower, so all of it stays dense.
     Slower,
-    /// The budget was spent before it was certain. Each product runs as was faster by itself.
+    /// The budget was spent before the result was certain, so each product runs whichever way was faster alone.
     Uncertain,
 }
 
@@ -54,65 +54,65 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LayerRow {
-    /// Path of the weight; empty if it is computed from several.
+    /// The path of the weight; empty if the weight is computed from several.
     pub path: String,
-    /// `linear`, `conv1d` or `conv2d`.
+    /// The operation: `linear`, `conv1d` or `conv2d`.
     pub operation: String,
-    /// Output units and fan-in.
+    /// The numbers of output units and of inputs for each (fan-in).
     pub shape: [usize; 2],
-    /// Vectors that the weights are multiplied with in one run, or images.
+    /// The number of vectors (or images) that the weights are multiplied with in one run.
     pub batch: usize,
-    /// Fraction of weights that are zero.
+    /// The fraction of weights that are zero.
     pub sparsity: f64,
     /// Whether the sparse product runs.
     pub sparse: bool,
-    /// The format in which the sparse product was tried, and in which the weights are if it runs.
+    /// The format of the sparse product that was tried.
     pub format: Option<Format>,
-    /// Bytes of the weights as they are given.
+    /// The bytes of the dense weights.
     pub dense_bytes: u64,
-    /// Bytes of the arrays that a run reads instead, if it was tried.
+    /// The bytes of the sparse weights that a run reads instead, if they were tried.
     pub sparse_bytes: Option<u64>,
-    /// Seconds of the dense operations, with the bias and the ReLU that belong to them.
+    /// The seconds of the dense operations, including their bias and ReLU.
     pub dense_seconds: Option<f64>,
-    /// Seconds of the sparse product, with the same.
+    /// The seconds of the sparse product, including its bias and ReLU.
     pub sparse_seconds: Option<f64>,
-    /// Whether it is certain that the product that was faster in most runs is the faster one; none if nothing was measured.
+    /// Whether it is certain which product is faster; `None` if nothing was measured.
     #[serde(default)]
     pub certain: Option<bool>,
-    /// Why.
+    /// The reason why the layer runs sparse or dense.
     pub why: Why,
 }
 
-/// Layers of all recorded passes, and what the whole of each takes.
+/// A report on all recorded passes of a sparse model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SparseReport {
-    /// By recorded pass, then in the order in which they run.
+    /// The recorded passes, in the order of their traces.
     pub passes: Vec<PassReport>,
 }
 
-/// Layers of a recorded pass.
+/// A report on the layers and times of one recorded pass.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PassReport {
-    /// Shapes of the inputs.
+    /// The shapes of the inputs.
     pub inputs: Vec<Vec<usize>>,
-    /// In the order in which they run.
+    /// The layers, in the order in which they run.
     pub layers: Vec<LayerRow>,
-    /// Seconds of the whole pass with dense weights; none if nothing was measured.
+    /// The seconds of the whole pass with dense weights; `None` if nothing was measured.
     pub dense_seconds: Option<f64>,
-    /// Seconds of the whole pass as it runs.
+    /// The seconds of the whole pass as it runs; `None` if nothing was measured.
     pub seconds: Option<f64>,
-    /// How the whole pass compares to the dense one; none if nothing was measured, or no product was faster sparse.
+    /// The comparison with the dense pass; `None` if nothing was measured, or no product was faster sparse.
     #[serde(default)]
     pub verdict: Option<Verdict>,
-    /// Pairs of runs, one after the other, by which the whole pass was compared, or, if no product was faster sparse, the products.
+    /// The number of pairs of runs that compared the whole pass, or only the products if none was faster sparse.
     #[serde(default)]
     pub rounds: usize,
 }
 
 impl PassReport {
-    /// How much less time the pass takes: dense over sparse. 1 if every layer is dense.
+    /// Returns the speedup of the pass: dense over sparse seconds, 1 if every layer is dense.
     #[must_use]
     pub fn gain(&self) -> Option<f64> {
         Some(self.dense_seconds? / self.seconds?)
@@ -174,7 +174,11 @@ impl fmt::Display for PassReport {
                 )?;
                 match self.verdict {
                     Some(Verdict::Uncertain) => {
-                        write!(f, ", not certain after {} rounds: layers run as is faster one by one", self.rounds)
+                        write!(
+                            f,
+                            ", not certain after {} rounds: each layer runs whichever way is faster alone",
+                            self.rounds
+                        )
                     }
                     _ => Ok(()),
                 }
@@ -184,7 +188,7 @@ impl fmt::Display for PassReport {
     }
 }
 
-/// `csr16`, `bitmap`, `2:4`.
+/// Returns the name of a format, such as `csr16`, `bitmap` or `2:4`.
 fn name(format: Format) -> String {
     match format {
         Format::Dense => "dense".into(),

@@ -1,4 +1,4 @@
-//! What passes share: weights as matrices, and prepared for use.
+//! The weights that passes share, as matrices and prepared for use.
 
 use crate::sparse::SparseModelError;
 use crate::sparse::layer::Prepared;
@@ -8,7 +8,7 @@ use pruning_sparse::{Dense, Format, Plan, Sparse};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The same weights prepared in the same way.
+/// The key of weights that are prepared in one way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Use {
     weight: Key,
@@ -18,9 +18,9 @@ struct Use {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum How {
-    /// By lanes.
+    /// A linear layer, by the number of lanes.
     Linear(usize),
-    /// Everything about it but the weights, and the batch.
+    /// A convolution, by its window and the batch.
     Conv(String, usize),
 }
 
@@ -33,13 +33,13 @@ impl How {
     }
 }
 
-/// A weight with what it could be.
+/// A weight as a dense matrix, with its sparsity.
 pub(super) struct Weight {
     pub(super) dense: Dense<f32>,
     pub(super) sparsity: f64,
 }
 
-/// All that passes share.
+/// The weights and biases that passes share.
 #[derive(Default)]
 pub(super) struct WeightCache {
     weights: HashMap<Key, Arc<Weight>>,
@@ -50,14 +50,14 @@ pub(super) struct WeightCache {
 }
 
 impl WeightCache {
-    /// Notes how large the batches are in which a weight is used, before anything is prepared.
+    /// Notes the largest batch of each use of a weight, before anything is prepared.
     pub(super) fn note(&mut self, program: &Program, product: &Product) {
         let key = Key::of(primitive(&program.constants[&product.weight].value));
         let most = self.most.entry((key, How::of(product))).or_default();
         *most = product.batch.max(*most);
     }
 
-    /// The weights of a product.
+    /// Returns the weights of a product.
     pub(super) fn weight(
         &mut self,
         program: &Program,
@@ -77,7 +77,7 @@ impl WeightCache {
         Ok((key, weight))
     }
 
-    /// Weights in the order of use, from a format.
+    /// Prepares weights of a format in the order of their use.
     pub(super) fn prepare(
         &mut self,
         key: &Key,
@@ -98,7 +98,7 @@ impl WeightCache {
         Ok(prepared)
     }
 
-    /// The biases of a product, if it has some.
+    /// Returns the biases of a product, if it has some.
     pub(super) fn bias(&mut self, program: &Program, product: &Product) -> Option<Arc<[f32]>> {
         let constant = &program.constants[&product.bias?];
         let key = Key::of(primitive(&constant.value));

@@ -1,11 +1,11 @@
-//! The axes of every tensor of a trace: what rules read and write, operation by operation.
+//! The axes of every tensor of a trace, which the rules read and write operation by operation.
 
 use crate::trace::Trace;
 use burn_ir::{BaseOperationIr as Base, OperationIr, TensorId, TensorIr};
 use pruning_core::graph::{AxisGraph, Dim, Factor, Groups, ParamIndex};
 use std::collections::{HashMap, HashSet};
 
-/// Multiply-accumulates of one operation: the product of these axes.
+/// The axes of one operation whose product is its number of multiply-accumulates.
 #[derive(Clone, Debug)]
 pub(crate) struct Contraction {
     pub(crate) operation: usize,
@@ -15,7 +15,7 @@ pub(crate) struct Contraction {
 /// A grouped convolution.
 #[derive(Clone, Debug)]
 pub(crate) struct Grouped {
-    /// Tensor of its weight.
+    /// The tensor of its weight.
     pub(crate) weight: TensorId,
     /// The axis of its groups.
     pub(crate) groups: Dim,
@@ -25,7 +25,7 @@ pub(crate) struct Grouped {
 #[derive(Clone, Debug)]
 pub(crate) struct Heads {
     pub(crate) axis: Dim,
-    /// Channels of each, where they are known.
+    /// The channels of each head, if known.
     pub(crate) size: Option<usize>,
     /// A parameter of the attention.
     pub(crate) param: Option<usize>,
@@ -37,27 +37,27 @@ pub(crate) struct Analysis<'a> {
     pub(crate) trace: &'a Trace,
     pub(crate) graph: AxisGraph,
     pub(crate) dims: HashMap<TensorId, Vec<Dim>>,
-    /// The graph's index of a parameter of the trace, once it is used.
+    /// The graph's index of each parameter of the trace, once an operation uses it.
     pub(crate) index: Vec<Option<ParamIndex>>,
     pub(crate) contractions: Vec<Contraction>,
     pub(crate) grouped: Vec<Grouped>,
     pub(crate) heads: Vec<Heads>,
-    /// The input and output axis of parameters that matrices are multiplied with.
+    /// The input and output axis of each parameter that is a factor of a matrix product.
     pub(crate) channels: HashMap<usize, [usize; 2]>,
-    /// Positions of even pieces that an axis is cut into: `(tensor, axis)` to their length.
+    /// The length of the even pieces that an axis is cut into, by `(tensor, axis)`.
     pub(crate) chunks: HashMap<(TensorId, usize), usize>,
-    /// Tensors that the code makes.
+    /// Tensors that the user's code creates.
     pub(crate) made: HashSet<TensorId>,
     pub(crate) near: HashMap<TensorId, usize>,
     /// Tensors that are a parameter in another form.
     pub(crate) forms: HashMap<TensorId, usize>,
     pub(crate) users: HashMap<usize, Vec<String>>,
-    /// Nothing may be removed: only costs are asked for.
+    /// Whether only costs are needed, so that every axis stays.
     pub(crate) costs_only: bool,
 }
 
 impl<'a> Analysis<'a> {
-    /// Nothing is known yet. `costs_only` leaves every axis fixed.
+    /// Creates an analysis that knows nothing yet. `costs_only` leaves every axis fixed.
     pub(crate) fn empty(trace: &'a Trace, costs_only: bool) -> Self {
         Self {
             trace,
@@ -77,18 +77,18 @@ impl<'a> Analysis<'a> {
         }
     }
 
-    /// The path of the nearest parameter before an operation.
+    /// Returns the path of the nearest parameter before an operation.
     pub(crate) fn near(&self, op: &OperationIr) -> &str {
         let near = self.weight_in(op).or_else(|| op.inputs().find_map(|t| self.near.get(&t.id)).copied());
         near.map_or("the inputs", |p| self.trace.params[p].path())
     }
 
-    /// Names of the operations that use a parameter.
+    /// Returns the names of the operations that use a parameter.
     pub(crate) fn users(&self, param: usize) -> Vec<String> {
         self.users.get(&param).cloned().unwrap_or_default()
     }
 
-    /// Into how many groups a group norm splits the channels that a scale belongs to.
+    /// Returns the number of groups of the group norm that a scale belongs to.
     pub(crate) fn norm_groups(&self, scale: usize) -> Option<usize> {
         // The last change of shape before the scale: from groups back to channels.
         let mut groups = None;
@@ -105,7 +105,7 @@ impl<'a> Analysis<'a> {
         None
     }
 
-    /// Into how many heads an attention splits its queries, which the parameters of the layer `queries` make.
+    /// Returns the number of heads of an attention, by the path of the layer that makes its queries.
     pub(crate) fn heads_of(&self, queries: &str) -> Option<usize> {
         let from_queries = |id: TensorId| {
             self.near.get(&id).is_some_and(|&p| self.trace.params[p].paths.iter().any(|p| p.starts_with(queries)))
@@ -123,17 +123,17 @@ impl<'a> Analysis<'a> {
         self.graph.solve(prefer)
     }
 
-    /// The parameter that a tensor is, as it is or in another form.
+    /// Returns the parameter that a tensor holds, unchanged or in another form.
     pub(crate) fn weight_of(&self, id: TensorId) -> Option<usize> {
         self.trace.param_of.get(&id).or_else(|| self.forms.get(&id)).copied()
     }
 
-    /// The parameter that an operation multiplies with.
+    /// Returns the parameter that an operation multiplies with.
     pub(crate) fn weight_in(&self, op: &OperationIr) -> Option<usize> {
         op.inputs().find_map(|t| self.weight_of(t.id))
     }
 
-    /// Axes of an operand.
+    /// Returns the axes of an operand.
     pub(crate) fn of(&mut self, tensor: &TensorIr) -> Vec<Dim> {
         if let Some(dims) = self.dims.get(&tensor.id) {
             return dims.clone();
@@ -154,12 +154,12 @@ impl<'a> Analysis<'a> {
         self.dims.get(&id).cloned().unwrap_or_default()
     }
 
-    /// Gives a result its axes. Those of a rule that does not fit the result's shape stay.
+    /// Sets the axes of a result. If they do not fit its shape, they are all pinned.
     pub(crate) fn set(&mut self, out: &TensorIr, dims: Vec<Dim>) {
         if dims.iter().map(Dim::len).eq(out.shape.as_slice().iter().copied()) {
             self.dims.insert(out.id, dims);
         } else {
-            self.pin(&dims, "an operation gives another shape than its rule says");
+            self.pin(&dims, "the result of an operation has another shape than its rule predicts");
             self.set_fixed(out);
         }
     }
@@ -173,7 +173,7 @@ impl<'a> Analysis<'a> {
         dims.iter().for_each(|d| self.graph.pin(d, why));
     }
 
-    /// Notes the heads of a product of activations: an axis along which each entry has a product of its own.
+    /// Notes the heads of a product of activations: each entry along this axis has a product of its own.
     pub(crate) fn note_heads(&mut self, of: &TensorIr, axes: &[Dim], channels: [&Dim; 2]) {
         let size = channels.into_iter().find(|d| d.is_free()).map(Dim::len);
         let param = self.near.get(&of.id).copied();
@@ -181,7 +181,7 @@ impl<'a> Analysis<'a> {
         self.heads.extend(free.map(|axis| Heads { axis: axis.clone(), size, param }));
     }
 
-    /// Notes which axes of a parameter are summed over and left in a product.
+    /// Notes which axis of a parameter a product sums over, and which one remains.
     pub(crate) fn note_channels(&mut self, weight: &TensorIr, input: &Dim, output: &Dim) {
         let Some(param) = self.weight_of(weight.id) else { return };
         let Some(axes) = self.index[param].map(|index| self.graph.dims(index)) else { return };
@@ -191,14 +191,14 @@ impl<'a> Analysis<'a> {
         }
     }
 
-    /// A tensor that the code makes, whose size it takes from somewhere.
+    /// Sets the axes of a tensor that the code creates, with a size that it reads somewhere.
     pub(crate) fn create(&mut self, out: &TensorIr, zero: bool) {
         let dims = out.shape.as_slice().iter().map(|&s| self.made(s, zero)).collect();
         self.made.insert(out.id);
         self.set(out, dims);
     }
 
-    /// An axis whose size the code takes from somewhere.
+    /// Returns an axis whose size the code reads somewhere.
     pub(crate) fn made(&mut self, size: usize, zero: bool) -> Dim {
         if self.costs_only { Dim::Fixed(size) } else { self.graph.fresh(size, zero) }
     }

@@ -1,36 +1,36 @@
-//! AxisRules for operations that compute: entry by entry, along an axis, products.
+//! Axis rules for arithmetic: element-wise operations, reductions and products.
 
 use crate::trace::analysis::{Analysis, Contraction};
 use burn_ir::{ActivationOperationIr as Act, FloatOperationIr as Flt, NumericOperationIr as Num};
 use burn_ir::{BinaryOpIr, PadModeIr, ScalarOpIr, TensorIr};
 use pruning_core::graph::Dim;
 
-/// When the result of two operands is zero at a removed position.
+/// The condition under which the result of two operands is zero at a removed position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Zero {
     Both,
     Either,
     Left,
-    /// Where the left one is; the right one must not be.
+    /// The left operand is zero and the right one is not.
     Quotient,
     Never,
 }
 
 impl Analysis<'_> {
-    /// One result for one operand, entry by entry.
+    /// Applies the rule of an element-wise operation with one operand.
     pub(crate) fn unary(&mut self, input: &TensorIr, out: &TensorIr, keeps_zero: bool) {
         let dims = self.of(input).iter().map(|d| d.keeping_zero(keeps_zero)).collect();
         self.set(out, dims);
     }
 
-    /// One that is infinite or no number for a zero, which no zero afterwards makes good again.
+    /// Applies the rule of an element-wise operation that is infinite or NaN at zero; no later product with zero repairs that.
     fn singular(&mut self, input: &TensorIr, out: &TensorIr) {
         let dims = self.of(input);
         self.pin_zeros(&dims);
         self.unary(input, out, false);
     }
 
-    /// Keeps axes whose masked entries are zero.
+    /// Pins axes whose masked entries are zero.
     fn pin_zeros(&mut self, dims: &[Dim]) {
         dims.iter().filter(|d| d.is_zero()).for_each(|d| self.graph.pin(d, "not finite where masked entries are zero"));
     }
@@ -44,7 +44,7 @@ impl Analysis<'_> {
             own.is_some_and(|d| d.is_free() && d.is_zero())
         };
         if how == Zero::Quotient {
-            // Whatever is divided by zero is not finite.
+            // A division by zero is not finite.
             self.pin_zeros(&b);
         }
         let dims = dims.iter().enumerate().map(|(i, d)| match how {
@@ -56,7 +56,7 @@ impl Analysis<'_> {
         self.set(out, dims);
     }
 
-    /// A power whose exponents are not known: zero may become one or infinity.
+    /// Applies the rule of a power with unknown exponents, where zero may become one or infinity.
     fn power(&mut self, o: &BinaryOpIr) {
         let base = self.of(&o.lhs);
         self.pin_zeros(&base);
@@ -68,7 +68,7 @@ impl Analysis<'_> {
         if exponent < 0.0 { self.singular(&o.lhs, &o.out) } else { self.unary(&o.lhs, &o.out, exponent > 0.0) }
     }
 
-    /// A result in which some axes have been summed up or searched through.
+    /// Applies the rule of a reduction along some axes.
     pub(crate) fn reduce(&mut self, input: &TensorIr, out: &TensorIr, axes: &[usize], sum: bool, why: &str) {
         let mut dims = self.of(input);
         for &axis in axes {
@@ -80,14 +80,14 @@ impl Analysis<'_> {
         self.set(out, dims);
     }
 
-    /// Positions along an axis that is searched through. Where all entries are zero, the position need not be.
+    /// Applies the rule of a result that holds positions along an axis. A position may differ from zero where all entries are zero.
     fn positions(&mut self, input: &TensorIr, out: &TensorIr, axis: usize) {
         self.reduce(input, out, &[axis], false, "searched through");
         let dims = self.of(out).iter().map(|d| d.keeping_zero(false)).collect();
         self.set(out, dims);
     }
 
-    /// Every axis is summed up.
+    /// Applies the rule of a reduction along all axes.
     pub(crate) fn reduce_all(&mut self, input: &TensorIr, out: &TensorIr, sum: bool, why: &str) {
         let dims = self.of(input);
         dims.iter().filter(|d| !(sum && d.is_zero())).for_each(|d| self.graph.pin(d, why));
@@ -148,7 +148,7 @@ impl Analysis<'_> {
             Num::Pad(o) => {
                 let padded: Vec<_> = (0..o.padding.len()).filter(|&i| o.padding[i] != (0, 0)).collect();
                 self.reduce(&o.input, &o.out, &padded, false, "padded");
-                // A channel of zeros gets other entries from a constant that is none.
+                // A constant other than zero puts other entries beside a channel of zeros.
                 if let PadModeIr::Constant(value) = &o.mode {
                     let zero = value.elem::<f64>() == 0.0;
                     let dims = self.of(&o.out).iter().map(|d| d.keeping_zero(zero)).collect();
@@ -194,7 +194,7 @@ impl Analysis<'_> {
             Flt::Random(o) => self.create(&o.out, false),
             Flt::GridSample2d(o) => {
                 let (mut dims, grid) = (self.of(&o.tensor), self.of(&o.grid));
-                let why = "places of a picture are read by a grid";
+                let why = "a grid selects positions of the picture";
                 self.pin(&dims[2..], why);
                 self.pin(&grid, why);
                 self.graph.join(&dims[0], &grid[0], true, why);
@@ -216,7 +216,7 @@ impl Analysis<'_> {
             Act::HardSigmoid(o) => self.unary(&o.tensor, &o.out, false),
             Act::Softmax(o) | Act::LogSoftmax(o) | Act::Softmin(o) => {
                 let mut dims = self.of(&o.input);
-                self.graph.pin(&dims[o.axis], "normalised by a softmax");
+                self.graph.pin(&dims[o.axis], "normalized by a softmax");
                 dims = dims.iter().map(|d| d.keeping_zero(false)).collect();
                 dims[o.axis] = Dim::Fixed(dims[o.axis].len());
                 self.set(&o.out, dims);
@@ -228,7 +228,7 @@ impl Analysis<'_> {
         true
     }
 
-    /// Axes that agree in two tensors of which `a` or `b` is zero where an entry is removed.
+    /// Joins two axes that a product sums over. A removed entry must be zero in `a` or in `b`.
     pub(crate) fn contract(&mut self, a: &Dim, b: &Dim, why: &str) -> Dim {
         let joined = self.graph.join(a, b, true, why);
         if !joined.is_zero() {

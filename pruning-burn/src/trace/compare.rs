@@ -1,4 +1,4 @@
-//! A recorded pass beside what another one should become: [`Prediction`].
+//! The comparison of a recorded pass with a predicted one: [`Prediction`].
 
 use crate::trace::name::name;
 use crate::trace::normal::{Normal, Recorded, Sizes, Step, groups_of, normal, scalars};
@@ -6,18 +6,18 @@ use crate::trace::{Analysis, Trace};
 use burn_ir::{BaseOperationIr as Base, IrVisitorMut, OperationIr, ScalarIr, TensorIr};
 use pruning_core::graph::Removal;
 
-/// Where a pass departs from what was predicted.
+/// The first difference between a recorded pass and the predicted one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Departure {
-    /// Name of the operation and its place in the trace that was predicted from.
+    /// The index and name of the operation in the trace behind the prediction.
     pub(crate) operation: String,
-    /// Path of the nearest parameter before it.
+    /// The path of the nearest parameter before it.
     pub(crate) near: String,
     pub(crate) predicted: String,
     pub(crate) found: String,
 }
 
-/// What a trace becomes when positions of its parameters go.
+/// The pass that follows from a trace when positions of its parameters are removed.
 #[derive(Debug)]
 pub(crate) struct Prediction<'a> {
     analysis: &'a Analysis<'a>,
@@ -49,8 +49,8 @@ impl<'a> Prediction<'a> {
         Self { analysis, removal }
     }
 
-    /// Compares all operations of a pass with the predicted ones: their kinds, scalars and options, what each reads, the
-    /// shapes it is read in, and captured values.
+    /// Compares all operations of a pass with the predicted ones: their kinds, scalars, options, operands and shapes, and the
+    /// captured values.
     pub(crate) fn departure(&self, found: &Trace) -> Option<Departure> {
         let dense = self.analysis.trace;
         let (predicted, came) = (normal(dense, self), normal(found, &Recorded));
@@ -95,7 +95,7 @@ fn shape(tensor: &TensorIr) -> String {
     format!("{:?}", tensor.shape.as_slice())
 }
 
-/// NaN is a scalar like any other here.
+/// Returns whether two operations are equal. A NaN equals a NaN.
 fn same(a: &OperationIr, b: &OperationIr) -> bool {
     struct Numbers;
     impl IrVisitorMut for Numbers {
@@ -120,7 +120,7 @@ fn input_departure(dense: &Trace, found: &Trace) -> Option<(String, String)> {
     (planned != real).then(|| (format!("inputs {planned}"), format!("inputs {real}")))
 }
 
-/// Captured values are the same, since no axis of them can lose a position.
+/// Returns the first captured value that differs. None may, since no axis of them can lose a position.
 fn constant_departure<'n>(
     predicted: &'n Normal,
     dense: &Trace,
@@ -142,7 +142,7 @@ fn constant_departure<'n>(
     None
 }
 
-/// The first thing in which two operations differ, on both sides.
+/// Describes the first difference between two operations, for each of them.
 fn first_difference(a: &OperationIr, b: &OperationIr) -> (String, String) {
     let shapes = |op: &OperationIr| {
         let (ins, outs): (Vec<_>, Vec<_>) = (op.inputs().map(shape).collect(), op.outputs().map(shape).collect());

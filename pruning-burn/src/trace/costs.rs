@@ -1,4 +1,4 @@
-//! What a forward pass costs: [`Trace::costs`].
+//! The cost of a forward pass: [`Trace::costs`].
 
 use crate::trace::name::name;
 use crate::trace::{Analysis, Trace};
@@ -12,38 +12,42 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct OperationCost {
-    /// Its name.
+    /// The name of the operation.
     pub operation: String,
-    /// Path of the weight it multiplies with; empty where there is none, as in attention.
+    /// The path of the weight that it multiplies with; empty if there is none, as in attention.
     pub weight: String,
-    /// Multiply-accumulates.
+    /// The number of multiply-accumulates.
     pub macs: u64,
-    /// Shape of its result.
+    /// The shape of the result.
     pub output: Vec<usize>,
 }
 
-/// Parameters, multiply-accumulates and activations of a forward pass, from real shapes.
+/// The parameters, multiply-accumulates and activations of a forward pass, counted from the recorded shapes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Costs {
-    /// Operations that multiply: matrix products and convolutions.
+    /// The matrix products and convolutions, in the order in which they run.
     pub operations: Vec<OperationCost>,
-    /// Float parameters, each once, without running statistics.
+    /// The number of float parameters, each counted once, without running statistics.
     pub parameters: u64,
-    /// Entries of all results together.
+    /// The number of entries in the results of all operations together.
     pub activations: u64,
-    /// Samples in the batch that was traced, if its inputs say so: [`Trace::batch`].
+    /// The number of samples in the recorded batch, if the inputs tell it ([`Trace::batch`]).
     pub batch: Option<u64>,
 }
 
 impl Costs {
-    /// Multiply-accumulates of matrix products and convolutions, biases not counted. Twice that are floating point operations.
+    /// Returns the multiply-accumulates of all matrix products and convolutions, without biases.
+    ///
+    /// One multiply-accumulate is two floating-point operations.
     #[must_use]
     pub fn macs(&self) -> u64 {
         self.operations.iter().map(|o| o.macs).sum()
     }
 
-    /// The same for one sample of the batch; `None` where the batch is not known, or where not all of them belong to samples.
+    /// Returns the multiply-accumulates for one sample of the batch.
+    ///
+    /// `None` if the batch is unknown, or if some products are not computed for each sample.
     #[must_use]
     pub fn macs_of_one(&self) -> Option<u64> {
         Totals { parameters: self.parameters, macs: self.macs() }.macs_of_one(self.batch?)
@@ -69,10 +73,26 @@ impl fmt::Display for Costs {
 }
 
 impl Trace {
-    /// What the pass costs.
+    /// Counts what the forward pass costs.
     ///
-    /// MACs are those of matrix products and convolutions, for the batch that was traced; the literature counts those of
+    /// The MACs are those of matrix products and convolutions for the recorded batch. The literature counts them for
     /// [one sample](Costs::macs_of_one).
+    ///
+    /// ```
+    /// use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
+    /// use pruning_burn::trace::Trace;
+    ///
+    /// let device = Device::flex();
+    /// let model = LinearConfig::new(4, 3).init(&device);
+    /// let x = Tensor::<2>::ones([2, 4], &device);
+    /// let trace = Trace::record(&model, |model, scope| {
+    ///     let x = scope.input(&x);
+    ///     scope.output(model.forward(x));
+    /// })?;
+    /// let costs = trace.costs();
+    /// assert_eq!((costs.parameters, costs.macs(), costs.macs_of_one()), (15, 24, Some(12)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn costs(&self) -> Costs {
         let parameters = self.params.iter().filter(|p| p.float && !p.is_buffer());
@@ -85,9 +105,9 @@ impl Trace {
         }
     }
 
-    /// Samples in the batch that was traced: the leading dimension of the declared inputs, where all of them have the same one.
+    /// Returns the number of samples in the recorded batch: the leading dimension of the declared inputs, if all have the same one.
     ///
-    /// A network whose inputs lead with another axis, such as time, has the length of that axis here.
+    /// If the inputs of a network lead with another axis, such as time, this is the length of that axis.
     #[must_use]
     pub fn batch(&self) -> Option<u64> {
         let mut leading = self.inputs.iter().map(|input| input.shape.as_slice().first().map(|&size| size as u64));
@@ -95,7 +115,7 @@ impl Trace {
         leading.all(|size| size == Some(first)).then_some(first)
     }
 
-    /// For each weight that products use: multiply-accumulates for one of its elements.
+    /// Returns, for each weight of a product, the multiply-accumulates of one of its elements.
     pub(crate) fn uses(&self) -> BTreeMap<String, usize> {
         let mut macs: BTreeMap<String, u64> = BTreeMap::new();
         for product in self.products().into_iter().filter(|p| !p.weight.is_empty()) {
@@ -109,7 +129,7 @@ impl Trace {
     }
 
     fn products(&self) -> Vec<OperationCost> {
-        // No rule can be missing where nothing is free.
+        // No rule can be missing where every axis is fixed.
         let Ok(analysis) = Analysis::costing(self) else { return Vec::new() };
         let costs = analysis.contractions.iter().map(|c| {
             let op = &self.operations[c.operation];

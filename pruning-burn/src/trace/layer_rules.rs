@@ -1,10 +1,10 @@
-//! AxisRules for the operations of whole layers: convolutions, norms, pooling, embedding, attention.
+//! Axis rules for whole layers: convolutions, norms, pooling, embedding and attention.
 
 use crate::trace::analysis::{Analysis, Contraction, Grouped};
 use burn_ir::{ModuleOperationIr as Mod, OperationIr, TensorIr};
 use pruning_core::graph::Dim;
 
-/// A convolution's operands, whatever its rank.
+/// The operands of a convolution of any rank.
 struct Conv<'a> {
     x: &'a TensorIr,
     weight: &'a TensorIr,
@@ -26,7 +26,7 @@ impl Analysis<'_> {
             Mod::Conv2d(o) => self.conv(index, &conv!(o)),
             Mod::Conv3d(o) => self.conv(index, &conv!(o)),
             Mod::DeformableConv2d(o) => {
-                let why = "places of a picture are read by offsets";
+                let why = "offsets select positions of the picture";
                 for t in [Some(&o.offset), o.mask.as_ref()].into_iter().flatten() {
                     let dims = self.of(t);
                     self.pin(&dims, why);
@@ -42,13 +42,13 @@ impl Analysis<'_> {
             Mod::ConvTranspose2d(o) => self.conv_transpose(index, &conv!(o)),
             Mod::ConvTranspose3d(o) => self.conv_transpose(index, &conv!(o)),
             Mod::BatchNorm(o) => {
-                // Shifted along all axes but the channels.
+                // The norm shifts entries along all axes but the channels.
                 let mut dims: Vec<_> = self.of(&o.x).iter().map(|d| d.keeping_zero(false)).collect();
                 dims[1] = self.of(&o.x)[1].clone();
                 for (t, scales) in [(&o.mean, false), (&o.variance, false), (&o.gamma, true), (&o.beta, true)] {
                     let own = self.of(t);
-                    let joined = self.graph.join(&dims[1], &own[0], false, "normalised with an axis that stays");
-                    // Scale and shift of a removed channel are zero, and so is what comes out.
+                    let joined = self.graph.join(&dims[1], &own[0], false, "normalized with an axis that stays");
+                    // Scale and shift of a removed channel are zero, and so is its result.
                     dims[1] = if scales { own[0].clone() } else { joined };
                 }
                 self.set(&o.out, dims);
@@ -59,7 +59,7 @@ impl Analysis<'_> {
                 let mut with = vec![dims[last].clone()];
                 with.extend(self.of(&o.gamma));
                 with.extend(o.beta.as_ref().map(|b| self.of(b)).unwrap_or_default());
-                self.pin(&with, "normalised over by a layer norm");
+                self.pin(&with, "a layer norm normalizes over it");
                 dims = dims.iter().map(|d| d.keeping_zero(false)).collect();
                 dims[last] = Dim::Fixed(dims[last].len());
                 self.set(&o.out, dims);
@@ -129,12 +129,12 @@ impl Analysis<'_> {
                     self.graph.pin(&size, "attention is scaled by its length");
                 }
                 self.note_heads(&o.query, &lead, [&q[3], &v[3]]);
-                self.pin(&[k[2].clone(), v[2].clone()], "normalised by a softmax");
+                self.pin(&[k[2].clone(), v[2].clone()], "normalized by a softmax");
                 for last in [size, v[3].clone()] {
                     let dims = [lead[0].clone(), lead[1].clone(), q[2].clone(), k[2].clone(), last];
                     self.contractions.push(Contraction { operation: index, dims: dims.to_vec() });
                 }
-                // A query of zeros attends to everything alike.
+                // A query of zeros attends to all keys equally.
                 let queries = q[2].keeping_zero(false);
                 self.set(&o.out, vec![v[0].clone(), v[1].clone(), queries, v[3].clone()]);
             }
@@ -143,7 +143,7 @@ impl Analysis<'_> {
         true
     }
 
-    /// Works on positions of each channel.
+    /// Applies the rule of an operation on the positions of each channel.
     fn spatial(&mut self, x: &TensorIr, out: &TensorIr) {
         let dims = self.of(x);
         self.pin(&dims[2..], "positions of a signal or picture");
@@ -152,7 +152,7 @@ impl Analysis<'_> {
         self.set(out, dims);
     }
 
-    /// Where something was found in each channel, which need not be at place 0 if all is zero.
+    /// Applies the rule of a result that holds positions in each channel. In a channel of zeros they may differ from zero.
     fn places(&mut self, x: &TensorIr, out: &TensorIr) {
         self.spatial(x, out);
         let dims = self.of(out).iter().map(|d| d.keeping_zero(false)).collect();
@@ -198,7 +198,7 @@ impl Analysis<'_> {
             self.grouped.push(Grouped { weight: o.weight.id, groups: parts[0].clone() });
             let out = o.out.shape.as_slice()[1];
             units = self.graph.reshape(&[parts[0].clone(), units], &[out], why).swap_remove(0);
-            // Each output channel sees the inputs of its group alone.
+            // Each output channel sees only the inputs of its group.
             fan_in = parts[1].clone();
         }
         if let Some(bias) = o.bias {

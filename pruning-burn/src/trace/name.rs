@@ -1,4 +1,4 @@
-//! Names of operations, for rules, errors and reports. They are ours, and stay when Burn renames a variant.
+//! Names of operations for rules, errors and reports. They are this crate's own and stay when Burn renames a variant.
 
 use burn_ir::{
     ActivationOperationIr as Act, BaseOperationIr as Base, BoolOperationIr as Bool,
@@ -6,14 +6,14 @@ use burn_ir::{
     NumericOperationIr as Num, OperationIr,
 };
 
-/// One name for each variant; one that is missing does not compile.
+/// Matches every variant to its name; a missing variant does not compile.
 macro_rules! names {
     ($op:ident, $kind:ident { $($variant:ident: $name:literal),+ $(,)? }) => {
         match $op { $($kind::$variant(..) => $name),+ }
     };
 }
 
-/// `matmul`, `conv2d`, `cum_sum`; a custom operation has its own name.
+/// Returns the name of an operation, such as `matmul` or `cum_sum`; a custom operation has its own.
 pub(crate) fn name(op: &OperationIr) -> String {
     let name = match op {
         OperationIr::BaseFloat(op) | OperationIr::BaseInt(op) | OperationIr::BaseBool(op) => names!(

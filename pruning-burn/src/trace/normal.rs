@@ -1,9 +1,9 @@
-//! Two passes in a form in which they can be compared: [`normal`].
+//! A normal form of passes, in which two of them can be compared: [`normal`].
 //!
 //! The same code on other sizes does not always record the same operations. Burn folds the batch of a linear layer into its
-//! rows or does not, by the sizes; it leaves out a repeat by one and the empty pieces of a concatenation. The normal form
-//! has no change of shape (each use of a tensor states the shape it is used in), no operation that does nothing, and matrix
-//! products and additions with their leading axes folded.
+//! rows for some sizes only; it leaves out a repeat by one and the empty pieces of a concatenation. The normal form has no
+//! change of shape (each use of a tensor states its shape there), no operation without effect, and matrix products and
+//! additions with their leading axes folded.
 
 use crate::trace::Trace;
 use burn::tensor::{Shape, Slice};
@@ -11,17 +11,17 @@ use burn_ir::{BaseOperationIr as Base, FloatOperationIr as Flt, ModuleOperationI
 use burn_ir::{IrVisitorMut, OperationIr, ScalarIr, TensorId, TensorIr, TensorStatus};
 use std::collections::HashMap;
 
-/// The sizes under which a trace is looked at: its own, or what they should become.
+/// The sizes of a trace: those that were recorded, or those that a plan predicts.
 pub(crate) trait Sizes {
-    /// Shape of a tensor.
+    /// Returns the shape of a tensor.
     fn shape(&self, tensor: &TensorIr) -> Vec<usize>;
-    /// Positions of an axis that stay, ascending; `None` for all.
+    /// Returns the positions of an axis that stay, in ascending order; `None` for all.
     fn kept(&self, tensor: &TensorIr, axis: usize) -> Option<Vec<usize>>;
-    /// Groups of a convolution with this weight.
+    /// Returns the number of groups of a convolution with this weight.
     fn groups(&self, weight: &TensorIr, recorded: usize) -> usize;
 }
 
-/// The sizes that were recorded.
+/// The recorded sizes.
 pub(crate) struct Recorded;
 
 impl Sizes for Recorded {
@@ -45,7 +45,7 @@ pub(crate) struct Step {
     pub(crate) index: usize,
 }
 
-/// A pass in normal form. Tensors are numbered by where they come from, so equal passes have equal numbers.
+/// A pass in normal form. Tensors are numbered by their origin, so equal passes have equal numbers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Normal {
     pub(crate) steps: Vec<Step>,
@@ -129,7 +129,7 @@ fn base(op: &OperationIr) -> Option<&Base> {
     }
 }
 
-/// The operand that an operation hands on as it is.
+/// Returns the operand that an operation passes on unchanged.
 fn does_nothing<'a>(op: &'a OperationIr, sizes: &impl Sizes) -> Option<&'a TensorIr> {
     let elements = |t: &TensorIr| sizes.shape(t).iter().product::<usize>();
     match base(op)? {
@@ -148,7 +148,7 @@ fn does_nothing<'a>(op: &'a OperationIr, sizes: &impl Sizes) -> Option<&'a Tenso
     }
 }
 
-/// Writes the sizes that an operation holds besides its shapes.
+/// Updates the sizes that an operation holds besides its shapes.
 fn resize(op: &mut OperationIr, sizes: &impl Sizes) {
     if let Some((weight, groups)) = groups_of(op) {
         *groups = sizes.groups(&weight.clone(), *groups);
@@ -162,7 +162,7 @@ fn resize(op: &mut OperationIr, sizes: &impl Sizes) {
     }
 }
 
-/// The weight of a grouped operation, and its number of groups.
+/// Returns the weight of a grouped operation, and its number of groups.
 pub(crate) fn groups_of(op: &mut OperationIr) -> Option<(&TensorIr, &mut usize)> {
     let OperationIr::Module(op) = op else { return None };
     match op {
@@ -177,7 +177,7 @@ pub(crate) fn groups_of(op: &mut OperationIr) -> Option<(&TensorIr, &mut usize)>
     }
 }
 
-/// Per axis the first position, the number of positions (as `end`), and the distance between them.
+/// Returns for each axis the first position, the number of positions (as `end`), and the distance between them.
 fn ranges(tensor: &TensorIr, ranges: &[Slice], sizes: &impl Sizes) -> Vec<Slice> {
     let shape = tensor.shape.as_slice();
     let along = (0..shape.len()).map(|axis| {
@@ -193,7 +193,7 @@ fn ranges(tensor: &TensorIr, ranges: &[Slice], sizes: &impl Sizes) -> Vec<Slice>
         let first = positions.first().map_or(0, |&p| p as isize);
         let mut steps = positions.windows(2).map(|w| w[1] as isize - w[0] as isize);
         let step = steps.next().unwrap_or(slice.step.signum());
-        // No range has a step of 0: positions that no range can name equal none.
+        // No range has a step of 0, so positions without an even step equal no range.
         let step = if steps.all(|s| s == step) { step } else { 0 };
         Slice { start: first, end: Some(positions.len() as isize), step }
     });
@@ -243,7 +243,7 @@ fn fold(op: &mut OperationIr) {
     }
 }
 
-/// Scalars of an operation, readable.
+/// Returns the scalars of an operation as text.
 pub(crate) fn scalars(op: &OperationIr) -> Vec<String> {
     struct Collect(Vec<String>);
     impl IrVisitorMut for Collect {

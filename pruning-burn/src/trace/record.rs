@@ -1,4 +1,4 @@
-//! Recording a forward pass: [`Trace::record`].
+//! The recording of a forward pass: [`Trace::record`].
 
 use crate::layer_types;
 use crate::walk::{self, Map, Position};
@@ -12,32 +12,32 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, HashMap};
 
-/// A forward pass that could not be recorded.
+/// An error that keeps a forward pass from being recorded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TraceError {
-    /// The forward stopped. While it is recorded nothing has a value yet, so code that reads one cannot go on.
+    /// The forward panicked. Tensors have no values while it is recorded, so code that reads one panics.
     #[error(
-        "the forward panicked while it was recorded: {message}; values cannot be read there (`into_data`, \
-         `into_scalar`, decisions on tensors): move such code out of the traced function"
+        "the forward panicked while it was recorded: {message}; tensors have no values there, so move code \
+         that reads them (`into_data`, `into_scalar`, decisions on tensors) out of the traced function"
     )]
     Panicked {
-        /// What it said.
+        /// The message of the panic.
         message: String,
     },
-    /// Nothing was declared as output.
-    #[error("the traced function declared no output; call `scope.output` with each")]
+    /// The traced function declared no output.
+    #[error("the traced function declared no output; call `scope.output` with each output")]
     NoOutput,
-    /// A tensor of another device was declared as output.
+    /// An output lives on another device.
     #[error("output {index} does not come from the traced function: it lives on another device")]
     Foreign {
-        /// Its place among the outputs.
+        /// The index of the output.
         index: usize,
     },
-    /// Burn could not record it.
+    /// Burn cannot record the forward.
     #[error("the forward cannot be recorded: {reason}")]
     Capture {
-        /// What it says.
+        /// The reason that Burn gives.
         reason: String,
     },
 }
@@ -52,81 +52,81 @@ impl From<CaptureError> for TraceError {
 #[derive(Clone, Debug)]
 pub(crate) struct Traced {
     pub(crate) paths: Vec<String>,
-    /// Structs around the parameter, outermost first, each with the path of its value.
+    /// The structs around the parameter, outermost first, each with its path.
     pub(crate) owners: Vec<(String, String)>,
     pub(crate) shape: Vec<usize>,
     pub(crate) float: bool,
 }
 
 impl Traced {
-    /// The first path.
+    /// Returns the first path.
     pub(crate) fn path(&self) -> &str {
         &self.paths[0]
     }
 
-    /// Whether it is a running statistic.
+    /// Returns whether the parameter is a running statistic.
     pub(crate) fn is_buffer(&self) -> bool {
         self.path().rsplit('.').next().is_some_and(|field| layer_types::of(self.kind()).is_buffer(field))
     }
 
-    /// The rest of its path, from a module around it.
+    /// Returns the rest of its path, as seen from a module around it.
     pub(crate) fn within(&self, module: &str) -> &str {
         self.path().strip_prefix(module).unwrap_or_default().trim_start_matches('.')
     }
 
-    /// The type of the layer that owns it.
+    /// Returns the type of the layer that owns it.
     pub(crate) fn kind(&self) -> &str {
         self.owners.last().map_or("Param", |(kind, _)| kind)
     }
 }
 
-/// The operations of a forward pass, with concrete shapes. Weights are not part of it.
+/// The operations of a recorded forward pass with concrete shapes, without the weights.
 #[derive(Clone, Debug)]
 pub struct Trace {
     pub(crate) operations: Vec<OperationIr>,
     pub(crate) params: Vec<Traced>,
-    /// Which parameter a tensor is.
+    /// The parameter that each tensor holds.
     pub(crate) param_of: HashMap<TensorId, usize>,
-    /// Outputs that are parameters as they are.
+    /// The outputs that are unchanged parameters.
     pub(crate) given: Vec<TensorIr>,
-    /// Values that are neither parameters nor inputs.
+    /// The values that are neither parameters nor inputs.
     pub(crate) constants: BTreeMap<TensorId, TensorData>,
     pub(crate) inputs: Vec<TensorIr>,
     pub(crate) outputs: Vec<TensorId>,
 }
 
-/// Declares inputs and outputs while a forward pass is recorded.
+/// A scope that declares the inputs and outputs of a forward pass while it is recorded.
 #[derive(Debug)]
 pub struct Scope {
     device: Device,
     inputs: Vec<TensorId>,
     outputs: Vec<Option<TensorId>>,
-    /// Handles of the outputs, which must not be overwritten before the end.
+    /// The handles of the outputs, which must not be overwritten before the end.
     kept: Vec<Box<dyn Kept>>,
-    /// Numbers of the outputs, where the forward is run instead of recorded.
+    /// The values of the outputs, if the forward is run instead of recorded.
     numbers: Option<Vec<TensorData>>,
-    /// Draws numbers for the inputs, where they are not those of the examples.
+    /// Draws values for the inputs, if they are not those of the examples.
     random: Option<StdRng>,
 }
 
-/// Which numbers a forward is run on.
+/// The input values that a forward is run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Inputs {
-    /// Those of the example.
+    /// The values of the example.
     Example,
-    /// Random floats; integers and booleans of the example, which may be indices and lengths.
+    /// Random floats. Integers and booleans are those of the example, since they may be indices and lengths.
     Random,
 }
 
 trait Kept: std::fmt::Debug {}
 impl<const D: usize, K: Identified> Kept for Tensor<D, K> {}
 
-/// A tensor's id on the capture device.
+/// Returns the id of a tensor on the capture device.
 fn id<const D: usize, K: Identified>(tensor: &Tensor<D, K>) -> Option<TensorId> {
     K::id(tensor)
 }
 
-/// Kinds of tensors that can be inputs and outputs: float, int and bool.
+/// A kind of tensor that can be an input or output: float, int or bool.
 pub trait Identified: Basic + 'static {
     #[doc(hidden)]
     fn id<const D: usize>(tensor: &Tensor<D, Self>) -> Option<TensorId>
@@ -152,7 +152,7 @@ macro_rules! identified {
 identified!(Float: |d: DType| d.is_float(), Int: |d: DType| d.is_int() || d.is_uint(), Bool: |d: DType| d.is_bool());
 
 impl Scope {
-    /// Declares an input of the shape and type of `example`; its numbers do not matter.
+    /// Declares an input with the shape and type of `example`, whose values do not matter.
     pub fn input<const D: usize, K: Identified>(&mut self, example: &Tensor<D, K>) -> Tensor<D, K> {
         let dtype = example.dtype();
         if let Some(rng) = self.random.as_mut().filter(|_| dtype.is_float()) {
@@ -164,7 +164,7 @@ impl Scope {
         input
     }
 
-    /// Declares an output.
+    /// Declares an output of the pass.
     pub fn output<const D: usize, K: Identified>(&mut self, tensor: Tensor<D, K>) {
         if let Some(numbers) = &mut self.numbers {
             return numbers.push(tensor.into_data());
@@ -177,7 +177,7 @@ impl Scope {
         Self { device, inputs: Vec::new(), outputs: Vec::new(), kept: Vec::new(), numbers: None, random: None }
     }
 
-    /// Runs a forward pass in validation mode: the numbers of its outputs, or what it said when it panicked.
+    /// Runs a forward pass in validation mode. Returns the values of its outputs, or the message of its panic.
     pub(crate) fn run<M: Module>(
         model: &M,
         inputs: Inputs,
@@ -186,13 +186,13 @@ impl Scope {
         let device = model.devices().into_iter().next().unwrap_or_default().without_autodiff();
         let mut scope = Self::on(device);
         scope.numbers = Some(Vec::new());
-        // The same numbers in every run, and none of the generator that the user's training draws from.
+        // Every run draws the same values, and the generator of the user's training is left alone.
         scope.random = (inputs == Inputs::Random).then(|| StdRng::seed_from_u64(0));
         caught(|| forward(&model.valid(), &mut scope))?;
         Ok(scope.numbers.unwrap_or_default())
     }
 
-    /// The device on which everything is recorded, for tensors that the traced function makes itself.
+    /// Returns the device of the recording, for tensors that the traced function creates itself.
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
@@ -200,12 +200,12 @@ impl Scope {
 }
 
 impl Trace {
-    /// Records what `forward` does, on a copy of the model in validation mode. The model stays as it is.
+    /// Records the operations of `forward` on a copy of the model in validation mode. The model does not change.
     ///
     /// # Errors
-    /// The forward reads values, or does something that Burn cannot record.
+    /// The forward reads values, declares no output, or uses an operation that Burn cannot record.
     pub fn record<M: Module>(model: &M, forward: impl FnOnce(&M, &mut Scope)) -> Result<Self, TraceError> {
-        // `valid` also gives running statistics a place of their own, which moving would otherwise take from the model.
+        // `valid` also copies running statistics, which a move would otherwise take from the model.
         let model = model.valid().materialize();
         let device = Device::capture();
         let mut shapes = None;
@@ -253,12 +253,12 @@ impl Trace {
         Ok(Self { operations, params, param_of, given, constants, inputs: declared, outputs })
     }
 
-    /// Paths of the parameters, each with all its names.
+    /// Iterates over the parameters, each with all its paths.
     pub fn parameters(&self) -> impl Iterator<Item = &[String]> {
         self.params.iter().map(|p| p.paths.as_slice())
     }
 
-    /// Whether it draws random numbers.
+    /// Returns whether the pass draws random numbers.
     pub(crate) fn is_random(&self) -> bool {
         let draws = |op: &OperationIr| {
             matches!(
@@ -270,13 +270,13 @@ impl Trace {
         self.operations.iter().any(draws)
     }
 
-    /// Number of operations.
+    /// Returns the number of operations.
     #[must_use]
     pub fn len(&self) -> usize {
         self.operations.len()
     }
 
-    /// Whether nothing is computed.
+    /// Returns whether the pass has no operations.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.operations.is_empty()
@@ -290,7 +290,7 @@ struct Params {
     known: HashMap<ParamId, usize>,
 }
 
-/// Puts a parameter of the same shape and without values in the place of each, so that recording copies no weight.
+/// Replaces each parameter by one of the same shape without values, so that recording copies no weight.
 struct Place {
     device: Device,
     params: Params,

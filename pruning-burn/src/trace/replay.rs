@@ -1,4 +1,4 @@
-//! Running a recorded forward pass on real inputs: [`Trace::replay`].
+//! The replay of a recorded forward pass on real inputs: [`Trace::replay`].
 
 use crate::trace::Trace;
 use crate::trace::record::Identified;
@@ -11,80 +11,93 @@ use burn_ir::{BackendIr, HandleKind, IrVisitorMut, TensorId, TensorIr, TensorSta
 use burn_router::TensorInterpreter;
 use std::collections::{HashMap, HashSet};
 
-/// A replay that is not possible.
+/// An error that keeps a trace from being replayed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {
-    /// The number of inputs differs.
+    /// The number of inputs differs from that of the trace.
     #[error("{found} inputs for a trace of {expected}")]
     Inputs {
-        /// Of the trace.
+        /// The number of inputs of the trace.
         expected: usize,
-        /// Given.
+        /// The number of inputs given.
         found: usize,
     },
-    /// An input has another shape or type.
-    #[error("input {index} is {found}, the trace was recorded with {expected}; record it anew for other sizes")]
+    /// An input has another shape or type than in the trace.
+    #[error("input {index} is {found}, but the trace was recorded with {expected}; record a new trace for other sizes")]
     Input {
-        /// Its place.
+        /// The index of the input.
         index: usize,
-        /// Shape and type of the trace.
+        /// The shape and type in the trace.
         expected: String,
-        /// Given.
+        /// The shape and type given.
         found: String,
     },
-    /// A parameter has another shape, or is absent.
-    #[error("{path}: the trace has a parameter of shape {expected:?} here, the module {found:?}")]
+    /// A parameter has another shape than in the trace, or is absent.
+    #[error("{path}: the trace has a parameter of shape {expected:?} here, but the module has {found:?}")]
     Parameter {
-        /// The parameter.
+        /// The path of the parameter.
         path: String,
-        /// Of the trace.
+        /// The shape in the trace.
         expected: Vec<usize>,
-        /// Of the module; empty if there is none.
+        /// The shape in the module; empty if the module has no such parameter.
         found: Vec<usize>,
     },
-    /// A parameter has numbers of another type.
+    /// A parameter has another type of values than in the trace.
     #[error(
-        "{path}: the trace was recorded with {expected} here, the module has {found}; record it anew for other types"
+        "{path}: the trace was recorded with {expected} here, but the module has {found}; record a new trace for other types"
     )]
     Type {
-        /// The parameter.
+        /// The path of the parameter.
         path: String,
-        /// Type of the trace.
+        /// The type in the trace.
         expected: String,
-        /// Of the module.
+        /// The type in the module.
         found: String,
     },
-    /// A tensor is on another backend than the one that runs.
+    /// A tensor is on another backend than the one that runs the trace.
     #[error("{what}: {reason}")]
     Backend {
-        /// A parameter's path, or an input.
+        /// The path of the parameter, or the input.
         what: String,
-        /// What Burn says.
+        /// The reason that Burn gives.
         reason: String,
     },
-    /// There is no such output.
+    /// There is no output with this index, kind and rank.
     #[error("there is no output {index} of this kind and rank")]
     Output {
-        /// Its place.
+        /// The index of the output.
         index: usize,
     },
 }
 
-/// Tensors of any ranks and kinds.
+/// A list of tensors of any ranks and kinds: the inputs or outputs of a replay.
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use pruning_burn::trace::Values;
+///
+/// let device = Device::flex();
+/// let picture = Tensor::<4>::zeros([1, 3, 8, 8], &device);
+/// let label = Tensor::<1, Int>::from_data([7], &device);
+/// let values = Values::new().with(picture).with(label);
+/// assert_eq!(values.get::<4, burn::tensor::Float>(0)?.dims(), [1, 3, 8, 8]);
+/// assert!(values.get::<2, Int>(1).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Values {
     tensors: Vec<(DispatchTensor, Vec<usize>, DType)>,
 }
 
 impl Values {
-    /// None.
+    /// Creates an empty list.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One more.
+    /// Adds a tensor.
     #[must_use]
     pub fn with<const D: usize, K: Basic>(mut self, tensor: Tensor<D, K>) -> Self {
         let (shape, dtype) = (tensor.dims().to_vec(), tensor.dtype());
@@ -92,10 +105,10 @@ impl Values {
         self
     }
 
-    /// The tensor at `index`.
+    /// Returns the tensor at `index`.
     ///
     /// # Errors
-    /// There is none of this rank and kind.
+    /// There is no tensor at this index, or it has another rank or kind.
     pub fn get<const D: usize, K: Identified>(&self, index: usize) -> Result<Tensor<D, K>, ReplayError> {
         match self.tensors.get(index) {
             Some((tensor, shape, dtype)) if shape.len() == D && K::fits(*dtype) => {
@@ -105,15 +118,15 @@ impl Values {
         }
     }
 
-    /// The numbers of a float tensor of any rank.
+    /// Returns the values of a float tensor of any rank.
     pub(crate) fn numbers(&self, index: usize) -> Result<Vec<f32>, ReplayError> {
         let found = self.tensors.get(index).filter(|(_, _, dtype)| dtype.is_float());
         let (tensor, _, _) = found.ok_or(ReplayError::Output { index })?;
-        // The rank is not looked at by what reads it.
+        // The reader ignores the rank.
         Ok(Tensor::<1>::from_dispatch(tensor.clone()).into_data().iter::<f32>().collect())
     }
 
-    /// Whether they are what a pass was recorded with: as many, of the same shapes and kinds.
+    /// Returns whether number, shapes and kinds are those of the recorded inputs.
     #[cfg(feature = "sparse")]
     pub(crate) fn fit(&self, inputs: &[TensorIr]) -> bool {
         let same = |(ir, (_, shape, dtype)): (&TensorIr, &(DispatchTensor, Vec<usize>, DType))| {
@@ -122,44 +135,44 @@ impl Values {
         self.len() == inputs.len() && inputs.iter().zip(&self.tensors).all(same)
     }
 
-    /// Shapes and types.
+    /// Returns the shapes and types as text.
     #[cfg(feature = "sparse")]
     pub(crate) fn describe(&self) -> String {
         let each: Vec<_> = self.tensors.iter().map(|(_, shape, dtype)| format!("{shape:?} {dtype:?}")).collect();
         each.join(", ")
     }
 
-    /// The tensors, in order.
+    /// Returns the tensors in order.
     #[cfg(feature = "sparse")]
     pub(crate) fn into_dispatch(self) -> impl Iterator<Item = DispatchTensor> {
         self.tensors.into_iter().map(|(tensor, ..)| tensor)
     }
 
-    /// One more, of which shape and type are known.
+    /// Adds a tensor of known shape and type.
     #[cfg(feature = "sparse")]
     pub(crate) fn push(&mut self, tensor: DispatchTensor, shape: Vec<usize>, dtype: DType) {
         self.tensors.push((tensor, shape, dtype));
     }
 
-    /// How many there are.
+    /// Returns the number of tensors.
     #[must_use]
     pub fn len(&self) -> usize {
         self.tensors.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether the list is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tensors.is_empty()
     }
 }
 
-/// Devices have ints and bools of different widths; floats are of the type that was recorded.
+/// Returns whether two types are interchangeable. Widths of ints and bools differ between devices; floats must have the recorded type.
 fn same_kind(a: DType, b: DType) -> bool {
     if a.is_float() { a == b } else { !b.is_float() && a.is_bool() == b.is_bool() }
 }
 
-/// Backends on which a trace can be replayed: all that Burn dispatches to.
+/// A backend on which a trace can be replayed: any that Burn dispatches to.
 pub trait ReplayBackend: BackendIr {
     #[doc(hidden)]
     fn take(tensor: DispatchTensor) -> Result<HandleKind<Self>, String>
@@ -194,7 +207,7 @@ where
     }
 }
 
-/// Where a primitive lives.
+/// Returns the device of a primitive.
 fn device_of<B: BackendIr>(handle: &HandleKind<B>) -> Option<B::Device> {
     match handle {
         HandleKind::Float(tensor) => Some(tensor.device()),
@@ -205,17 +218,17 @@ fn device_of<B: BackendIr>(handle: &HandleKind<B>) -> Option<B::Device> {
 }
 
 impl Trace {
-    /// Runs the recorded operations with the model's weights, on backend `B`, where model and inputs must be.
+    /// Runs the recorded operations with the model's weights on backend `B`.
     ///
-    /// The model may carry masks; other reparameterizations count as well.
+    /// Model and inputs must be on that backend. Masks and other reparameterizations of the model are applied.
     ///
     /// # Errors
-    /// Inputs or parameters do not fit the trace, or are on another backend.
+    /// Inputs or parameters do not fit the trace, or they are on another backend.
     pub fn replay<B: ReplayBackend, M: Module>(&self, model: &M, inputs: Values) -> Result<Values, ReplayError> {
         self.replay_with::<B, M>(model, inputs, &[])
     }
 
-    /// The same, and what some tensors on the way were, after the outputs.
+    /// Replays like [`replay`](Self::replay) and appends the values of the tensors `taps` to the outputs.
     pub(crate) fn replay_with<B: ReplayBackend, M: Module>(
         &self,
         model: &M,
@@ -267,7 +280,7 @@ impl Trace {
         Ok(())
     }
 
-    /// Every tensor of the trace.
+    /// Returns every tensor of the trace by its id.
     pub(crate) fn tensors(&self) -> HashMap<TensorId, TensorIr> {
         let constants =
             self.constants.iter().map(|(id, data)| TensorIr::uninit(*id, data.shape().clone(), data.dtype()));
@@ -292,7 +305,7 @@ impl Trace {
             if *shape != param.shape {
                 return Err(ReplayError::Parameter { path, expected: param.shape.clone(), found: shape.clone() });
             }
-            // One that no operation uses is not described.
+            // An input that no operation uses has no description.
             if let Some(ir) = described.get(id).filter(|ir| !same_kind(ir.dtype, *dtype)) {
                 let (expected, found) = (format!("{:?}", ir.dtype), format!("{dtype:?}"));
                 return Err(ReplayError::Type { path, expected, found });
@@ -304,7 +317,7 @@ impl Trace {
     }
 }
 
-/// Lets tensors that are wanted at the end live through operations that would reuse them.
+/// Keeps tensors that are needed at the end alive through operations that would reuse their memory.
 struct KeepAll<'a>(&'a HashSet<TensorId>);
 
 impl IrVisitorMut for KeepAll<'_> {

@@ -1,4 +1,4 @@
-//! What each operation does to the axes of its operands: from a [`Trace`] to the groups of its channels.
+//! The rules that tell what each operation does to the axes of its operands: [`AxisRules`].
 
 use crate::layer_types;
 use crate::trace::Trace;
@@ -11,28 +11,47 @@ use burn_ir::{BaseOperationIr as Base, BoolOperationIr as Bool, FloatOperationIr
 use pruning_core::graph::{Dim, Rule, ShrinkPlan};
 use std::collections::BTreeMap;
 
-/// A trace whose channels cannot be grouped.
+/// An error that keeps the channels of a trace from being grouped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GroupError {
-    /// Nothing is known of an operation that works on channels, and the rules are strict.
+    /// An operation on channels has no rule, and the rules are strict.
     #[error(
         "operation {index} ({operation}), after {near}: no rule says which channels of its operands belong together; \
-         give one with `AxisRules::with`, or leave `AxisRules::strict` out, and they stay"
+         add a rule with `AxisRules::with`, or leave out `AxisRules::with_strict` to keep these channels"
     )]
     NoRule {
-        /// Its place in the trace.
+        /// The index of the operation in the trace.
         index: usize,
-        /// Its name.
+        /// The name of the operation.
         operation: String,
-        /// The path of the nearest parameter.
+        /// The path of the nearest parameter before it.
         near: String,
     },
 }
 
-/// AxisRules by names of operations, such as `cross` or the id of a custom operation.
+/// The rules for the axes of operations that this crate does not know, by operation name.
 ///
-/// An operation that has no rule keeps all channels of its operands, and [`ChannelGroups::fixed`] names it as the reason.
+/// A name is that of an operation of Burn, such as `cross`, or the id of a custom operation. An operation without a rule keeps
+/// all channels of its operands, and [`ChannelGroups::fixed`] names it as the reason.
+///
+/// ```
+/// use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
+/// use pruning_burn::{shrink::Factor, trace::{AxisRules, Rule, Trace}};
+///
+/// let device = Device::flex();
+/// let model = LinearConfig::new(4, 3).init(&device);
+/// let x = Tensor::<2>::ones([1, 4], &device);
+/// let trace = Trace::record(&model, |model: &Linear, scope| {
+///     let y = model.forward(scope.input(&x));
+///     scope.output(y.clone().cross(y, 1));
+/// })?;
+/// let strict = AxisRules::new().with_strict();
+/// assert!(trace.groups(Factor::Outer, &strict).is_err());
+/// let groups = trace.groups(Factor::Outer, &strict.with("cross", Rule::Fixed))?;
+/// assert!(groups.fixed.iter().any(|(axis, why)| axis.path == "bias" && why == "`cross` mixes all positions"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// [`ChannelGroups::fixed`]: crate::shrink::ChannelGroups::fixed
 #[derive(Clone, Debug, Default)]
@@ -42,7 +61,7 @@ pub struct AxisRules {
 }
 
 impl AxisRules {
-    /// Creates the built-in rules.
+    /// Creates rules that add nothing to the built-in ones.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -55,12 +74,12 @@ impl AxisRules {
         self
     }
 
-    /// AxisRules that a plan was made with.
+    /// Returns the rules of a plan.
     pub(crate) fn of(plan: &ShrinkPlan) -> Self {
         Self { by_name: plan.rules.clone(), strict: false }
     }
 
-    /// Makes an operation without a rule an error ([`GroupError::NoRule`]) where it works on channels.
+    /// Makes an operation on channels without a rule an error ([`GroupError::NoRule`]).
     #[must_use]
     pub fn with_strict(mut self) -> Self {
         self.strict = true;
@@ -69,12 +88,12 @@ impl AxisRules {
 }
 
 impl<'a> Analysis<'a> {
-    /// Follows all operations.
+    /// Follows the axes through all operations.
     pub(crate) fn new(trace: &'a Trace, rules: &AxisRules) -> Result<Self, GroupError> {
         Self::run(trace, rules, false)
     }
 
-    /// The same with every axis fixed, for what products cost.
+    /// Follows the axes with every one of them fixed, to count the cost of products.
     pub(crate) fn costing(trace: &'a Trace) -> Result<Self, GroupError> {
         Self::run(trace, &AxisRules::new(), true)
     }
@@ -147,9 +166,9 @@ impl<'a> Analysis<'a> {
         Ok(())
     }
 
-    /// A rule of the user's: results at one place come from operands at the same place.
+    /// Applies a user's element-wise rule: a result depends on the operands at the same position.
     fn elementwise(&mut self, op: &OperationIr, name: &str, keeps_zero: bool) {
-        let why = format!("`{name}` joins it with an axis that stays, or of another size");
+        let why = format!("`{name}` joins it with an axis that stays, or with one of another size");
         let mut operands = op.inputs();
         let Some(first) = operands.next() else { return };
         let mut dims = self.of(first);
@@ -164,7 +183,7 @@ impl<'a> Analysis<'a> {
     fn known_rule(&mut self, index: usize, op: &OperationIr) -> bool {
         match op {
             OperationIr::BaseFloat(op) => self.base_rule(op, false),
-            // Indices and masks are made to fit what they are used on.
+            // Indices and masks take the size of the tensor they are used on.
             OperationIr::BaseInt(op) | OperationIr::BaseBool(op) => self.base_rule(op, true),
             OperationIr::NumericFloat(_, op) | OperationIr::NumericInt(_, op) => self.numeric(op),
             OperationIr::Float(_, op) => self.float(index, op),
@@ -189,7 +208,7 @@ impl<'a> Analysis<'a> {
         }
     }
 
-    /// Layers of Burn whose code leaves no room for fewer channels.
+    /// Pins the channels of Burn's layers whose code cannot have fewer of them.
     fn pin_fixed_layers(&mut self) {
         for (param, traced) in self.trace.params.iter().enumerate() {
             let Some(index) = self.index[param] else { continue };

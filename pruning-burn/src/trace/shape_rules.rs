@@ -1,4 +1,4 @@
-//! AxisRules for operations that move entries.
+//! Axis rules for operations that move entries.
 
 use crate::trace::Trace;
 use crate::trace::analysis::Analysis;
@@ -8,12 +8,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 const CHOSEN: &str = "entries are chosen by their index";
 
-/// Axes that are cut into even pieces, as `chunk` does, with the length of a piece.
+/// Finds the axes that are cut into even pieces, as `chunk` does, with the length of a piece.
 ///
-/// Code that does so takes the length from the tensor it cuts, so pieces must stay even: what goes from one goes from all.
-/// All pieces must be there: a single one is more likely cut at positions that are written down.
+/// Such code takes the length from the tensor that it cuts, so pieces must stay even: a position is removed from all of them.
+/// All pieces must be there, since the code more likely cuts a single one at fixed positions.
 pub(crate) fn chunks(trace: &Trace) -> HashMap<(TensorId, usize), usize> {
-    /// The length of a piece, how many there must be, and where those that there are begin.
+    /// The length of a piece, the number of pieces, and the starts of those found.
     type Pieces = (usize, usize, BTreeSet<usize>);
     let mut pieces: HashMap<(TensorId, usize), Option<Pieces>> = HashMap::new();
     for op in &trace.operations {
@@ -39,7 +39,8 @@ pub(crate) fn chunks(trace: &Trace) -> HashMap<(TensorId, usize), usize> {
 }
 
 impl Analysis<'_> {
-    /// `fits`: an axis of one entry that is repeated takes its new size from what the result is used on.
+    /// Applies the rule of an operation on any kind of tensor. With `fits`, a repeated axis of one entry takes its new size from the
+    /// tensor that the result is used on.
     pub(crate) fn base_rule(&mut self, op: &Base, fits: bool) -> bool {
         match op {
             Base::Reshape(o) => {
@@ -136,7 +137,7 @@ impl Analysis<'_> {
                 let (mut dims, indices) = (self.of(&o.tensor), self.of(&o.indices));
                 self.pin(&[dims[o.dim].clone(), indices[o.dim].clone()], CHOSEN);
                 for axis in (0..dims.len()).filter(|&a| a != o.dim) {
-                    // Whatever the indices are, they choose from zeros where the tensor has nothing else.
+                    // If the tensor has only zeros at a position, any index selects a zero.
                     let zero = dims[axis].is_zero();
                     dims[axis] = self.graph.join(&dims[axis], &indices[axis], true, CHOSEN).keeping_zero(zero);
                 }
@@ -174,17 +175,20 @@ impl Analysis<'_> {
                 let mut dims = all[0].clone();
                 for other in &all[1..] {
                     for axis in (0..dims.len()).filter(|&a| a != o.dim) {
-                        dims[axis] = self.graph.join(&dims[axis], &other[axis], false, "beside an axis that stays");
+                        dims[axis] =
+                            self.graph.join(&dims[axis], &other[axis], false, "concatenated with an axis that stays");
                     }
                 }
-                // Only the code knows how long a piece is that it makes, such as the zeros of a shortcut: as long as it is
-                // written there, or as a piece of the same size.
+                // Only the code knows the length of a piece that it creates, such as the zeros of a shortcut: a fixed number, or
+                // the length of a piece of the same size.
                 let len = |dims: &[Dim]| dims[o.dim].len();
                 let made = o.tensors.iter().zip(&all).filter(|(t, _)| self.made.contains(&t.id));
                 let sizes: HashSet<usize> = made.map(|(_, dims)| len(dims)).collect();
                 for dims in all.iter().filter(|dims| sizes.contains(&len(dims))) {
-                    self.graph
-                        .pin(&dims[o.dim], "beside a tensor that the code makes, of a size that may be written down");
+                    self.graph.pin(
+                        &dims[o.dim],
+                        "concatenated with a tensor that the code creates, whose size may be fixed in the code",
+                    );
                 }
                 let parts: Vec<_> = all.iter().map(|d| d[o.dim].clone()).collect();
                 dims[o.dim] = self.graph.concat(&parts);
@@ -193,7 +197,7 @@ impl Analysis<'_> {
             Base::Cast(o) => self.unary(&o.input, &o.out, true),
             Base::Empty(o) | Base::Zeros(o) => self.create(&o.out, true),
             Base::Ones(o) => self.create(&o.out, false),
-            // Their indices may reach any place.
+            // Their indices may reach any position.
             Base::Scatter(_) | Base::ScatterNd(_) | Base::GatherNd(_) => return false,
         }
         true
@@ -221,7 +225,7 @@ impl Analysis<'_> {
                     dims[axis] = self.graph.take(&dims[axis], range);
                 }
                 None => {
-                    self.graph.pin(&dims[axis], "cut at positions that the code may have written down");
+                    self.graph.pin(&dims[axis], "cut at positions that may be fixed in the code");
                     dims[axis] = Dim::Fixed(out.shape.as_slice()[axis]);
                 }
             }

@@ -1,4 +1,4 @@
-//! A two-dimensional convolution with sparse weights.
+//! Two-dimensional convolutions with sparse weights: [`SparseConv2d`].
 
 use crate::layer_types;
 use crate::nn::sparse::convolution::Convolution;
@@ -15,13 +15,13 @@ use burn::tensor::{DType, Device, Tensor};
 use pruning_sparse::{ConvShape, Sparse, SparseError};
 use std::sync::Arc;
 
-/// A convolution for inference, made of a pruned one, without its zeros.
+/// A two-dimensional convolution for inference, made from a pruned one, that skips the zeros of its weights.
 ///
-/// It can be a field of a module, and its clones share the weights. They are **no parameters**: records do not carry them, optimizers
-/// and `num_params` do not see them. Train and save the [`Conv2d`] it is made of, and make it after loading.
+/// It can be a field of a module, and its clones share the weights. They are **not parameters**: records do not contain them,
+/// and optimizers and `num_params` do not see them. Train and save the original [`Conv2d`], and convert it after loading.
 ///
-/// What is said of sums, infinities and types at [`SparseLinear`](super::SparseLinear) holds here too. On the host, a layer keeps plans
-/// for the four last sizes of input, single samples and batches apart.
+/// Sums, infinities and types are treated as in [`SparseLinear`](super::SparseLinear). On the host, a layer keeps plans for the last four
+/// input sizes, where single samples and batches count separately.
 ///
 /// ```
 /// use burn::nn::{PaddingConfig2d, conv::Conv2dConfig};
@@ -50,19 +50,19 @@ pub struct SparseConv2d {
 }
 
 impl SparseConv2d {
-    /// The weights of a convolution, masked or finished, in compressed sparse rows.
+    /// Creates a sparse layer from a convolution, masked or finished, in compressed sparse rows.
     ///
     /// # Errors
-    /// The weights are not in single or half precision, there is none, or they are more than 32 bits can count; a size is zero, or
-    /// groups do not divide the channels.
+    /// The weights are not in single or half precision, are empty, or number more than 32 bits can count; a size is zero, or groups do not
+    /// divide the channels.
     pub fn from_conv2d(conv: &Conv2d) -> Result<Self, SparseLayerError> {
         Self::with_options(conv, SparseOptions::new())
     }
 
-    /// The weights of a convolution, masked or finished, in a format, and an activation after it.
+    /// Creates a sparse layer from a convolution, masked or finished, with options.
     ///
     /// # Errors
-    /// As [`from_conv2d`](Self::from_conv2d); or the weights do not fit the format.
+    /// Fails like [`from_conv2d`](Self::from_conv2d), or if the weights do not fit the format.
     pub fn with_options(conv: &Conv2d, options: SparseOptions) -> Result<Self, SparseLayerError> {
         let weight = conv.weight.val();
         let [_, channels, height, width] = weight.dims();
@@ -77,7 +77,7 @@ impl SparseConv2d {
     }
 
     fn of(weights: Weights, frame: ConvShape, padding: PaddingConfig2d) -> Result<Self, SparseLayerError> {
-        // An input that any kernel fits, to check everything else.
+        // Any kernel fits this input, so everything else is checked.
         let (kernel, dilation) = (frame.kernel, frame.dilation);
         let fits = [0, 1].map(|i| kernel[i].saturating_mul(dilation[i]).clamp(1, u32::MAX as usize));
         let mut largest = frame.clone();
@@ -93,26 +93,26 @@ impl SparseConv2d {
         Ok(Self { convolution: Arc::new(Convolution::new(weights, frame, padding)) })
     }
 
-    /// The output for an input, as [`Conv2d::forward`] has it.
+    /// Computes the output for an input, like [`Conv2d::forward`].
     ///
     /// # Shapes
     /// `[batch, channels in, height in, width in]` to `[batch, channels out, height out, width out]`.
     ///
     /// # Panics
-    /// The input has other channels, it is smaller than the kernel, or its type is none that single precision holds. See
-    /// [`try_forward`](Self::try_forward).
+    /// The input has another number of channels, is smaller than the kernel, or has a type that single precision cannot hold;
+    /// [`try_forward`](Self::try_forward) returns an error instead.
     #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         self.try_forward(x).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The output for an input.
+    /// Computes the output for an input, or returns an error if the input does not fit.
     ///
     /// # Shapes
     /// `[batch, channels in, height in, width in]` to `[batch, channels out, height out, width out]`.
     ///
     /// # Errors
-    /// The input has other channels, it is smaller than the kernel, or its type is none that single precision holds.
+    /// The input has another number of channels, is smaller than the kernel, or has a type that single precision cannot hold.
     pub fn try_forward(&self, x: Tensor<4>) -> Result<Tensor<4>, SparseLayerError> {
         let weights = &self.convolution.weights;
         let [batch, channels, height, width] = x.dims();
@@ -142,37 +142,37 @@ impl SparseConv2d {
         Ok(if dtype == DType::F32 { y } else { y.cast(dtype) })
     }
 
-    /// What [`forward`](Self::forward) does on a device.
+    /// Returns how [`forward`](Self::forward) runs on a device.
     #[must_use]
     pub fn execution(&self, device: &Device) -> Execution {
         Execution::on(device)
     }
 
-    /// The weights, `[channels out, channels in / groups * kernel height * kernel width]`.
+    /// Returns the weights, `[channels out, channels in / groups * kernel height * kernel width]`.
     #[must_use]
     pub fn matrix(&self) -> &Sparse<f32> {
         &self.convolution.weights.matrix
     }
 
-    /// The biases, one for each output channel.
+    /// Returns the biases, one for each output channel.
     #[must_use]
     pub fn bias(&self) -> Option<&[f32]> {
         self.convolution.weights.bias.as_deref()
     }
 
-    /// How it was made.
+    /// Returns the options that the layer was made with.
     #[must_use]
     pub fn options(&self) -> SparseOptions {
         self.convolution.weights.options
     }
 
-    /// How many weights are not zero.
+    /// Returns the number of weights that are not zero.
     #[must_use]
     pub fn nonzeros(&self) -> usize {
         self.convolution.weights.nonzeros
     }
 
-    /// Bytes of the weights in host memory, in their format and in the plans that are made so far.
+    /// Returns the bytes of the weights in host memory, in their format and in the plans made so far.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.convolution.weights.matrix.bytes() + self.convolution.plan_bytes()

@@ -1,4 +1,4 @@
-//! A convolution of an input, prepared on the host for the sizes that come up.
+//! The convolution of an input on the host, with plans for the sizes that occur.
 
 use crate::nn::sparse::weights::Weights;
 use crate::nn::sparse::{SparseLayerError, lock};
@@ -7,34 +7,34 @@ use burn::tensor::Shape;
 use pruning_sparse::{ConvPlan, ConvShape, WorkspacePool};
 use std::sync::{Arc, Mutex};
 
-/// What clones of a [`SparseConv2d`](crate::nn::SparseConv2d) share.
+/// The state that clones of a [`SparseConv2d`](crate::nn::SparseConv2d) share.
 #[derive(Debug)]
 pub(super) struct Convolution {
     pub(super) weights: Weights,
-    /// For an input of no size.
+    /// The convolution without a size of input.
     pub(super) frame: ConvShape,
     pub(super) padding: PaddingConfig2d,
-    /// Plans, the one that was used last at the end.
+    /// The plans, with the last used one at the end.
     plans: Mutex<Vec<(Key, Arc<Shared>)>>,
 }
 
-/// A plan, and the memory of calls that are over.
+/// A plan, and the memory of finished calls.
 #[derive(Debug)]
 struct Shared {
     plan: ConvPlan,
     spare: WorkspacePool,
 }
 
-/// What a plan is for.
+/// The inputs that a plan is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Key {
     input: [usize; 2],
     batch: usize,
 }
 
-/// The most samples of a plan; larger batches go in pieces. Memory does not grow with it once there is some for every thread.
+/// The largest number of samples of a plan. Larger batches run in pieces, without more memory once every thread has some.
 const BATCH: usize = 32;
-/// What a layer keeps plans for: single samples and batches of two sizes of input, or four sizes of one of them.
+/// The number of plans that a layer keeps: single samples and batches of two sizes of input, or four sizes of one of them.
 const KEPT: usize = 4;
 
 impl Key {
@@ -48,12 +48,12 @@ impl Convolution {
         Self { weights, frame, padding, plans: Mutex::default() }
     }
 
-    /// Bytes of the plans that are made so far.
+    /// Returns the bytes of the plans made so far.
     pub(super) fn plan_bytes(&self) -> usize {
         lock(&self.plans).iter().map(|(_, shared)| shared.plan.bytes()).sum()
     }
 
-    /// The convolution of an input of a height and width.
+    /// Returns the convolution for an input of this height and width.
     pub(super) fn shape(&self, input: [usize; 2]) -> ConvShape {
         let sides = match self.padding {
             PaddingConfig2d::Valid => [[0, 0]; 2],
@@ -71,7 +71,7 @@ impl Convolution {
         Ok(())
     }
 
-    /// The output for an input, on the host.
+    /// Computes the output for an input on the host.
     pub(super) fn run(&self, x: &[f32], input: &Shape, y: &mut [f32]) -> Result<(), SparseLayerError> {
         let shared = self.shared(input)?;
         let (bias, activation) = (self.weights.bias.as_deref(), self.weights.options.activation);
@@ -83,20 +83,20 @@ impl Convolution {
         })
     }
 
-    /// The plan for an input. What it computes must not depend on earlier calls, so that a batch has a plan of its own.
+    /// Returns the plan for an input. Results must not depend on earlier calls, so a batch has a plan of its own.
     fn shared(&self, input: &Shape) -> Result<Arc<Shared>, SparseLayerError> {
         let key = Key::of(input);
         if let Some(found) = kept(&mut lock(&self.plans), key, None) {
             return Ok(found);
         }
-        // Without the lock, since this takes a while.
+        // The plan is made without the lock, since this takes a while.
         let plan = ConvPlan::new(&self.weights.matrix, &self.shape(key.input), key.batch)?;
         let made = Arc::new(Shared { plan, spare: WorkspacePool::default() });
         Ok(kept(&mut lock(&self.plans), key, Some(made.clone())).unwrap_or(made))
     }
 }
 
-/// The plan for a key, which is then the one that was used last; where there is none, another one takes its place, and the oldest goes.
+/// Returns the plan for a key and marks it as last used. If there is none, `other` is added and the oldest plan removed.
 fn kept(plans: &mut Vec<(Key, Arc<Shared>)>, key: Key, other: Option<Arc<Shared>>) -> Option<Arc<Shared>> {
     let found = plans.iter().position(|(of, _)| *of == key).map(|at| plans.remove(at).1).or(other)?;
     plans.push((key, found.clone()));
@@ -105,7 +105,7 @@ fn kept(plans: &mut Vec<(Key, Arc<Shared>)>, key: Key, other: Option<Arc<Shared>
     Some(found)
 }
 
-/// Padding that leaves `ceil(input / stride)` outputs, the odd one after the input. Burn's own is private.
+/// Returns the padding that leaves `ceil(input / stride)` outputs, with the odd one after the input. Burn's own function is private.
 fn same(input: usize, kernel: usize, stride: usize) -> [usize; 2] {
     let outputs = input.div_ceil(stride);
     let needed = if outputs > 0 { (outputs - 1) * stride + kernel } else { 0 };

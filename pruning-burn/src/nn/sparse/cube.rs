@@ -1,4 +1,4 @@
-//! Kernels for every device of CubeCL, and the weights on each of them.
+//! The kernels for CubeCL devices, and the weights on each device.
 
 mod conv;
 mod linear;
@@ -17,7 +17,7 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 
-/// Puts the weights of a layer on a device, if they are not there.
+/// Uploads the weights of a layer to a device, unless they are there.
 pub(super) fn prepare(layer: &Layer, device: &Device) -> Result<(), SparseLayerError> {
     if let DispatchDevice::Cube(device) = device.as_dispatch() {
         match layer {
@@ -28,12 +28,12 @@ pub(super) fn prepare(layer: &Layer, device: &Device) -> Result<(), SparseLayerE
     Ok(())
 }
 
-/// Biases, zeros where there is none.
+/// Returns the biases, or zeros if there are none.
 fn biases(weights: &Weights) -> Vec<f32> {
     weights.bias.clone().unwrap_or_else(|| vec![0.0; weights.matrix.rows()])
 }
 
-/// The output of a layer.
+/// Computes the output of a layer.
 pub(super) fn run(x: CubeTensor, layer: &Layer) -> CubeTensor {
     let x = into_contiguous(x);
     let shape = layer.output(&x.meta.shape().clone());
@@ -45,14 +45,14 @@ pub(super) fn run(x: CubeTensor, layer: &Layer) -> CubeTensor {
     y
 }
 
-/// An argument of a kernel.
+/// Returns a buffer as an argument of a kernel.
 fn arg(buffer: &Buffer) -> BufferArg {
     let (array, len) = buffer.parts();
     // SAFETY: the length is that of the array it was made of.
     unsafe { BufferArg::from_raw_parts(array, len) }
 }
 
-/// Integers that index all of some arrays.
+/// Returns the type of integers that index all of these arrays.
 fn address(x: &CubeTensor, y: &CubeTensor, weights: &Buffer) -> AddressType {
     let lengths = [x.meta.shape().num_elements(), y.meta.shape().num_elements(), weights.parts().1];
     AddressType::from_len(lengths.into_iter().max().unwrap_or(0))

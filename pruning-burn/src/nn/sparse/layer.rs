@@ -1,4 +1,4 @@
-//! A sparse layer, whatever it is: [`Layer`].
+//! Sparse layers of either kind: [`Layer`].
 
 use crate::nn::sparse::SparseLayerError;
 use crate::nn::sparse::convolution::Convolution;
@@ -6,7 +6,7 @@ use crate::nn::sparse::product::Product;
 use burn::tensor::Shape;
 use std::sync::Arc;
 
-/// A layer, for an input of the right shape.
+/// A sparse layer of either kind, for an input of the right shape.
 #[derive(Clone, Debug)]
 pub(super) enum Layer {
     Linear(Arc<Product>),
@@ -14,7 +14,7 @@ pub(super) enum Layer {
 }
 
 impl Layer {
-    /// Shape of the output.
+    /// Returns the shape of the output.
     pub(super) fn output(&self, input: &Shape) -> Shape {
         let mut shape = input.clone();
         match self {
@@ -40,7 +40,7 @@ impl Layer {
         }
     }
 
-    /// The output, on the host.
+    /// Computes the output on the host.
     pub(super) fn run(&self, x: &[f32], input: &Shape) -> (Vec<f32>, Shape) {
         let output = self.output(input);
         let mut y = vec![0.0; output.num_elements()];
@@ -53,7 +53,7 @@ impl Layer {
     }
 }
 
-/// Everything but the last axis.
+/// Returns the product of all axes except the last.
 fn batch(input: &Shape) -> usize {
     input.iter().rev().skip(1).product()
 }

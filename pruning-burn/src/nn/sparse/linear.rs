@@ -1,4 +1,4 @@
-//! A linear layer with sparse weights.
+//! Linear layers with sparse weights: [`SparseLinear`].
 
 use crate::layer_types;
 use crate::nn::sparse::layer::Layer;
@@ -13,18 +13,18 @@ use burn::tensor::{DType, Device, Tensor};
 use pruning_sparse::Sparse;
 use std::sync::Arc;
 
-/// A linear layer for inference, made of a pruned one: `y = x W + b`, without the zeros of `W`.
+/// A linear layer for inference, made from a pruned one, that computes `y = x W + b` without the zeros of `W`.
 ///
-/// It can be a field of a module, and its clones share the weights. They are **no parameters**: records do not carry them, optimizers
-/// and `num_params` do not see them. Train and save the [`Linear`] it is made of, and make it after loading.
+/// It can be a field of a module, and its clones share the weights. They are **not parameters**: records do not contain them,
+/// and optimizers and `num_params` do not see them. Train and save the original [`Linear`], and convert it after loading.
 ///
-/// Sums are in single precision, and no zero is multiplied: an infinite or NaN input reaches the outputs that have a weight for it, and
-/// no other. That is not so where [`execution`](Self::execution) is [`Dense`](Execution::Dense). Inputs of half precision are
-/// widened, and the output has their type.
+/// Sums are in single precision, and no zero is multiplied: an infinite or NaN input reaches only the outputs that have a weight for it,
+/// unless [`execution`](Self::execution) is [`Dense`](Execution::Dense). Inputs of half precision are widened, and the output has their
+/// type.
 ///
-/// On the host, a layer keeps plans for batches of up to 3, 8 and 16 samples and for more, each made when it is first needed, with weights
-/// of its own. With the feature `rayon` a call works on all threads of the current pool. Outputs do not depend on the number of threads or on
-/// earlier calls; within rounding, they do on the batch.
+/// On the host, a layer keeps plans for batches of up to 3, 8 and 16 samples and for more. Each plan is made when it is first needed and
+/// has its own copy of the weights. With the feature `rayon` a call uses all threads of the current pool. Outputs do not depend on the
+/// number of threads or on earlier calls; they depend on the batch only by rounding.
 ///
 /// ```
 /// use burn::nn::LinearConfig;
@@ -54,18 +54,18 @@ pub struct SparseLinear {
 }
 
 impl SparseLinear {
-    /// The weights of a linear layer, masked or finished, in compressed sparse rows.
+    /// Creates a sparse layer from a linear layer, masked or finished, in compressed sparse rows.
     ///
     /// # Errors
-    /// The weights are not in single or half precision, there is none, or they are more than 32 bits can count.
+    /// The weights are not in single or half precision, are empty, or number more than 32 bits can count.
     pub fn from_linear(linear: &Linear) -> Result<Self, SparseLayerError> {
         Self::with_options(linear, SparseOptions::new())
     }
 
-    /// The weights of a linear layer, masked or finished, in a format, and an activation after it.
+    /// Creates a sparse layer from a linear layer, masked or finished, with options.
     ///
     /// # Errors
-    /// As [`from_linear`](Self::from_linear); or the weights do not fit the format.
+    /// Fails like [`from_linear`](Self::from_linear), or if the weights do not fit the format.
     pub fn with_options(linear: &Linear, options: SparseOptions) -> Result<Self, SparseLayerError> {
         let weight = linear.weight.val();
         let layout = layer_types::of("Linear").layout("weight", &weight.dims());
@@ -73,10 +73,23 @@ impl SparseLinear {
         Ok(Self::of(Weights::read(&weight, bias, &layout, options)?))
     }
 
-    /// A matrix `[outputs, inputs]`, and a bias for each output.
+    /// Creates a sparse layer from a matrix `[outputs, inputs]` and a bias for each output.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use pruning_burn::nn::{SparseLinear, SparseOptions};
+    /// use pruning_sparse::{Dense, Format, Sparse};
+    ///
+    /// let dense = Dense::new(2, 3, vec![1.0, 0.0, 2.0, 0.0, 0.0, 3.0])?;
+    /// let matrix = Sparse::from_dense(&dense, Format::Csr16)?;
+    /// let layer = SparseLinear::from_matrix(matrix, Some(vec![0.5, 0.0]), SparseOptions::new())?;
+    /// let y = layer.forward(Tensor::<1>::from_floats([1.0, 1.0, 1.0], &Device::flex()));
+    /// assert_eq!(y.into_data().to_vec::<f32>().unwrap(), [3.5, 3.0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// There are not as many biases as rows, or no weight at all.
+    /// The number of biases is not that of rows, or the matrix is empty.
     pub fn from_matrix(
         matrix: Sparse<f32>,
         bias: Option<Vec<f32>>,
@@ -89,26 +102,26 @@ impl SparseLinear {
         Self { product: Arc::new(Product { weights, plans: Plans::default() }) }
     }
 
-    /// The output for an input, as [`Linear::forward`] has it.
+    /// Computes the output for an input, like [`Linear::forward`].
     ///
     /// # Shapes
     /// `[..., inputs]` to `[..., outputs]`, of any rank.
     ///
     /// # Panics
-    /// As [`Linear::forward`] does: the last axis has another length, or the type is none that single precision holds. See
-    /// [`try_forward`](Self::try_forward).
+    /// The last axis has another length, or the input has a type that single precision cannot hold;
+    /// [`try_forward`](Self::try_forward) returns an error instead.
     #[must_use]
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         self.try_forward(x).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The output for an input.
+    /// Computes the output for an input, or returns an error if the input does not fit.
     ///
     /// # Shapes
     /// `[..., inputs]` to `[..., outputs]`, of any rank.
     ///
     /// # Errors
-    /// The last axis has another length, or the type is none that single precision holds.
+    /// The last axis has another length, or the input has a type that single precision cannot hold.
     pub fn try_forward<const D: usize>(&self, x: Tensor<D>) -> Result<Tensor<D>, SparseLayerError> {
         let weights = &self.product.weights;
         let (rows, cols) = (weights.matrix.rows(), weights.matrix.cols());
@@ -129,37 +142,37 @@ impl SparseLinear {
         Ok(if dtype == DType::F32 { y } else { y.cast(dtype) })
     }
 
-    /// What [`forward`](Self::forward) does on a device.
+    /// Returns how [`forward`](Self::forward) runs on a device.
     #[must_use]
     pub fn execution(&self, device: &Device) -> Execution {
         Execution::on(device)
     }
 
-    /// The weights, `[outputs, inputs]`.
+    /// Returns the weights, `[outputs, inputs]`.
     #[must_use]
     pub fn matrix(&self) -> &Sparse<f32> {
         &self.product.weights.matrix
     }
 
-    /// The biases, one for each output.
+    /// Returns the biases, one for each output.
     #[must_use]
     pub fn bias(&self) -> Option<&[f32]> {
         self.product.weights.bias.as_deref()
     }
 
-    /// How it was made.
+    /// Returns the options that the layer was made with.
     #[must_use]
     pub fn options(&self) -> SparseOptions {
         self.product.weights.options
     }
 
-    /// How many weights are not zero.
+    /// Returns the number of weights that are not zero.
     #[must_use]
     pub fn nonzeros(&self) -> usize {
         self.product.weights.nonzeros
     }
 
-    /// Bytes of the weights in host memory, in their format and in the plans that are made so far.
+    /// Returns the bytes of the weights in host memory, in their format and in the plans made so far.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.product.weights.matrix.bytes() + self.product.plans.bytes()

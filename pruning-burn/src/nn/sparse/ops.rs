@@ -1,4 +1,4 @@
-//! Sparse layers as an operation of backends.
+//! The operation of backends that runs sparse layers.
 
 #[cfg(feature = "cube")]
 use crate::nn::sparse::cube;
@@ -8,14 +8,14 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
 use burn::tensor::{Device, Shape, Tensor};
 
-/// The output of a layer, for an input in single precision that is not empty.
+/// Computes the output of a layer for a non-empty input in single precision.
 pub(super) fn forward<const D: usize>(x: Tensor<D>, layer: Layer) -> Result<Tensor<D>, SparseLayerError> {
     prepare(&layer, &x.shape(), &x.device())?;
     let y = <burn::backend::Dispatch as SparseOps>::sparse(x.into_dispatch(), layer);
     Ok(Tensor::from_dispatch(y))
 }
 
-/// Makes what the product of an input of this shape needs, so that nothing can fail in it.
+/// Prepares the product for an input of this shape, so that running it cannot fail.
 fn prepare(layer: &Layer, input: &Shape, device: &Device) -> Result<(), SparseLayerError> {
     match Execution::on(device) {
         Execution::Host => layer.prepare(input),
@@ -25,7 +25,7 @@ fn prepare(layer: &Layer, input: &Shape, device: &Device) -> Result<(), SparseLa
     }
 }
 
-/// What backends do with sparse layers.
+/// A backend that can run sparse layers.
 #[backend_extension(
     Flex: cfg(feature = "flex"),
     NdArray: cfg(feature = "ndarray"),
@@ -34,7 +34,7 @@ fn prepare(layer: &Layer, input: &Shape, device: &Device) -> Result<(), SparseLa
 )]
 #[diagnostic::on_unimplemented(note = "where Burn fuses operations, `pruning-burn` needs its feature `fusion`")]
 pub(super) trait SparseOps: Backend {
-    /// The output of a layer for an input in single precision.
+    /// Computes the output of a layer for an input in single precision.
     #[fusion(dtype = x, shape = layer.output(x))]
     fn sparse(x: FloatTensor<Self>, layer: Layer) -> FloatTensor<Self>;
 }

@@ -1,4 +1,4 @@
-//! The weights of a layer on the devices of CubeCL: [`Kernels`].
+//! The weights of a layer on CubeCL devices: [`Kernels`].
 
 use crate::nn::sparse::{SparseLayerError, lock};
 use burn::tensor::Bytes;
@@ -10,14 +10,14 @@ use std::sync::Mutex;
 #[derive(Debug, Default)]
 pub(super) struct Kernels(Mutex<Vec<(CubeDevice, Uploaded)>>);
 
-/// Arrays on a device.
+/// The arrays of a layer on a device.
 #[derive(Clone, Debug)]
 pub(super) struct Uploaded {
-    /// The first entry of each slice; for a convolution of each row, and the number of entries.
+    /// The first entry of each slice. For a convolution, the first entry of each row, and the number of entries.
     pub(super) starts: Buffer,
-    /// Entries of each row; for a convolution the channel of each entry.
+    /// The number of entries of each row. For a convolution, the channel of each entry.
     pub(super) counts: Buffer,
-    /// The column of each entry; for a convolution its row in the kernel, and 16 bits higher its column there.
+    /// The column of each entry. For a convolution, its row in the kernel, and 16 bits higher its column there.
     pub(super) places: Buffer,
     pub(super) values: Buffer,
     pub(super) bias: Buffer,
@@ -32,7 +32,7 @@ impl Buffer {
         Self(device.client().create(bytes), len)
     }
 
-    /// No device takes an empty one, and what no row begins with is not read.
+    /// Uploads integers. No device takes an empty array, so an empty one gets an entry that no row reads.
     pub(super) fn integers(device: &CubeDevice, mut values: Vec<u32>) -> Self {
         values.resize(values.len().max(1), 0);
         Self::new(device, values.len(), Bytes::from_elems(values))
@@ -43,14 +43,14 @@ impl Buffer {
         Self::new(device, values.len(), Bytes::from_elems(values))
     }
 
-    /// The array on the device, and its length.
+    /// Returns the array on the device, and its length.
     pub(super) fn parts(&self) -> (Handle, usize) {
         (self.0.clone(), self.1)
     }
 }
 
 impl Kernels {
-    /// The weights on a device, which `make` puts there if they are not.
+    /// Returns the weights on a device. `make` uploads them if they are not there.
     pub(super) fn get(
         &self,
         device: &CubeDevice,

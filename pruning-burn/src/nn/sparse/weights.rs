@@ -1,4 +1,4 @@
-//! What linear layers and convolutions have in common: a matrix, biases, an activation, and copies on devices.
+//! The weights of linear layers and convolutions: a matrix, biases, an activation, and copies on devices.
 
 use crate::device::DeviceClass;
 use crate::host::to_matrix;
@@ -10,24 +10,24 @@ use pruning_core::score::MatrixLayout;
 use pruning_sparse::{Activation, Csr, Dense, Sparse, SparseError};
 use std::sync::Mutex;
 
-/// Output units as rows, and what follows the product.
+/// The weights of a layer, with output units as rows, and its biases and activation.
 #[derive(Debug)]
 pub(super) struct Weights {
     pub(super) matrix: Sparse<f32>,
     pub(super) nonzeros: usize,
     pub(super) bias: Option<Vec<f32>>,
     pub(super) options: SparseOptions,
-    /// For Burn's own layer, on the last device it ran on, without gradients.
+    /// The dense weights of Burn's own layer on the last device that it ran on, without gradients.
     dense: Mutex<Option<(Device, Copies)>>,
     #[cfg(feature = "cube")]
     pub(super) kernels: crate::nn::sparse::uploads::Kernels,
 }
 
-/// Weights `[rows, cols]`, and biases.
+/// The dense weights `[rows, cols]`, and the biases.
 type Copies = (Tensor<2>, Option<Tensor<1>>);
 
 impl Weights {
-    /// The weights of a layer of Burn, masked or not.
+    /// Reads the weights of one of Burn's layers, masked or not.
     pub(super) fn read<const D: usize>(
         weight: &Tensor<D>,
         bias: Option<Tensor<1>>,
@@ -51,7 +51,7 @@ impl Weights {
         Self::new(matrix, bias, options)
     }
 
-    /// Of a matrix and biases.
+    /// Creates weights from a matrix and biases.
     pub(super) fn new(
         matrix: Sparse<f32>,
         bias: Option<Vec<f32>>,
@@ -75,7 +75,7 @@ impl Weights {
         })
     }
 
-    /// The weights with their zeros, for Burn's own layer on a device.
+    /// Returns the dense weights for Burn's own layer on a device.
     pub(super) fn dense(&self, device: &Device) -> Copies {
         let device = device.clone().inner();
         let make = || {
@@ -94,7 +94,7 @@ impl Weights {
         }
     }
 
-    /// What both layers say of their weights.
+    /// Adds the description of the weights, which both layers show.
     pub(super) fn describe(&self, content: Content) -> Content {
         let format = format!("{:?}", self.matrix.format());
         let activation = format!("{:?}", self.options.activation);
@@ -105,13 +105,13 @@ impl Weights {
             .add("activation", &activation)
     }
 
-    /// What follows Burn's own layer.
+    /// Applies the activation after Burn's own layer.
     pub(super) fn activate<const D: usize>(&self, y: Tensor<D>) -> Tensor<D> {
         if self.options.activation == Activation::Relu { relu(y) } else { y }
     }
 }
 
-/// Zeros without their sign: masks leave minus zeros, which a sparse matrix would keep.
+/// Removes the sign of zeros. Masks leave minus zeros, which a sparse matrix would keep.
 fn plain(value: f32) -> f32 {
     if value == 0.0 { 0.0 } else { value }
 }
