@@ -1,4 +1,4 @@
-//! What a pruning does to a model, and what makes up for it: sensitivity of each layer, recalibration of batch norms, distillation.
+//! Measuring what pruning costs, and recovering from it: sensitivity of each layer, recalibration of batch norms, distillation.
 
 pub mod distillation;
 mod recalibrate;

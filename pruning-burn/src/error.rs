@@ -1,4 +1,4 @@
-//! Why a pruning did not happen: [`PruneError`].
+//! Errors of attaching, choosing and removing masks: [`PruneError`].
 
 use crate::layers::SharedId;
 use crate::score::{CriterionError, Need, NeedShape, Needs};
@@ -7,56 +7,55 @@ use pruning_core::mask::MaskError;
 use pruning_core::schedule::CurveError;
 use pruning_core::shown;
 
-/// Why a model could not be pruned. The model is what it was before the call.
+/// An error that kept a model from being pruned. The model is unchanged.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PruneError {
     /// A pattern of the recipe matches no parameter.
     #[error("{role} {} matches no parameter; there are: {}", shown::name(pattern), shown::list(paths))]
     Unmatched {
-        /// Where the pattern stands.
+        /// The key of the recipe that holds the pattern.
         role: &'static str,
         /// The pattern.
         pattern: String,
         /// Float parameters of the model.
         paths: Vec<String>,
     },
-    /// Nothing is left to prune.
+    /// The recipe selects no parameter to prune.
     #[error(
-        "no parameter is a target: the model has no weight of a linear or convolution layer that the patterns \
-             select; name the parameters in target.include, as in \"norm.gamma\""
+        "no parameter is a target: the patterns select no weight of a linear or convolution layer of the model; name the parameters in target.include, as in \"norm.gamma\""
     )]
     NoTarget,
-    /// There is no mask to attach.
-    #[error("the set holds no mask; put one into it for each parameter that is to lose weights")]
+    /// The set of masks is empty.
+    #[error("the set holds no mask; add one for each parameter that is to be pruned")]
     NoMask,
-    /// Every target is left dense.
-    #[error("{path}: is left dense by an override, as is every other target; give one of them a sparsity above 0")]
+    /// Overrides leave every target dense.
+    #[error("{path}: an override leaves it dense, as every other target; give one of them a sparsity above 0")]
     AllDense {
-        /// The first of them.
+        /// The first target.
         path: String,
     },
-    /// Two overrides are for one layer.
+    /// Two overrides match one layer.
     #[error("{path}: the overrides {} and {} both match; keep one of them", shown::name(first), shown::name(second))]
     TwoOverrides {
         /// The layer.
         path: String,
-        /// One pattern.
+        /// The pattern of one override.
         first: String,
-        /// The other.
+        /// The pattern of the other override.
         second: String,
     },
-    /// An override matches layers, but none of them is a target.
+    /// An override matches parameters, but none of them is a target.
     #[error(
-        "override {} matches no target: the parameters it matches are excluded, not in target.include, or no weights of linear or \
-         convolution layers, which target.include must name",
+        "override {} matches no target: the parameters that it matches are excluded, are not in target.include, or are \
+         parameters other than weights of linear and convolution layers, which target.include must name",
         shown::name(pattern)
     )]
     IdleOverride {
         /// The pattern.
         pattern: String,
     },
-    /// The model has no parameter of this path.
+    /// The model has no parameter with this path.
     #[error("{}: the model has no such float parameter; there are: {}", shown::list([path]), shown::list(paths))]
     UnknownParameter {
         /// The path.
@@ -64,7 +63,7 @@ pub enum PruneError {
         /// Float parameters of the model.
         paths: Vec<String>,
     },
-    /// The mask is for a parameter of another shape.
+    /// The mask and the parameter have different shapes.
     #[error("{path}: the mask has shape {found:?}, the parameter {expected:?}")]
     MaskShape {
         /// The parameter.
@@ -74,25 +73,25 @@ pub enum PruneError {
         /// Shape of the mask.
         found: Vec<usize>,
     },
-    /// Masks that make no set.
+    /// The masks do not form a valid set.
     #[error(transparent)]
     Mask(#[from] MaskError),
-    /// The parameter carries a mask.
+    /// The parameter carries a mask already.
     #[error("{path}: a mask is attached already; update it, or finish or undo first")]
     AlreadyAttached {
         /// The parameter.
         path: String,
     },
-    /// The model, or the parameter, carries no mask.
+    /// The model or the parameter carries no mask.
     #[error("{path}: no mask is attached; attach one first (a finished or undone model has none)")]
     NotAttached {
-        /// The parameter; `model` for all of it.
+        /// The parameter, or `model` if no parameter carries a mask.
         path: String,
     },
-    /// The parameter carries a reparameterization that is not ours.
+    /// The parameter carries a reparameterization of another library.
     #[error(
-        "{path}: carries the reparameterization {name:?}, and Burn allows one for each parameter; merge it first \
-             (Module::materialize), or let nothing put a mask on it"
+        "{path}: carries the reparameterization {name:?}, and Burn allows only one for each parameter; merge it first \
+             (Module::materialize), or exclude the parameter"
     )]
     Reparameterized {
         /// The parameter.
@@ -100,7 +99,7 @@ pub enum PruneError {
         /// Name of the reparameterization.
         name: String,
     },
-    /// Burn folds all reparameterizations of a module or none.
+    /// Another reparameterization would be folded in together with the masks, since Burn folds in all or none.
     #[error(
         "{path}: carries the reparameterization {name:?}, which Burn would fold in together with the masks; merge it \
              first (Module::materialize)"
@@ -111,19 +110,21 @@ pub enum PruneError {
         /// Name of the reparameterization.
         name: String,
     },
-    /// The parameter cannot carry a mask.
-    #[error("{path}: is a running statistic, which no mask can stay on; do not name it, or exclude it")]
+    /// The parameter is a running statistic, which cannot carry a mask.
+    #[error("{path}: is a running statistic, which cannot carry a mask; do not name it, or exclude it")]
     Buffer {
         /// The parameter.
         path: String,
     },
-    /// The values of the parameter are packed integers.
-    #[error("{path}: its values are quantized, and a mask is a product; attach it first, then quantize")]
+    /// The values of the parameter are quantized.
+    #[error(
+        "{path}: its values are quantized, and cannot be multiplied by a mask; attach the mask first, then quantize"
+    )]
     Quantized {
         /// The parameter.
         path: String,
     },
-    /// The parameter has an axis of no entries.
+    /// The parameter has no elements.
     #[error("{path}: has no elements, so there is nothing to mask")]
     Empty {
         /// The parameter.
@@ -131,60 +132,59 @@ pub enum PruneError {
     },
     /// A weight that would be removed is NaN or infinite.
     #[error(
-        "{path}: weight {value} at index {index} would be removed, and zero times that is NaN; repair the weight, or keep it"
+        "{path}: the weight {value} at index {index} cannot be masked, since zero times {value} is NaN; repair the weight, or keep it"
     )]
     NonFinite {
         /// The parameter.
         path: String,
-        /// Where, in memory order.
+        /// Index of the weight, in memory order.
         index: usize,
         /// The weight, as text.
         value: String,
     },
-    /// Two parameters share an id and are not the same.
+    /// Two different parameters share an id.
     #[error(transparent)]
     SharedId(#[from] SharedId),
-    /// A learned threshold begins at no number.
-    #[error("a threshold that begins at {value} is no threshold: give a finite number, such as -5")]
+    /// The initial value of a learned threshold is not finite.
+    #[error("a threshold cannot start at {value}: give a finite number, such as -5")]
     Threshold {
-        /// What was given, as text.
+        /// The value, as text.
         value: String,
     },
-    /// The curve of the schedule failed.
+    /// The curve of the schedule returned an error.
     #[error(transparent)]
     Curve(#[from] CurveError),
-    /// A criterion failed on a layer.
+    /// The criterion could not score a layer.
     #[error("{path}: criterion {criterion}: {source}")]
     Criterion {
         /// The layer.
         path: String,
         /// Name of the criterion.
         criterion: String,
-        /// Why.
+        /// The cause.
         source: Box<CriterionError>,
     },
-    /// The criterion needs inputs that were not given.
+    /// The criterion needs inputs that are missing.
     #[error(
-        "criterion {criterion} needs: {needs}; collect it into `CriterionInputs`, and hand it over by `prune_with`, `step_with`, `plan_with` or \
-         `with_inputs`"
+        "criterion {criterion} needs: {needs}; collect it into `CriterionInputs`, and pass them to `prune`, `step`, `plan` or `with_inputs`"
     )]
     MissingInputs {
         /// Name of the criterion.
         criterion: String,
-        /// All that it needs.
+        /// Every input that the criterion needs.
         needs: Needs,
     },
     /// An input of the criterion was given in another shape.
-    #[error("criterion {criterion} declares the input {input} as {}, and what was given under this name is {held}", input.shape())]
+    #[error("criterion {criterion} declares the input {input} as {}, but it was given as {held}", input.shape())]
     InputShape {
         /// Name of the criterion.
         criterion: String,
         /// The input.
         input: Need,
-        /// The shape of what was given.
+        /// The shape in which it was given.
         held: NeedShape,
     },
-    /// The criteria of the recipe mean different inputs by one name.
+    /// The criteria of the recipe declare one input in different shapes.
     #[error("the input {input} is declared as {} and as {shape}: one name is one input, so rename one of them", input.shape())]
     InputsAtOdds {
         /// The input, in one shape.
@@ -192,77 +192,78 @@ pub enum PruneError {
         /// The other shape.
         shape: NeedShape,
     },
-    /// Pruned weights would all have the same score.
+    /// The inputs of a criterion that grows weights say nothing about pruned weights.
     #[error(
-        "criterion {criterion} grows weights by: {needs}, which pruned weights need too: collect it by `CriterionInputs::with_dense_gradients`"
+        "criterion {criterion} grows weights by: {needs}, which must include pruned weights: collect it with \
+         `CriterionInputs::with_dense_gradients`"
     )]
     MaskedInputs {
         /// Name of the criterion.
         criterion: String,
-        /// What was collected through the masks, or is zero for pruned weights in any case.
+        /// The inputs that were collected through the masks, or are always zero for pruned weights.
         needs: Needs,
     },
-    /// The parameters have the names of the session's, and are others.
+    /// The session was started on another model, whose parameters have the same names.
     #[error(
-        "{path}: is a parameter of another model than the one that the session was started on: its id differs. Give the session its own \
-             model, or load both from one file"
+        "{path}: is a parameter of another model, since its id differs from the one that the session was started with; pass the \
+         session its own model, or load both from one file"
     )]
     AnotherModel {
-        /// A parameter.
+        /// A parameter whose id differs.
         path: String,
     },
-    /// Nothing was kept of the step to rewind to.
+    /// The session has no snapshot of the step to rewind to.
     #[error("there is no snapshot of step {step} to rewind to: the session did not pass it")]
     NoSnapshot {
         /// The step.
         step: usize,
     },
-    /// The snapshot cannot be written or read.
+    /// The file of the snapshot cannot be written or read.
     #[error("the snapshot to rewind to: {source}")]
     Snapshot {
-        /// Why.
+        /// The cause.
         source: Box<crate::store::StoreError>,
     },
-    /// Earlier or new weights are those of another model.
+    /// The weights to restore belong to another model.
     #[error(
-        "{path}: the weights to go on from are those of another model: the parameter is missing there, or here, or longer"
+        "{path}: the weights to restore belong to another model: only one of the two models has the parameter, or its lengths differ"
     )]
     OtherModel {
         /// A parameter that only one of them has, or that has another length.
         path: String,
     },
-    /// New weights are due, and none were given.
+    /// The recipe reinitializes the weights, and no new weights were given.
     #[error(
-        "initialization = \"reinitialize\" needs new weights for each pruning: hand them to `Session::start_from` before the step"
+        "initialization = \"reinitialize\" needs new weights for each pruning: pass them to `Session::start_from` before the step"
     )]
     NoFreshWeights,
-    /// The optimizer trained other parameters.
+    /// The optimizer belongs to another model.
     #[error(
-        "the optimizer is that of another model: none of the {moments} tensors of its state belongs to a parameter of this one"
+        "the optimizer belongs to another model: none of the {moments} tensors of its state belongs to a parameter of this one"
     )]
     AnotherOptimizer {
-        /// Tensors of its state.
+        /// Number of tensors in the state of the optimizer.
         moments: usize,
     },
     /// The state of an optimizer cannot be read or written.
     #[error("the state of the optimizer: {reason}")]
     Optimizer {
-        /// What the store says.
+        /// The reason that the store gives.
         reason: String,
     },
-    /// No masks could be chosen.
+    /// The masks could not be chosen.
     #[error(transparent)]
     Choose(#[from] ChooseError),
-    /// The channels of the recipe's targets cannot be found in the pruner's trace, or cannot go.
+    /// The channels of the targets are not in the pruner's trace, or cannot be removed.
     #[cfg(feature = "trace")]
     #[error(transparent)]
     Channels(Box<crate::shrink::ShrinkError>),
-    /// The model has other targets than those the session was started with.
+    /// The targets of the model have changed since the session began.
     #[error(
-        "{path}: is a target now and was none when the session began, or the reverse; `finish` or `undo`, and start a new session"
+        "{path}: became a target, or stopped being one, after the session began; `finish` or `undo`, and start a new session"
     )]
     TargetsChanged {
-        /// One such parameter.
+        /// A parameter that became a target or stopped being one.
         path: String,
     },
 }

@@ -1,10 +1,10 @@
-//! A schedule inside Burn's `Learner`: [`Pruned`].
+//! Pruning inside Burn's `Learner`: [`Pruned`].
 //!
 //! # Contract
 //!
-//! The session takes its first step when the model is made and one after each step of the optimizer, which is what a loop of one's own
-//! does. At a step that looks at gradients, the batch before it runs through an opened copy (zeros in the base, masks that keep all), and
-//! the optimizer gets the gradients through the masks. Records of Burn hold tensors alone, so the session is in them as the bytes of its
+//! The session takes its first step when the model is wrapped, and one after each step of the optimizer, as in a training loop of your
+//! own. Before a step that looks at gradients, the batch runs through an opened copy (zeros in the base, masks that keep all), and
+//! the optimizer gets the gradients through the masks. Records of Burn hold tensors alone, so they hold the session as the bytes of its
 //! text, under `pruning.session`, and `pruning.crc32` is the checksum of all tensors: of the model, the session and its snapshot.
 
 mod metric;
@@ -30,18 +30,32 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A model that a [`Session`] prunes while Burn's `Learner` trains it.
 ///
 /// It has the parameters of the model under their own paths, and trains and validates as the model does. The session takes its first
-/// step at once and one more after each step of the optimizer, so a step is a batch (or as many as gradients are accumulated
-/// over). When the optimizer has stale moments of weights that were pruned or came back, they are cleared.
+/// step at once and one more after each step of the optimizer, so a step is a batch (or several batches, if gradients are accumulated).
+/// After a pruning or update, the optimizer's moments of weights that were pruned or came back are cleared.
 ///
-/// A checkpoint holds the session too, and a checksum of it all, so a training that goes on from one goes on with its schedule: build the model,
-/// attach, wrap, and let the training load it. A damaged one is an error.
+/// A checkpoint holds the session and a checksum of everything, so a training that resumes from it goes on with the schedule: build the
+/// model, start a session, wrap both, and let the training load the checkpoint. A damaged checkpoint is an error.
 ///
-/// Criteria that look at gradients get those of the batch that was just trained on, of pruned weights too. Other inputs are
-/// not there.
+/// Criteria that look at gradients get the gradients of the batch that was just trained on, for pruned weights too. No other inputs are
+/// available.
 ///
-/// With several workers (`ExecutionStrategy::MultiDevice`, in which one device may stand more than once, such as the only CPU of Flex), gradients
-/// are added up on the first device, where optimizer and session take their steps; `DistributedDataParallel` needs collective operations, which
-/// the CPU backends of Burn 0.22 have not (`all_reduce` panics there).
+/// With several workers (`ExecutionStrategy::MultiDevice`, whose list may name one device more than once, such as the only CPU of Flex),
+/// gradients are added up on the first device, where optimizer and session take their steps. `DistributedDataParallel` needs collective
+/// operations, which the CPU backends of Burn 0.22 lack (`all_reduce` panics there).
+///
+/// ```
+/// # use burn::{nn::LinearConfig, tensor::Device};
+/// # use {pruning_allocation as _, pruning_magnitude as _};
+/// use pruning_burn::{learner::Pruned, prelude::*};
+/// let recipe = "sparsity = 0.75\ncriterion = \"magnitude\"\nschedule = { kind = \"iterative\", rounds = 2 }";
+/// let mut model = LinearConfig::new(20, 10).init(&Device::flex().autodiff());
+/// let session = Pruner::from_toml(recipe, &Plugins::linked())?.start(&mut model)?;
+/// let pruned = Pruned::new(model, session)?;
+/// // Give `pruned` to the `Learner`, and `pruned.metric()` to the training. It returns the trained `Pruned`:
+/// let (model, session) = pruned.into_parts()?;
+/// assert_eq!((session.steps(), masks(&model).get("weight").unwrap().kept()), (1, 100));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Pruned<M> {
     model: M,
@@ -67,18 +81,20 @@ impl fmt::Debug for Interrupt {
 }
 
 impl<M: Module> Pruned<M> {
-    /// Takes the first step of a session that has not begun, and any other as it is.
+    /// Wraps a model and its session, and takes the first step of a session that has taken none.
     ///
     /// # Errors
-    /// That step fails.
+    /// The first step fails.
     pub fn new(model: M, session: Session) -> Result<Self, PruneError> {
         Self::with_inputs(model, session, &CriterionInputs::new())
     }
 
-    /// The same for a first step that looks at more than the weights.
+    /// Wraps a model and its session like [`new`](Self::new), with inputs for the first step.
+    ///
+    /// A criterion that looks at more than the weights needs them.
     ///
     /// # Errors
-    /// That step fails.
+    /// The first step fails.
     pub fn with_inputs(mut model: M, mut session: Session, inputs: &CriterionInputs) -> Result<Self, PruneError> {
         if session.steps() == 0 {
             session.step(&mut model, inputs)?;
@@ -87,35 +103,37 @@ impl<M: Module> Pruned<M> {
         Ok(Self { model, session, state: Arc::new(Mutex::new(state)) })
     }
 
-    /// Ends the training when a step of the session fails; without this, training goes on with the masks it has.
+    /// Sets an interrupter, which ends the training when a step of the session fails.
+    ///
+    /// Without it, training goes on with the masks from before that step.
     #[must_use]
     pub fn with_interrupter(self, interrupter: Interrupter) -> Self {
         self.state(|state| state.interrupter = Some(Interrupt(interrupter)));
         self
     }
 
-    /// The model.
+    /// Returns the wrapped model.
     #[must_use]
     pub fn model(&self) -> &M {
         &self.model
     }
 
-    /// The session.
+    /// Returns the session that prunes the model.
     #[must_use]
     pub fn session(&self) -> &Session {
         &self.session
     }
 
-    /// A metric of the sparsity of the masks, for `metric_train_numeric` and `metric_valid_numeric`.
+    /// Creates a metric of the sparsity of the masks, for `metric_train_numeric` and `metric_valid_numeric`.
     #[must_use]
     pub fn metric(&self) -> SparsityMetric {
         SparsityMetric { state: self.state.clone(), now: None }
     }
 
-    /// The model and its session.
+    /// Returns the model and its session.
     ///
     /// # Errors
-    /// The first step of the session that failed; the model is as it was trained with the masks of before.
+    /// A step of the session failed during the training. The error is that of the first such step.
     pub fn into_parts(self) -> Result<(M, Session), PruneError> {
         match self.state(|state| state.failed.clone()) {
             Some(error) => Err(error),

@@ -1,4 +1,4 @@
-//! What most programs need: `use pruning_burn::prelude::*`.
+//! The names that most programs need: `use pruning_burn::prelude::*`.
 
 pub use crate::mask::{finish, masks, undo};
 pub use crate::plugin::Plugins;

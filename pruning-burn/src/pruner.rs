@@ -1,4 +1,4 @@
-//! A recipe at work: [`Pruner`].
+//! Pruning a model by a recipe: [`Pruner`].
 
 mod alone;
 mod builder;
@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 #[cfg(feature = "trace")]
 use std::sync::Arc;
 
-/// Prunes models by a recipe.
+/// A recipe that is ready to prune models.
 ///
 /// ```
 /// # use burn::{nn::LinearConfig, tensor::Device};
@@ -74,25 +74,35 @@ impl From<Recipe> for Pruner {
 }
 
 impl Pruner {
-    /// From the text of a recipe.
+    /// Creates a pruner from the text of a recipe.
+    ///
+    /// ```
+    /// # use {pruning_allocation as _, pruning_magnitude as _};
+    /// use pruning_burn::prelude::*;
+    /// let pruner = Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?;
+    /// assert_eq!(pruner.recipe().criterion.name(), "magnitude");
+    /// let error = Pruner::from_toml("sparsity = 9\ncriterion = \"magnitud\"", &Plugins::linked()).unwrap_err();
+    /// assert_eq!(error.problems.len(), 2);
+    /// # Ok::<(), pruning_burn::recipe::RecipeError>(())
+    /// ```
     ///
     /// # Errors
-    /// Every problem of the recipe.
+    /// The recipe is not valid; the error lists every problem.
     pub fn from_toml(text: &str, plugins: &Plugins) -> Result<Self, RecipeError> {
         Recipe::from_toml(text, plugins).map(Self::from)
     }
 
-    /// In code, with plugins as values.
+    /// Creates a builder, which makes a pruner in code from plugins as values.
     pub fn builder() -> PrunerBuilder {
         PrunerBuilder::new(Plugins::linked())
     }
 
-    /// The same pruner, which knows what the model computes.
+    /// Gives the pruner a trace, which tells it how the layers of the model depend on each other.
     ///
-    /// Channels and heads are then masked wherever they lie, as [`shrink::mask`](crate::shrink::mask()) does: in all layers that share
-    /// them, in biases and norms, and in the weights that read them. Without a trace a channel is masked in the one weight that makes it,
-    /// and the report [warns](crate::report::Warning::Untraced). Sessions, scans and rounds of this pruner do the same. An allocator
-    /// that spends multiply-accumulates learns from the trace what a weight costs.
+    /// Channels and heads are then masked everywhere, as [`shrink::mask`](crate::shrink::mask()) does: in all layers that share
+    /// them, in biases and norms, and in the weights that read them. Without a trace a channel is masked only in the weight that produces
+    /// it, and the report [warns](crate::report::Warning::Untraced). Sessions, scans and rounds of this pruner use the trace too. An
+    /// allocator that spends multiply-accumulates takes the cost of a weight from the trace.
     ///
     /// ```
     /// # use burn::{module::Module, nn::{Linear, LinearConfig}, tensor::{Device, Tensor, activation::relu}};
@@ -124,10 +134,10 @@ impl Pruner {
         self
     }
 
-    /// The same pruner, which [prunes](Self::prune) by another amount than the recipe asks for in the end; layers with an override keep to
-    /// their sparsity, and schedules to the recipe.
+    /// Makes [`prune`](Self::prune) remove this amount instead of the target of the recipe.
     ///
-    /// With [`Amount::OfRemaining`] and [`Amount::Count`] this is what calling `torch.nn.utils.prune` again does.
+    /// Layers with an override keep their own sparsity, and a [`Session`](crate::Session) follows the schedule of the recipe.
+    /// [`Amount::OfRemaining`] and [`Amount::Count`] act like repeated calls of `torch.nn.utils.prune`.
     ///
     /// ```
     /// # use burn::{nn::LinearConfig, tensor::Device};
@@ -151,7 +161,7 @@ impl Pruner {
         self.trace.as_deref()
     }
 
-    /// The same trace with another recipe.
+    /// A pruner with this trace and another recipe.
     pub(crate) fn with_recipe(&self, recipe: Recipe) -> Self {
         let mut pruner = self.clone();
         pruner.recipe = recipe;
@@ -167,17 +177,19 @@ impl Pruner {
         BTreeMap::new()
     }
 
-    /// The recipe.
+    /// Returns the recipe.
     #[must_use]
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
     }
 
-    /// Prunes now, to the full target (or [another amount](Self::with_amount)), whatever the schedule says: attaches masks, or tightens
-    /// those that are attached.
+    /// Prunes the model to the full target at once: attaches masks, or tightens masks that are attached.
     ///
-    /// What is pruned already stays pruned. Training can go on from here; [`finish`](crate::mask::finish) folds the masks in. A criterion
-    /// that looks at the weights alone takes `None` as inputs, another one what [`needs`](Self::needs) says:
+    /// The schedule of the recipe does not count here; [`start`](Self::start) follows it. [`with_amount`](Self::with_amount) sets another
+    /// amount than the full target. Weights that are pruned already stay pruned. Training can go on afterwards, and
+    /// [`finish`](crate::mask::finish) folds the masks in.
+    ///
+    /// A criterion that looks at the weights alone takes `None` as inputs. Any other takes the inputs that [`needs`](Self::needs) names:
     ///
     /// ```
     /// # use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
@@ -197,7 +209,7 @@ impl Pruner {
     ///
     /// # Errors
     /// The recipe does not fit the model, an input that the criterion needs is missing, a weight is not finite, a plugin fails or panics, or
-    /// two parameters share an id and are not the same. The model is what it was.
+    /// two different parameters share an id. The model is unchanged.
     pub fn prune<'a, M: Module>(
         &self,
         model: &mut M,
@@ -211,7 +223,7 @@ impl Pruner {
         Ok(report)
     }
 
-    /// What the criterion looks at besides the weights.
+    /// Returns the inputs that the criterion looks at besides the weights.
     #[must_use]
     pub fn needs(&self) -> Needs {
         self.recipe.criterion.needs()
@@ -224,9 +236,21 @@ impl Pruner {
         })
     }
 
-    /// What the masks on a model keep of the recipe's targets, those among them that an override leaves dense.
+    /// Reports what the masks on a model keep of the recipe's targets, including those that an override leaves dense.
     ///
-    /// [`report`](crate::mask::report), which knows no recipe, counts the parameters that carry a mask.
+    /// [`mask::report`](crate::mask::report) needs no recipe, and counts only the parameters that carry a mask.
+    ///
+    /// ```
+    /// # use burn::{nn::LinearConfig, tensor::Device};
+    /// # use {pruning_allocation as _, pruning_magnitude as _};
+    /// use pruning_burn::prelude::*;
+    /// let pruner = Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?;
+    /// let mut model = LinearConfig::new(20, 10).init(&Device::flex());
+    /// assert_eq!(pruner.report(&model)?.kept(), 200);
+    /// pruner.prune(&mut model, None)?;
+    /// assert_eq!(pruner.report(&model)?.kept(), 20);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// The recipe does not fit the model.

@@ -1,10 +1,10 @@
-//! Rounds of training, pruning and setting the weights back: the search for lottery tickets (Frankle & Carbin 2019,
-//! arXiv:1803.03635, section 2), and iterative pruning of any kind (Han et al. 2015, arXiv:1506.02626; Renda et al. 2020,
-//! arXiv:2003.02389).
+//! Rounds of training and pruning, as in the search for lottery tickets: [`IterativePruning`].
 //!
-//! [`IterativePruning`] trains the model in your closure, prunes it, sets its weights back as the recipe says, and goes on with the next round.
-//! A round is a pruning of the recipe's schedule (or an update of its growing); round 0 is the training before the first one.
-//! The steps that the schedule has in between are your training's, and nothing counts them.
+//! It covers the search for lottery tickets (Frankle & Carbin 2019, arXiv:1803.03635, section 2) and iterative pruning of any kind (Han et
+//! al. 2015, arXiv:1506.02626; Renda et al. 2020, arXiv:2003.02389). [`IterativePruning`] lets your closure train the model, prunes it,
+//! restores its weights as the recipe says, and goes on with the next round. A round is one pruning of the recipe's schedule (or one
+//! update of its growing) with the training after it; round 0 is the training before the first pruning. The steps of the schedule
+//! between two prunings do not count here: your closure decides how long it trains.
 //!
 //! ```
 //! # use burn::{module::Module, nn::{Linear, LinearConfig}, optim::{AdamConfig, GradientsParams}, tensor::{Device, Tensor}};
@@ -26,7 +26,7 @@
 //! # let folder = tempfile::tempdir()?;
 //! # let folder = folder.path();
 //! let train = |mut model: Linear, _: &mut Round| -> Result<Linear, std::convert::Infallible> {
-//!     let mut optimizer = AdamConfig::new().init();            // a new one, since the weights were set back
+//!     let mut optimizer = AdamConfig::new().init();            // a new one, since the weights were restored
 //! #   for _ in 0..2 {
 //!     // for each batch
 //!     let loss = model.forward(x.clone()).square().mean();
@@ -36,28 +36,27 @@
 //!     Ok(model)
 //! };
 //! let evaluate = |model: &Linear| model.forward(x.clone()).square().mean().into_scalar::<f64>();
-//! // Called again after it was killed, it goes on from the last round that is in the folder.
+//! // If the program is killed and started again, this goes on after the last round in the folder.
 //! let history = IterativePruning::new(&pruner).with_folder(folder).run(&mut model, train, evaluate)?;
 //! println!("{history}");
-//! assert_eq!(history.rounds.len(), 4);
+//! assert_eq!(history.rounds.iter().map(|round| round.pruning.kept()).collect::<Vec<_>>(), [200, 160, 128, 102]);
 //!
-//! // What round 2 began with: its masks on the first weights. And two controls, to train in the same way.
+//! // The ticket of round 2: its masks on the first weights. And two controls, which are trained in the same way.
 //! let mut ticket = new();
 //! load(ticket_file(folder, 2))?.into_model(&mut ticket)?;
 //! let (mut random, mut redrawn) = (ticket.clone(), ticket);
-//! redraw_masks(&mut random, 7)?;                                // as many weights of each layer, at random
-//! reinitialize(&mut redrawn, &new())?;                          // its masks on new weights
+//! assert_eq!(redraw_masks(&mut random, 7)?.kept(), 128);        // as many weights of each layer, at random
+//! assert_eq!(reinitialize(&mut redrawn, &new())?.kept(), 128);  // its masks on new weights
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Contract
 //!
-//! A round is one pruning (or update of growing) of the schedule, round 0 the training before it; steps in between are the training's, and
-//! only the first training says where it is ([`Round::reached`]), for a recipe that rewinds to a step. In a folder, `rounds.json` says
-//! what is finished; any other file counts from the moment it does, and is written before: the ticket before the training, the trained
-//! model before the evaluation, which is why an evaluation that fails costs no training. The session is no file, since its step follows
-//! from the number of rounds and its snapshot is `rewind.bpk`. A folder is refused whose recipe, parameters (paths and shapes) or format
-//! differ. Weights of the first call count: a later one only brings a module to load into.
+//! Only the first training tells at which step it is ([`Round::reached`]), for a recipe that rewinds to a step. In a folder, `rounds.json`
+//! lists what is finished. Any other file is written before `rounds.json` and counts once it is listed there: the ticket before the
+//! training, the trained model before the evaluation, so an evaluation that fails costs no training. The session has no file, since its
+//! step follows from the number of rounds and its snapshot is `rewind.bpk`. A folder with another recipe, other parameters (paths and
+//! shapes) or another format is refused. The weights of the first call count; a later call only provides a module to load into.
 
 mod error;
 mod folder;
@@ -77,32 +76,32 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
 
-/// What the rounds came to.
+/// The results of all finished rounds, which print as a table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct History {
     /// The recipe, with every default filled in.
     pub recipe: Value,
-    /// The rounds that are finished, from round 0.
+    /// The finished rounds, starting with round 0.
     pub rounds: Vec<RoundReport>,
 }
 
-/// What one round came to.
+/// The result of one round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RoundReport {
-    /// Its number; 0 is the training before the first pruning.
+    /// Number of the round; 0 is the training before the first pruning.
     pub number: usize,
-    /// What each layer has left, and what the pruning was asked for.
+    /// Report of the pruning: what each layer has left, and what was asked.
     pub pruning: Report,
-    /// What the evaluation gave after the training.
+    /// Result of the evaluation after the training.
     pub evaluation: f64,
-    /// What the training took.
+    /// Duration of the training, in seconds.
     pub seconds: f64,
 }
 
 impl RoundReport {
-    /// Sparsity of the pruned layers together.
+    /// Returns the sparsity of all pruned layers together.
     #[must_use]
     pub fn sparsity(&self) -> f64 {
         self.pruning.sparsity()

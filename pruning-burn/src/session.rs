@@ -1,19 +1,19 @@
-//! Pruning while training goes on: [`Session`].
+//! Pruning during training: [`Session`].
 //!
 //! # Contract
 //!
 //! A step is whatever the caller counts. [`Session::step`] first checks that the model is its own: by ids and masks alone where nothing is
-//! due, in full otherwise. It prunes if the schedule has an event there. The last event of a schedule prunes to the target itself, not to
-//! what a power or curve makes of it. A session that fails in `step` is where it was. `initialization = "rewind"` takes a snapshot at its
-//! step, and restores it after each pruning: every float parameter, not the running statistics. `"reinitialize"` restores what
-//! [`Session::start_from`] was given, since Burn keeps no initializer. The library owns no learning rate; [`Session::learning_rate_step`]
-//! says where its schedule is. A session resumes only under the recipe it followed.
+//! due, completely otherwise. It prunes if the schedule has an event at this step. The last event of a schedule prunes exactly to the
+//! target, whatever a power or curve gives there. A `step` that fails leaves the session unchanged. `initialization = "rewind"`
+//! takes a snapshot at its step, and restores it after each pruning: every float parameter, but not the running statistics.
+//! `"reinitialize"` restores the weights that [`Session::start_from`] was given, since Burn keeps no initializer. The library sets no
+//! learning rate; [`Session::learning_rate_step`] says at which step its schedule is. A session resumes only under the recipe it followed.
 //!
 //! With `grow`, updates follow the last pruning every so many steps, before `end`. Each layer drops the lowest `round(f(t) n)` of its `n`
-//! weights by the recipe's criterion and grows as many by the other one, among all that are inactive after the drop (RigL, algorithm 1),
-//! so what it has just dropped can stay and keeps its value; all others start from a base of zero. `f` anneals by a cosine whose time is
-//! counted from the last pruning. Pruned weights need scores of their own: gradients through masks are refused. A criterion sees the
-//! number of the update, by which `random` draws anew. Single weights grow, no units.
+//! weights by the recipe's criterion and grows as many by the criterion of `grow`, among all weights that are inactive after the drop
+//! (RigL, algorithm 1). So a weight that was just dropped can grow again, and then keeps its value; all others start from zero. `f` anneals
+//! by a cosine whose time is counted from the last pruning. Pruned weights need scores too, so gradients through masks are refused. A
+//! criterion sees the number of the update, so that `random` draws other scores each time. Only single weights grow, no larger units.
 
 mod advance;
 pub(crate) mod file;
@@ -38,9 +38,9 @@ use pruning_core::schedule::{Event, Initialization, Update};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// A pruning schedule under way on one model.
+/// A pruning schedule in progress on one model.
 ///
-/// Call [`step`](Self::step) once for each step of the schedule, whatever you count: batches, epochs, rounds.
+/// Call [`step`](Self::step) once for each step of the schedule. You choose what a step is: a batch, an epoch, a round.
 ///
 /// ```
 /// # use burn::{nn::LinearConfig, tensor::Device};
@@ -52,17 +52,19 @@ use std::path::{Path, PathBuf};
 /// let pruner = Pruner::from_toml(recipe, &Plugins::linked())?;
 /// let mut model = LinearConfig::new(20, 10).init(&Device::flex());
 /// let mut session = pruner.start(&mut model)?;
+/// let mut kept = Vec::new();
 /// while !session.is_done() {
 ///     if let Some(report) = session.step(&mut model, None)? {
-///         println!("{report}");
+///         kept.push(report.kept());
 ///     }
 ///     // train for an epoch
 /// }
+/// assert_eq!(kept, [100, 50]);
 /// finish(&mut model)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// With `grow` in the recipe, pruned weights come back in the updates that follow the last pruning:
+/// With `grow` in the recipe, updates after the last pruning replace active weights by pruned ones:
 ///
 /// ```
 /// # use burn::{nn::{Linear, LinearConfig}, optim::AdamConfig, tensor::{Device, Tensor}};
@@ -84,13 +86,13 @@ use std::path::{Path, PathBuf};
 /// # let loss = |model: &Linear, batch: &Tensor<2>| model.forward(batch.clone()).square().mean();
 /// let mut session = pruner.start(&mut model)?;
 /// # for _ in 0..80 {
-/// // For growing by "gradient": gradients of pruned weights too, at the steps that look at them.
+/// // Growing by "gradient" would need the gradients of pruned weights too, at the steps that look at them.
 /// let inputs = match session.needs() {
 ///     needs if needs.is_empty() => CriterionInputs::new(),
 ///     needs => CriterionInputs::new().with_dense_gradients(&model, needs, &[batch.clone()], loss)?,
 /// };
 /// if session.step(&mut model, &inputs)?.is_some() {
-///     // No velocity from the time before a weight was pruned.
+///     // Clears the momentum from before a weight was pruned.
 ///     optimizer = session.mask_optimizer(&model, &optimizer)?;
 /// }
 /// // train for a step
@@ -116,7 +118,22 @@ pub struct Session {
 }
 
 impl Pruner {
-    /// Attaches masks that keep everything, and starts a [`Session`] that tightens them by the schedule.
+    /// Starts a [`Session`], which prunes the model by the schedule of the recipe.
+    ///
+    /// This attaches masks that keep every weight, and the session tightens them step by step.
+    ///
+    /// ```
+    /// # use burn::{nn::LinearConfig, tensor::Device};
+    /// # use {pruning_allocation as _, pruning_magnitude as _};
+    /// use pruning_burn::prelude::*;
+    /// let pruner = Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?;
+    /// let mut model = LinearConfig::new(20, 10).init(&Device::flex());
+    /// let mut session = pruner.start(&mut model)?;
+    /// assert_eq!(masks(&model).get("weight").unwrap().kept(), 200);
+    /// session.step(&mut model, None)?;
+    /// assert_eq!(masks(&model).get("weight").unwrap().kept(), 20);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// The recipe does not fit the model, or a target carries a mask or another reparameterization.
@@ -198,9 +215,22 @@ impl Session {
         Ok(())
     }
 
-    /// The same session, which keeps its snapshot in a file instead of in memory: for models that do not fit twice.
+    /// Keeps the snapshot to rewind to in a file instead of in memory, for models that do not fit into memory twice.
     ///
-    /// The file must stay until the last pruning; a saved session names it, and does not hold it.
+    /// The file must exist until the last pruning. A saved session holds the name of the file, not its contents.
+    ///
+    /// ```
+    /// # use burn::{nn::LinearConfig, tensor::Device};
+    /// # use {pruning_allocation as _, pruning_magnitude as _};
+    /// use pruning_burn::prelude::*;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let file = folder.path().join("rewind.bpk");
+    /// let recipe = "sparsity = 0.9\ncriterion = \"magnitude\"\ninitialization = \"rewind\"";
+    /// let mut model = LinearConfig::new(20, 10).init(&Device::flex());
+    /// let session = Pruner::from_toml(recipe, &Plugins::linked())?.start(&mut model)?.with_snapshot_file(&file)?;
+    /// assert!(file.exists());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// The file cannot be written.
@@ -213,8 +243,10 @@ impl Session {
         Ok(self)
     }
 
-    /// Hands over new weights for the next pruning of a recipe with `initialization = "reinitialize"`, each time anew: those of a
-    /// model that is built as the first one was, with another seed. Burn does not keep how a parameter was drawn.
+    /// Sets the new weights for the next pruning of a recipe with `initialization = "reinitialize"`.
+    ///
+    /// Call it before each pruning, with a model that is built like the first one from another seed. Burn does not keep the
+    /// initializer of a parameter, so the session cannot draw the weights itself.
     ///
     /// ```
     /// # use burn::{nn::LinearConfig, tensor::Device};
@@ -226,25 +258,28 @@ impl Session {
     /// let mut model = LinearConfig::new(20, 10).init(&device);
     /// let mut session = Pruner::from_toml(recipe, &Plugins::linked())?.start(&mut model)?;
     /// // train
-    /// session.start_from(&LinearConfig::new(20, 10).init(&device));
+    /// let fresh = LinearConfig::new(20, 10).init(&device);
+    /// session.start_from(&fresh);
     /// session.step(&mut model, None)?;
+    /// pruning_burn::mask::undo(&mut model)?;
+    /// assert_eq!(model.weight.val().into_data(), fresh.weight.val().into_data());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn start_from<M: Module>(&mut self, fresh: &M) {
         self.fresh = Some(Snapshot::of(fresh));
     }
 
-    /// Counts one step, and prunes or updates if it is due. Nothing but a few comparisons otherwise: whether this is the model of the session is
-    /// checked before anything else, at every step.
+    /// Counts one step, and prunes the model or updates its masks if that is due.
     ///
-    /// Criteria that look at more than the weights take inputs; [`needs`](Self::needs) says what of, at the next step.
+    /// It returns a report if it pruned or updated. Every step checks that this is the model of the session; where nothing is due, that
+    /// is all it does, and it takes next to no time. A criterion that looks at more than the weights takes inputs:
+    /// [`needs`](Self::needs) names those of the next step.
     ///
-    /// With `initialization = "rewind"` or `"reinitialize"` a pruning also sets every parameter back; start a new optimizer then, since the
+    /// With `initialization = "rewind"` or `"reinitialize"` a pruning also restores every parameter. Start a new optimizer then, since the
     /// moments of the old one belong to other weights. Running statistics stay as they are.
     ///
     /// # Errors
-    /// The masks of the session are not on this model (any more), an input is missing, or a weight is not finite. Model and session are what they
-    /// were.
+    /// The model does not carry the masks of the session, an input is missing, or a weight is not finite. Model and session are unchanged.
     pub fn step<'a, M: Module>(
         &mut self,
         model: &mut M,
@@ -257,20 +292,22 @@ impl Session {
         self.pruner.recipe().sparsity().unwrap_or(Sparsity::ZERO)
     }
 
-    /// The pruning that the next [`step`](Self::step) will do, if one is due.
+    /// Returns the pruning that the next [`step`](Self::step) will do, if one is due.
     #[must_use]
     pub fn due(&self) -> Option<Event> {
         self.pruner.recipe().schedule.due(self.step, self.sparsity())
     }
 
-    /// The update of dynamic sparse training that the next [`step`](Self::step) will do, if one is due.
+    /// Returns the update of dynamic sparse training that the next [`step`](Self::step) will do, if one is due.
     #[must_use]
     pub fn due_update(&self) -> Option<Update> {
         let recipe = self.pruner.recipe();
         recipe.grow.as_ref()?.due(self.step, recipe.schedule.last(self.sparsity()))
     }
 
-    /// What the next [`step`](Self::step) looks at besides the weights; [`Needs::none()`] if nothing is due.
+    /// Returns the inputs that the next [`step`](Self::step) looks at besides the weights.
+    ///
+    /// If nothing is due, that is [`Needs::none()`].
     #[must_use]
     pub fn needs(&self) -> Needs {
         match (self.due(), self.due_update(), &self.pruner.recipe().grow) {
@@ -280,8 +317,9 @@ impl Session {
         }
     }
 
-    /// The optimizer with moments of zero for pruned weights, as by [`mask_optimizer`], and for those that
-    /// the last step brought back: call it after each step that returns a report.
+    /// Returns the optimizer with moments of zero for all pruned weights, and for those that the last step grew.
+    ///
+    /// Call it after each step that returns a report. The function [`mask_optimizer`] clears the moments of pruned weights alone.
     ///
     /// # Errors
     /// The state of the optimizer cannot be read.
@@ -293,10 +331,10 @@ impl Session {
         optimizer_state::clear(model, optimizer, &self.grown)
     }
 
-    /// The step that the schedule of the learning rate is asked for, in the training that follows the last [`step`](Self::step).
+    /// Returns the step at which the schedule of the learning rate is, in the training that follows the last [`step`](Self::step).
     ///
-    /// It runs on with `initialization = "keep"`; otherwise each pruning sets it back: to the step of the weights with
-    /// `"rewind"`, to the one that is named with `"rewind_rate"`, to 0 with `"reinitialize"` (Renda et al. 2020,
+    /// With `initialization = "keep"` it runs on. Otherwise each pruning sets it back: to the step of the weights with
+    /// `"rewind"`, to the named step with `"rewind_rate"`, to 0 with `"reinitialize"` (Renda et al. 2020,
     /// arXiv:2003.02389, section 2).
     #[must_use]
     pub fn learning_rate_step(&self) -> usize {
@@ -313,7 +351,7 @@ impl Session {
         }
     }
 
-    /// Whether every pruning and update has happened.
+    /// Returns whether every pruning and update of the recipe is done.
     #[must_use]
     pub fn is_done(&self) -> bool {
         let recipe = self.pruner.recipe();
@@ -321,13 +359,13 @@ impl Session {
         self.step > recipe.grow.as_ref().and_then(|grow| grow.last(last)).unwrap_or(last)
     }
 
-    /// Steps counted so far.
+    /// Returns the number of steps counted so far.
     #[must_use]
     pub fn steps(&self) -> usize {
         self.step
     }
 
-    /// The pruner that started it.
+    /// Returns the pruner that started the session.
     #[must_use]
     pub fn pruner(&self) -> &Pruner {
         &self.pruner

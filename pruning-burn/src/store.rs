@@ -1,5 +1,4 @@
-//! What a user has, on disk: [`save`] writes a model (masked, smaller or compact), a session or a sparse model, and [`load`] reads any
-//! of these files.
+//! Files: [`save`] writes a model (masked, smaller, compact or sparse) or a session, and [`load`] reads any of these files.
 //!
 //! | saved | by | read by |
 //! |---|---|---|
@@ -9,10 +8,10 @@
 //! | a model in as few bytes as sparse formats take | `save(Compact(&model), file)` | [`Loaded::into_model`] |
 //! | a sparse model | `save(&sparse, file)` | [`Loaded::into_sparse_model`] |
 //!
-//! Every file says what it is and carries a checksum of all its bytes, which is compared before anything in it is used. It takes the place
-//! of the one before it when it is complete and on the disk, and keeps its permissions. Several threads or processes may save to one name:
-//! the last one to finish wins. A process that is killed leaves a file `.pruning-unfinished-...` at most, which the next call to save into
-//! that folder removes.
+//! Every file names its kind and carries a checksum of all its bytes, which is checked before anything in the file is used. A new file
+//! replaces an old one once it is complete and on the disk, and keeps its permissions. Several threads or processes may save to one name:
+//! the last one to finish wins. A process that is killed leaves at most a file `.pruning-unfinished-...`, which the next call that saves
+//! into that folder removes.
 //!
 //! ```
 //! # use burn::{module::Module, nn::LinearConfig, tensor::Device};
@@ -34,21 +33,22 @@
 //! # Contract
 //!
 //! Every file has a seal among its texts, under `pruning.file`: `model, version 1, CRC-32 0a1b2c3d`. The checksum is that of all bytes of
-//! the file with zeros in place of its own digits, so padding and names count as well, and it is the same procedure for burnpack,
-//! safetensors and `rounds.json`. It is compared before anything of the file is used. [`load`] also reads files that Burn wrote, which
-//! have no seal, and says so ([`Integrity::Unchecked`]), unless a text of this library is in the file. A change of a form raises the
-//! version of its kind. Files are read as a whole, but for snapshots, which are checked and then read tensor by tensor. Compact and sparse
+//! the file with zeros in place of its own digits, so it covers padding and names too. Burnpack, safetensors and `rounds.json` share this
+//! procedure. The checksum is checked before anything in the file is used. [`load`] also reads files that Burn wrote, which have no seal,
+//! and reports that ([`Integrity::Unchecked`]), unless a text of this library is in the file. A change of a format raises the version of
+//! its kind. Files are read as a whole, except for snapshots, which are checked and then read tensor by tensor. Compact and sparse
 //! models are safetensors with their description in a text; the operations of a sparse model are CBOR, since JSON has no infinities. A
-//! loader checks the shapes of the module before it takes memory for what a file says, and every array by the constructors of the sparse
-//! formats, which refuse sizes that what is stored does not bear out. Booleans are 0 or 1.
+//! loader checks the shapes of the module before it allocates memory for the sizes in a file, and passes every array to the constructors
+//! of the sparse formats, which refuse sizes that do not match the stored arrays. Booleans must be 0 or 1.
 //!
-//! A file is written in the folder of its final name, under a name of its own (`.pruning-unfinished-` and twelve random characters),
-//! locked, synced, renamed, and the folder synced. It keeps the permissions of the file that it replaces (not its owner), and links stay.
-//! A write first removes the unfinished files in its folder that it can lock, since no living process holds them. Two races are closed: a
-//! new file that is taken for a leftover before it is locked is begun anew, and one is removed only while it is locked.
+//! A file is written in the folder of its final name, under a temporary name (`.pruning-unfinished-` and twelve random characters),
+//! locked, synced, renamed, and the folder is synced. It keeps the permissions of the file that it replaces (not its owner), and links
+//! stay. A write first removes the unfinished files in its folder that it can lock, since no living process holds them. Two races are
+//! closed: a new file that another process takes for a leftover before it is locked is started again, and a leftover is removed only while
+//! it is locked.
 //!
-//! How a type is laid out as tensors and texts stands beside the type (`session/file.rs`, `shrink/file.rs`, `sparse/file.rs`); how files
-//! are written, sealed and read stands here and nowhere else.
+//! The layout of a type as tensors and texts is defined beside the type (`session/file.rs`, `shrink/file.rs`, `sparse/file.rs`); writing,
+//! sealing and reading files is defined here and nowhere else.
 
 mod atomic_write;
 #[cfg(feature = "sparse")]
@@ -78,44 +78,46 @@ pub(crate) const SNAPSHOT: &str = "pruning.snapshot/";
 /// The text of a file that holds the plan of a smaller model.
 pub(crate) const PLAN: &str = "pruning.shrink";
 
-/// Something that [`save`] writes: a model, a model beside its session or plan, a compact or a sparse model.
+/// A value that [`save`] can write: a model, a model with its session or plan, a compact model or a sparse model.
 pub trait Save {
-    /// What is told of the file.
+    /// Report about the file that was written.
     type Report;
 
-    /// Writes the file: [`save`] calls it.
+    /// Writes the file. Users call [`save`] instead.
     ///
     /// # Errors
-    /// The file cannot be written, or what belongs together does not.
+    /// The file cannot be written, or the session or plan belongs to another model.
     fn save_to(self, file: &Path) -> Result<Self::Report, StoreError>;
 }
 
-/// Saves a model, a model with its session or its plan, a compact model, or a sparse model: see the [table](self).
+/// Saves a model, a model with its session or its plan, a compact model, or a sparse model to a file.
 ///
-/// Files are burnpack, which Burn reads; smaller models are safetensors if the file is named so, compact and sparse models always are.
+/// The [table](self) lists them, and an example follows it. Files are in burnpack format, which Burn reads. Compact and sparse models are
+/// in safetensors format instead, and so are smaller models if the name of the file ends in `.safetensors`.
 ///
 /// # Errors
-/// The file cannot be written; a session or a plan is that of another model; a model that is to be smaller or compact carries masks that
-/// cannot be folded in.
+/// The file cannot be written; a session or plan belongs to another model; the masks of a smaller or compact model cannot be folded in.
 pub fn save<S: Save>(what: S, file: impl AsRef<Path>) -> Result<S::Report, StoreError> {
     what.save_to(file.as_ref())
 }
 
-/// Reads and checks a file that [`save`] or Burn wrote; a method of the result makes a model, a session or a sparse model of it.
+/// Reads and checks a file that [`save`] or Burn wrote.
+///
+/// A method of the result turns it into a model, a session or a sparse model: see the [table](self).
 ///
 /// # Errors
-/// The file cannot be read, is damaged, is none that [`save`] writes, or a later version of this library wrote it.
+/// The file cannot be read, is damaged, is of a kind that [`save`] does not write, or was written by a later version of this library.
 pub fn load(file: impl AsRef<Path>) -> Result<Loaded, StoreError> {
     let file = file.as_ref();
     let (contents, integrity, kind) = Contents::load(file, &[&MODEL, &COMPACT, &SPARSE_MODEL])?;
     Ok(Loaded { file: file.to_path_buf(), contents, integrity, header: kind })
 }
 
-/// What a file holds.
+/// The kind of contents of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileKind {
-    /// A model, with its masks if it has any.
+    /// A model, with masks if it carries any.
     Model,
     /// A model with the session that prunes it.
     Session,
@@ -127,7 +129,7 @@ pub enum FileKind {
     SparseModel,
 }
 
-/// A file that was read and checked.
+/// The contents of a file that was read and checked.
 #[derive(Debug)]
 pub struct Loaded {
     pub(crate) file: PathBuf,
@@ -137,7 +139,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Tells what the file holds.
+    /// Returns the kind of contents of the file.
     #[must_use]
     pub fn kind(&self) -> FileKind {
         let holds = |text| self.contents.texts.contains_key(text);
@@ -150,7 +152,7 @@ impl Loaded {
         }
     }
 
-    /// Tells whether the file was compared with a checksum.
+    /// Returns whether the file was compared with a checksum.
     #[must_use]
     pub fn integrity(&self) -> Integrity {
         self.integrity

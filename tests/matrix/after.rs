@@ -170,7 +170,7 @@ pub(crate) fn distillation_is_that_of_torch(device: &Device) {
             |values: &[f32], device: &Device| Tensor::<2>::from_data(TensorData::new(values.to_vec(), shape), device);
         let student = logits(&case.student, &training).require_grad();
         let labels = Tensor::<1, Int>::from_data(TensorData::new(case.labels, [case.batch]), &training);
-        let distillation = Distillation { temperature: case.temperature, alpha: case.alpha };
+        let distillation = Distillation::default().with_temperature(case.temperature).with_alpha(case.alpha);
         // The teacher in training or for inference: it takes no gradient.
         for on in [device, &training] {
             let teacher = logits(&case.teacher, on);

@@ -130,7 +130,7 @@ pub(crate) fn masks_over_what_is_not_finite_are_refused(device: &Device) {
     };
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let refused = |error: PruneError| {
-            let expected = format!("fc1.weight: weight {bad} at index 37 would be removed");
+            let expected = format!("fc1.weight: the weight {bad} at index 37 cannot be masked");
             assert!(error.to_string().starts_with(&expected), "{error}");
         };
         let mut model = with_bad(device, bad);

@@ -85,7 +85,7 @@ fn distillation_of_what_does_not_fit_is_an_error() {
     let device = Device::flex();
     let logits = |rows, classes| Tensor::<2>::ones([rows, classes], &device);
     let labels = |count| Tensor::<1, Int>::zeros([count], &device);
-    let by = |temperature, alpha| Distillation { temperature, alpha };
+    let by = |temperature, alpha| Distillation::default().with_temperature(temperature).with_alpha(alpha);
     let fails = |d: Distillation, student, teacher, labels| d.loss(student, teacher, labels).unwrap_err();
     for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let error = fails(by(bad, 0.5), logits(2, 3), logits(2, 3), labels(2));

@@ -1,13 +1,13 @@
-//! Learning from the dense model what the pruned one shall say: [`Distillation`].
+//! Training the pruned model to imitate the dense one: [`Distillation`].
 
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// The loss of knowledge distillation: soft targets of a teacher, mixed with the labels.
+/// The loss of knowledge distillation, which mixes the soft targets of a teacher with the labels.
 ///
-/// `alpha * T^2 * KL(softmax(teacher / T) || softmax(student / T)) + (1 - alpha) * cross_entropy(student, labels)`, each the mean
-/// over the batch. `T^2` keeps the gradients of the soft part at the size of the other (section 2 of the paper).
+/// It is `alpha * T^2 * KL(softmax(teacher / T) || softmax(student / T)) + (1 - alpha) * cross_entropy(student, labels)`, each part the
+/// mean over the batch. `T^2` keeps the gradients of both parts at the same size (section 2 of the paper).
 ///
 /// ```
 /// # use burn::tensor::{Device, Int, Tensor};
@@ -16,8 +16,12 @@ use serde::{Deserialize, Serialize};
 /// let student = Tensor::<2>::from_data([[2.0, 0.0], [0.0, 1.0]], &device);
 /// let teacher = Tensor::<2>::from_data([[3.0, 0.0], [0.0, 2.0]], &device);
 /// let labels = Tensor::<1, Int>::from_data([0, 1], &device);
-/// let loss = Distillation { temperature: 2.0, alpha: 0.5 }.loss(student, teacher, labels)?;
-/// assert_eq!(loss.dims(), [1]);
+/// let distillation = Distillation::default().with_temperature(2.0).with_alpha(0.5);
+/// let loss = distillation.loss(student.clone(), teacher.clone(), labels.clone())?;
+/// assert!(loss.into_scalar::<f32>() > 0.0);
+/// // A student that says the same as its teacher learns from the labels alone.
+/// let soft = distillation.soft_loss(teacher.clone(), teacher)?;
+/// assert!(soft.into_scalar::<f32>().abs() < 1e-6);
 /// # Ok::<(), pruning_burn::analyze::distillation::DistillationError>(())
 /// ```
 ///
@@ -29,10 +33,11 @@ use serde::{Deserialize, Serialize};
 /// Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, 2015, arXiv:1503.02531
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Distillation {
-    /// What logits are divided by, above 0: the higher, the more the teacher's second thoughts count. 4 by default.
+    /// The number above 0 by which logits are divided; a higher one gives the less likely classes more weight. 4 by default.
     pub temperature: f64,
-    /// Part of the soft targets, from 0 (labels alone) to 1 (teacher alone). 0.9 by default.
+    /// Weight of the soft targets in the loss, from 0 (labels alone) to 1 (teacher alone). 0.9 by default.
     pub alpha: f64,
 }
 
@@ -42,50 +47,50 @@ impl Default for Distillation {
     }
 }
 
-/// Why there is no loss.
+/// An error of the arguments of [`Distillation::loss`].
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DistillationError {
-    /// The temperature divides nothing.
+    /// The temperature is not a finite number above 0.
     #[error("temperature {value} must be a finite number above 0, such as 4")]
     Temperature {
         /// The temperature.
         value: f64,
     },
-    /// The mixture is none.
-    #[error("alpha {value} is outside [0, 1]: it is the part of the teacher in the loss")]
+    /// The weight of the soft targets is outside `[0, 1]`.
+    #[error("alpha {value} is outside [0, 1]: it is the weight of the teacher in the loss")]
     Alpha {
-        /// The part.
+        /// The weight.
         value: f64,
     },
-    /// Teacher and student do not speak of the same.
+    /// The logits of teacher and student have different shapes.
     #[error("the teacher's logits have shape {teacher:?}, the student's {student:?}: both must be [batch, classes]")]
     Shape {
         /// Shape of the student's logits.
         student: [usize; 2],
-        /// Shape of the teacher's.
+        /// Shape of the teacher's logits.
         teacher: [usize; 2],
     },
-    /// As many labels as examples are needed.
+    /// The number of labels differs from the number of examples.
     #[error("{labels} labels for a batch of {batch}: give one class for each row of logits")]
     Labels {
-        /// Rows of logits.
+        /// Number of rows of logits.
         batch: usize,
-        /// Labels.
+        /// Number of labels.
         labels: usize,
     },
-    /// A label is no class of the logits.
-    #[error("label {label} at index {index} is none of the {classes} classes of the logits, which are numbered from 0")]
+    /// A label is outside the classes of the logits.
+    #[error("label {label} at index {index} is outside the {classes} classes of the logits, which are numbered from 0")]
     Label {
-        /// Where in the batch.
+        /// Index of the label in the batch.
         index: usize,
         /// The label.
         label: i64,
-        /// Columns of the logits.
+        /// Number of columns of the logits.
         classes: usize,
     },
-    /// A mean over nothing.
-    #[error("the logits have shape {shape:?}: a loss needs one example and one class at least")]
+    /// The logits have no rows or no columns.
+    #[error("the logits have shape {shape:?}: a loss needs at least one example and one class")]
     Empty {
         /// Shape of the logits.
         shape: [usize; 2],
@@ -93,10 +98,24 @@ pub enum DistillationError {
 }
 
 impl Distillation {
-    /// The loss of a batch.
+    /// Sets the temperature.
+    #[must_use]
+    pub fn with_temperature(mut self, temperature: f64) -> Self {
+        self.temperature = temperature;
+        self
+    }
+
+    /// Sets the weight of the soft targets.
+    #[must_use]
+    pub fn with_alpha(mut self, alpha: f64) -> Self {
+        self.alpha = alpha;
+        self
+    }
+
+    /// Returns the loss of a batch.
     ///
-    /// The teacher's logits take no gradient, whether they come from its `valid()` form or not. Labels are read from the device, to check
-    /// that they are classes of the logits.
+    /// The teacher's logits take no gradient, even if they come from a model on an autodiff device. Labels are read from the device, to
+    /// check that they are classes of the logits.
     ///
     /// # Shapes
     /// - `student`, `teacher`: `[batch, classes]`, not normalized
@@ -104,7 +123,7 @@ impl Distillation {
     /// - result: `[1]`
     ///
     /// # Errors
-    /// A temperature or part out of range, shapes that do not fit, an empty batch, a label that is no class.
+    /// The temperature or weight is out of range, shapes differ, the batch is empty, or a label is outside the classes.
     pub fn loss(
         &self,
         student: Tensor<2>,
@@ -126,13 +145,16 @@ impl Distillation {
         Ok(soft * self.alpha + hard * (1.0 - self.alpha))
     }
 
-    /// The part of the teacher, without `alpha`: `T^2 * KL(softmax(teacher / T) || softmax(student / T))`. It needs no labels.
+    /// Returns the teacher's part of the loss, which needs no labels: `T^2 * KL(softmax(teacher / T) || softmax(student / T))`.
+    ///
+    /// It is not multiplied by `alpha`.
     ///
     /// # Shapes
-    /// As [`loss`](Self::loss).
+    /// - `student`, `teacher`: `[batch, classes]`, not normalized
+    /// - result: `[1]`
     ///
     /// # Errors
-    /// As [`loss`](Self::loss).
+    /// The temperature or weight is out of range, shapes differ, or the batch is empty.
     pub fn soft_loss(&self, student: Tensor<2>, teacher: Tensor<2>) -> Result<Tensor<1>, DistillationError> {
         let (t, alpha) = (self.temperature, self.alpha);
         if !(t > 0.0 && t.is_finite()) {

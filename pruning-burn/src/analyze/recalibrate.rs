@@ -1,11 +1,10 @@
-//! Statistics of batch norms after a pruning: [`recalibrate_batch_norm`].
+//! Recomputing the statistics of batch norms after a pruning: [`recalibrate_batch_norm`].
 //!
 //! # How it works
 //!
-//! Burn shows the momentum of a batch norm to no visitor. The statistics of a copy are set to 0 before each batch, and once to 1024: what
-//! comes out is `gain * start + part`, and `part / (1 - gain)` the statistic of the batch. The result is written into fresh
-//! `RunningState`s (by `valid` and `train`), since the old ones are shared with clones; every other parameter is put back as the very
-//! tensor it was.
+//! No visitor can read the momentum of a batch norm in Burn. So the statistics of a copy are set to 0 before each batch, and once to 1024:
+//! the result is `gain * start + part`, and `part / (1 - gain)` is the statistic of the batch. The result is written into fresh
+//! `RunningState`s (by `valid` and `train`), since the old ones are shared with clones. Every other parameter keeps the very same tensor.
 
 use crate::layers::{SharedId, layers};
 use crate::snapshot::apart;
@@ -16,14 +15,14 @@ use pruning_core::caught;
 use std::any::Any;
 use std::collections::BTreeMap;
 
-/// Why statistics were not computed anew. The model is what it was.
+/// An error of [`recalibrate_batch_norm`]. The model is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecalibrationError {
-    /// There is nothing to average over.
-    #[error("no batch was given: statistics are averages over batches, and need one at least")]
+    /// No batch was given.
+    #[error("no batch was given: statistics are averages over batches, and need at least one")]
     NoBatch,
-    /// There is nothing to recalibrate.
+    /// The model has no batch norm.
     #[error("the model has no batch norm, so nothing needs recalibration")]
     NoBatchNorm,
     /// The closure panicked.
@@ -31,23 +30,23 @@ pub enum RecalibrationError {
     Panicked {
         /// Number of the batch, from 0.
         batch: usize,
-        /// What it said.
+        /// The message of the panic.
         message: String,
     },
-    /// Two parameters share an id and are not the same.
+    /// Two different parameters share an id.
     #[error(transparent)]
     SharedId(#[from] SharedId),
-    /// A statistic did not change.
+    /// No batch changed a statistic.
     #[error(
         "{path}: no batch changed it: give batches on `device.autodiff()`, let the closure run the model that it is given, and \
-         a momentum above 0"
+         use a momentum above 0"
     )]
     Untouched {
         /// The statistic.
         path: String,
     },
-    /// A statistic is NaN or infinite.
-    #[error("{path}: batch {batch} makes it NaN or infinite; repair the batch or the weights before it")]
+    /// A batch made a statistic NaN or infinite.
+    #[error("{path}: batch {batch} makes it NaN or infinite; repair the batch, or the weights of the layers before it")]
     NotFinite {
         /// The statistic.
         path: String,
@@ -56,15 +55,15 @@ pub enum RecalibrationError {
     },
 }
 
-/// Computes running means and variances of every batch norm anew, as averages over `batches`, without training anything.
+/// Recomputes the running means and variances of every batch norm as averages over `batches`, without training anything.
 ///
-/// Pruning shifts what a layer gives on, and the statistics of a batch norm behind it are those of the dense model. Here they are
-/// reset, and become the mean of the means and variances of the batches, each counted the same, as with `momentum=None` in torch
-/// (`torch.optim.swa_utils.update_bn`); the variance of a batch is Burn's, the mean of the squared deviations. Batches are seen as in
-/// training, so each layer already normalizes by the batch, but nothing drops out. A frozen batch norm is recalibrated too.
+/// Pruning shifts the outputs of a layer, and the statistics of the batch norm after it are still those of the dense model. This resets
+/// them to the mean of the means and variances of the batches, each batch weighted equally, as with `momentum=None` in torch
+/// (`torch.optim.swa_utils.update_bn`). The variance of a batch is Burn's, the mean of the squared deviations. The model runs as in
+/// training, so each batch norm normalizes by the batch, but nothing drops out. A frozen batch norm is recalibrated too.
 ///
-/// Parameters, ids, masks and flags stay as they are. Clones of the model keep their statistics, which Burn shares otherwise.
-/// The first batch is run twice, since Burn shows a layer's momentum to no one outside.
+/// Parameters, ids, masks and flags stay as they are. Clones of the model keep their statistics, which Burn would otherwise share.
+/// The first batch is run twice to measure the momentum, which Burn does not expose.
 ///
 /// ```
 /// # use burn::{nn::{BatchNorm, BatchNormConfig}, tensor::{Device, Tensor}};
@@ -81,8 +80,8 @@ pub enum RecalibrationError {
 /// ```
 ///
 /// # Errors
-/// No batch, a model without batch norm, a batch norm that no batch reached, a statistic that is not finite, a closure that panics. The model
-/// is what it was.
+/// There is no batch, the model has no batch norm, no batch reached a batch norm, a statistic is not finite, or the closure panics. The
+/// model is unchanged.
 pub fn recalibrate_batch_norm<M: Module, B, R>(
     model: &mut M,
     batches: &[B],

@@ -1,10 +1,10 @@
-//! What each layer can lose: one layer at a time, at one sparsity after the other (Han et al. 2015, arXiv:1506.02626,
-//! section 3; Li et al. 2016, arXiv:1608.08710, section 3.2).
+//! How sensitive each layer is to pruning: a [`Scan`] prunes one layer at a time and evaluates the model.
 //!
-//! A [`Scan`] prunes one layer of a copy by a pruner's criterion and granularity, lets your closure evaluate the copy, and
-//! goes on to the next sparsity and the next layer. What it finds is data, a [`Sensitivity`], which prints as a table, is saved
-//! with serde, and makes a [`Suggestion`]: a sparsity for each layer, as overrides of a recipe. Give the mean loss of many examples: errors
-//! alone are coarse, and where the measurements are too noisy to tell layers apart, the suggestion says so and leaves it to the recipe.
+//! The method is that of Han et al. 2015, arXiv:1506.02626, section 3, and Li et al. 2016, arXiv:1608.08710, section 3.2. A [`Scan`] prunes
+//! one layer of a copy by a pruner's criterion and granularity, lets your closure evaluate the copy, and goes on to the next sparsity and
+//! the next layer. The result is a [`Sensitivity`], which prints as a table, is saved with serde, and makes a [`Suggestion`]: a sparsity
+//! for each layer, as overrides of a recipe. Evaluate the mean loss of many examples, since an error rate is coarse. If the measurements
+//! are too noisy to tell layers apart, the suggestion says so and leaves the sparsities to the recipe.
 //!
 //! ```
 //! # use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
@@ -21,9 +21,9 @@
 //! let loss = |model: &Linear| (model.forward(x.clone()) - y.clone()).square().mean().into_scalar::<f64>();
 //! let found = Scan::new(&pruner).with_sparsities([0.2, 0.4, 0.6, 0.8]).run(&model, loss)?;
 //! println!("{found}");
-//! let suggested = found.suggest_for(0.5)?;              // or `suggest(0.01)`: what a loss of 0.01 allows
+//! let suggested = found.suggest_for(0.5)?;              // or `suggest(0.01)`: as much as a loss of 0.01 allows
 //! println!("{}", suggested.to_toml());
-//! suggested.apply(&pruner).prune(&mut model, None)?;
+//! assert_eq!(suggested.apply(&pruner).prune(&mut model, None)?.kept(), 100);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -31,19 +31,21 @@
 //!
 //! A scan prunes one layer of a copy at one sparsity and lets a closure evaluate it; each copy has running statistics of its own, so
 //! neither order nor threads matter. The result is plain data with a fingerprint of the parameters (FNV-1a over their bytes) and the part
-//! of the recipe that ranks units; [`Scan::resume`] refuses a result of something else. [`Sensitivity::suggest`] bounds the loss of each
-//! layer and reads a curve as its highest value so far. [`Sensitivity::suggest_for`] minimizes the sum of all curves under a total of
-//! weights (or of any other cost): a curve becomes the nearest one that rises (isotonic regression), with a parabola between measurements,
-//! since the loss grows with the square of what is taken away; pieces of the convex hulls of all curves are taken by rising loss for each
-//! unit of cost, those of one price evenly. Along hulls that is the exact minimum, and a higher total never gives a weight back. Fewer
-//! weights cannot be better, so the falls of a curve up to its sparsity are noise; where the gain over uniform sparsities is below it, the
-//! suggestion is [`Basis::Recipe`]: no layers, and the recipe's own allocator.
+//! of the recipe that ranks units; [`Scan::resume`] refuses a result of another model or recipe. [`Sensitivity::suggest`] bounds the loss of
+//! each layer and reads a curve as its highest value so far. [`Sensitivity::suggest_for`] minimizes the sum of all curves under a total of
+//! weights (or of any other cost). For that a curve becomes the nearest one that rises (isotonic regression), with a parabola between
+//! measurements, since the loss grows with the square of what is removed. Pieces of the convex hulls of all curves are taken by rising loss
+//! for each unit of cost, pieces of one price evenly. Along hulls that is the exact minimum, and a higher total never gives a weight back.
+//! Fewer weights cannot be better, so the falls of a curve up to its sparsity are noise. If the gain over uniform sparsities is below that
+//! noise, the suggestion is [`Basis::Recipe`]: it has no layers, and the recipe's own allocator decides.
 
 mod curve;
+mod error;
 mod scan;
 mod suggest;
 
-pub use scan::{Progress, Scan, SensitivityError};
+pub use error::SensitivityError;
+pub use scan::{Progress, Scan};
 pub use suggest::{Basis, SuggestError, SuggestedLayer, Suggestion};
 
 use comfy_table::{CellAlignment, Table, presets};
@@ -53,48 +55,48 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
 
-/// What a scan found, whole or in part: layers in the order of the model.
+/// The result of a scan, complete or partial, with layers in the order of the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Sensitivity {
-    /// What the evaluation makes of the model as it is.
+    /// Evaluation of the model before the scan prunes it.
     pub dense: f64,
-    /// Every layer that the recipe prunes.
+    /// Measurements of every layer that the recipe prunes.
     pub layers: Vec<LayerSensitivity>,
-    /// Fingerprint of the model's parameters, by which a result of another model is told.
+    /// Fingerprint of the model's parameters, which tells the results of different models apart.
     pub model: String,
-    /// The part of the recipe that decides which units go: all but budget, allocator and schedule.
+    /// The part of the recipe that decides which units are removed: all but budget, allocator and schedule.
     pub recipe: Value,
 }
 
-/// One layer pruned alone.
+/// The measurements of one layer, pruned alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LayerSensitivity {
-    /// Its path.
+    /// Path of the parameter.
     pub path: String,
-    /// What can be removed of it, one by one.
+    /// Number of units, each of which is removed as a whole.
     pub units: usize,
-    /// Its elements.
+    /// Number of elements.
     pub weights: usize,
-    /// What is removed together, if an override of the recipe says something else than the recipe.
+    /// Granularity of the layer, if an override of the recipe sets another one than the recipe.
     pub granularity: Option<Granularity>,
-    /// What was measured, by rising sparsity.
+    /// Measurements, by rising sparsity.
     pub points: Vec<SensitivityPoint>,
 }
 
-/// One measurement.
+/// One measurement of a layer at one sparsity.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SensitivityPoint {
     /// Fraction of the layer's units that was asked to be removed.
     pub sparsity: Sparsity,
-    /// What the evaluation made of the model without them.
+    /// Evaluation of the model without these units.
     pub value: f64,
 }
 
 impl LayerSensitivity {
-    /// The measurement at a sparsity, if there is one.
+    /// Returns the measurement at a sparsity, if there is one.
     #[must_use]
     pub fn at(&self, sparsity: Sparsity) -> Option<f64> {
         // 0.1 + 0.2 is not 0.3.
@@ -104,7 +106,7 @@ impl LayerSensitivity {
 }
 
 impl Sensitivity {
-    /// Every sparsity that was measured in some layer, rising.
+    /// Returns every sparsity that was measured in at least one layer, in rising order.
     #[must_use]
     pub fn sparsities(&self) -> Vec<Sparsity> {
         let mut all: Vec<_> = self.layers.iter().flat_map(|l| &l.points).map(|p| p.sparsity).collect();

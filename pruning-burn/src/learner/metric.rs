@@ -1,4 +1,4 @@
-//! The sparsity of a model in training: [`SparsityMetric`].
+//! The sparsity as a metric of a training: [`SparsityMetric`].
 
 use crate::learner::State;
 use burn::tensor::TensorReadError;
@@ -7,7 +7,7 @@ use burn_train::metric::{
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The sparsity of the targets of a [`Pruned`](super::Pruned) model, in percent.
+/// A metric that shows the sparsity of the targets of a [`Pruned`](super::Pruned) model, in percent.
 #[derive(Clone, Debug)]
 pub struct SparsityMetric {
     pub(super) state: Arc<Mutex<State>>,

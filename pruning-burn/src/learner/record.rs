@@ -1,4 +1,4 @@
-//! Sessions in the records of a `Learner`, which hold tensors alone.
+//! How a session is stored in the records of a `Learner`, which hold tensors alone.
 
 use crate::Session;
 use crate::mask::attach::sound;
@@ -44,7 +44,7 @@ pub(crate) fn load<M: Module>(model: M, record: ModuleRecord, session: &Session)
     let expected = expected.ok_or_else(|| invalid("the record holds a pruning session and no checksum".to_string()))?;
     let found = checksum(&tensors)?.to_le_bytes();
     if expected.into_bytes()?[..] != found {
-        return Err(invalid("the record is damaged: it is not what its checksum says".to_string()));
+        return Err(invalid("the record is damaged: its checksum differs".to_string()));
     }
     check_booleans(&tensors).map_err(invalid)?;
 

@@ -145,7 +145,7 @@ fn fit(all: &[Layer], masks: &MaskSet) -> Result<Vec<(usize, Bits)>, PruneError>
     Ok(fitted)
 }
 
-/// Attaches masks of your own to parameters that carry none, and reports what they keep.
+/// Attaches masks that you built to parameters that carry none, and reports what they keep.
 ///
 /// ```
 /// # use burn::{nn::LinearConfig, tensor::Device};
@@ -159,9 +159,8 @@ fn fit(all: &[Layer], masks: &MaskSet) -> Result<Vec<(usize, Bits)>, PruneError>
 /// ```
 ///
 /// # Errors
-/// A path that the model has not, a mask of another shape, a parameter that carries a mask or another
-/// reparameterization, that is quantized or has no elements; a removed weight that is NaN or infinite; an empty set. The model is what it
-/// was.
+/// The set is empty; the model has no parameter of a path; a mask has another shape than its parameter; a parameter carries a mask or
+/// another reparameterization, is quantized or has no elements; a removed weight is NaN or infinite. The model is unchanged.
 pub fn attach<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report, PruneError> {
     let all = layers(model)?;
     let fitted = fit(&all, masks)?;
@@ -177,10 +176,23 @@ pub fn attach<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report, Prune
     Ok(report)
 }
 
-/// Replaces masks that are attached; a weight that was pruned may come back, with the value it has in the base.
+/// Replaces masks that are attached. A weight that was pruned can come back, with the value that it has in the base.
+///
+/// ```
+/// # use burn::{nn::LinearConfig, tensor::Device};
+/// use pruning_burn::mask::{Bits, Mask, MaskSet, attach, masks, update};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut layer = LinearConfig::new(2, 1).init(&Device::flex());
+/// let only = |keep: [bool; 2]| MaskSet::new([("weight".to_string(), Mask::new([2, 1], Bits::from_bools(&keep))?)]);
+/// attach(&mut layer, &only([true, false])?)?;
+/// update(&mut layer, &only([false, true])?)?;
+/// assert_eq!(masks(&layer), only([false, true])?);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// As [`attach`], but the parameters must carry masks.
+/// A parameter carries no mask; otherwise the errors of [`attach`].
 pub fn update<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report, PruneError> {
     let all = layers(model)?;
     let fitted = fit(&all, masks)?;
@@ -196,7 +208,18 @@ pub fn update<M: Module>(model: &mut M, masks: &MaskSet) -> Result<Report, Prune
     Ok(report)
 }
 
-/// The masks that are attached, in the order of the model; a tied parameter under its first path.
+/// Returns the masks that are attached, in the order of the model. A tied parameter is listed under its first path.
+///
+/// ```
+/// # use burn::{nn::LinearConfig, tensor::Device};
+/// # use {pruning_allocation as _, pruning_magnitude as _};
+/// use pruning_burn::prelude::*;
+/// let mut layer = LinearConfig::new(20, 10).init(&Device::flex());
+/// assert!(masks(&layer).is_empty());
+/// Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?.prune(&mut layer, None)?;
+/// assert_eq!(masks(&layer).get("weight").unwrap().kept(), 20);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn masks<M: Module>(model: &M) -> MaskSet {
     let (carrying, keep): (Vec<_>, Vec<_>) =
@@ -209,8 +232,20 @@ pub fn masks<M: Module>(model: &M) -> MaskSet {
     MaskSet::new(masks).unwrap_or_default()
 }
 
-/// What the attached masks keep of the parameters that carry them. [`Pruner::report`](crate::Pruner::report) counts all targets of a
-/// recipe, and those too that it leaves dense.
+/// Reports what the attached masks keep of the parameters that carry them.
+///
+/// [`Pruner::report`](crate::Pruner::report) counts every target of a recipe instead, also those that it leaves dense.
+///
+/// ```
+/// # use burn::{nn::LinearConfig, tensor::Device};
+/// # use {pruning_allocation as _, pruning_magnitude as _};
+/// use pruning_burn::{mask::report, prelude::*};
+/// let mut layer = LinearConfig::new(20, 10).init(&Device::flex());
+/// Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?.prune(&mut layer, None)?;
+/// let report = report(&layer)?;
+/// assert_eq!((report.kept(), report.layers[0].path.as_str()), (20, "weight"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// No mask is attached.
@@ -243,10 +278,24 @@ fn foldable(all: &[Layer]) -> Result<(), PruneError> {
     }
 }
 
-/// Folds the masks in: a plain module again, with zeros where it was pruned, whose record any Burn program loads.
+/// Folds the masks in, so that the model is a plain module with zeros, whose record any Burn program loads.
+///
+/// ```
+/// # use burn::{nn::LinearConfig, tensor::Device};
+/// # use {pruning_allocation as _, pruning_magnitude as _};
+/// use pruning_burn::prelude::*;
+/// let mut layer = LinearConfig::new(20, 10).init(&Device::flex());
+/// Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?.prune(&mut layer, None)?;
+/// finish(&mut layer)?;
+/// let weights = layer.weight.val().into_data();
+/// assert_eq!(weights.iter::<f32>().filter(|weight| *weight == 0.0).count(), 180);
+/// assert!(masks(&layer).is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
-/// No mask is attached, or a parameter carries a reparameterization of another kind, which Burn would fold in too.
+/// No mask is attached, or a parameter carries a reparameterization of another kind, which Burn would fold in too. The model is
+/// unchanged.
 pub fn finish<M: Module>(model: &mut M) -> Result<Report, PruneError> {
     let all = layers(model)?;
     foldable(&all)?;
@@ -300,13 +349,26 @@ impl Map for Zero {
     }
 }
 
-/// Takes the masks off again: the dense weights, bit for bit, with what training has made of them.
+/// Takes the masks off, which restores the dense weights bit for bit.
 ///
-/// Training leaves pruned weights alone where the optimizer moves by gradients only, as theirs are zero. Weight decay shrinks them
-/// all the same, and momentum from before the pruning moves them until [`mask_optimizer`](crate::session::mask_optimizer) clears it.
+/// Weights that training has changed stay changed. The gradients of pruned weights are zero, so an optimizer that follows the gradients
+/// alone does not change them. Weight decay does shrink them, and momentum from before the pruning moves them until
+/// [`mask_optimizer`](crate::session::mask_optimizer) clears it.
+///
+/// ```
+/// # use burn::{nn::LinearConfig, tensor::Device};
+/// # use {pruning_allocation as _, pruning_magnitude as _};
+/// use pruning_burn::prelude::*;
+/// let mut layer = LinearConfig::new(20, 10).init(&Device::flex());
+/// let dense = layer.weight.val().into_data();
+/// Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?.prune(&mut layer, None)?;
+/// undo(&mut layer)?;
+/// assert_eq!(layer.weight.val().into_data(), dense);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
-/// As [`finish`].
+/// Those of [`finish`].
 pub fn undo<M: Module>(model: &mut M) -> Result<(), PruneError> {
     let all = layers(model)?;
     foldable(&all)?;

@@ -7,9 +7,9 @@ use burn::tensor::{Bool, DType, Tensor};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// A mask on a parameter: the effective weight is the base with pruned entries zero.
+/// A mask on a parameter, by which Burn computes the effective weight: the base with zeros where it is pruned.
 ///
-/// The base stays as it is, in the record too (`fc1.weight`, beside `fc1.weight.prune.keep`), so a mask can be taken off.
+/// The base keeps its values, also in the record (`fc1.weight`, beside `fc1.weight.prune.keep`), so the mask can be taken off.
 /// The gradient of the base is zero where it is pruned.
 #[derive(Module, Debug)]
 pub struct PruningMask {

@@ -1,14 +1,14 @@
-//! Masks that are learned with the weights: soft threshold reparameterization (STR; Kusupati et al. 2020, "Soft Threshold Weight
-//! Reparameterization for Learnable Sparsity", arXiv:2002.03231).
+//! Masks that are learned with the weights: soft threshold reparameterization (STR).
 //!
-//! Each layer has a threshold of its own, a parameter that the optimizer trains like any other, and its weights are
+//! The method is that of Kusupati et al. 2020, "Soft Threshold Weight Reparameterization for Learnable Sparsity", arXiv:2002.03231.
+//! Each layer has its own threshold, a parameter `s` that the optimizer trains like any other, and its weights are
 //!
 //! ```text
 //! W' = sign(W) relu(|W| - g(s)),   g(s) = 1 / (1 + exp(-s))                (section 3, equations 4 and 5)
 //! ```
 //!
-//! so there is no budget and no schedule: weight decay pulls `s` towards 0 and the threshold up, the loss holds it where a layer needs
-//! its weights. The more decay, the sparser.
+//! There is no budget and no schedule: weight decay pulls `s` towards 0, which raises the threshold, and the loss holds it back where a
+//! layer needs its weights. More decay makes the model sparser.
 //!
 //! ```
 //! # use burn::{module::Module, nn::{Linear, LinearConfig}, optim::{GradientsParams, SgdConfig}, tensor::{Device, Tensor}};
@@ -27,8 +27,9 @@
 //! let gradients = GradientsParams::from_grads(loss.backward(), &model);
 //! model = optimizer.step(0.1, model, gradients);
 //! # }
-//! println!("{}", soft_threshold::report(&model)?);
-//! soft_threshold::settle(&mut model)?;                                 // the same function, with masks like any other
+//! let report = soft_threshold::report(&model)?;
+//! assert!(report.sparsity() > 0.0);
+//! assert_eq!(soft_threshold::settle(&mut model)?, report);            // the thresholds become masks like any other
 //! finish(&mut model)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -47,10 +48,11 @@ use std::collections::{BTreeMap, HashSet};
 
 const NAME: &str = "soft_threshold";
 
-/// A threshold on a parameter, which takes it from the absolute value of each weight and is trained with them.
+/// A threshold that is trained with a parameter, and is subtracted from the absolute value of each of its weights.
 ///
-/// The gradient of a weight is that of its result where it is above the threshold, and zero elsewhere; that of `s` is
-/// `-g'(s)` times the sum of the gradients that are above, each with the sign of its weight (section 3, equation 7).
+/// The gradient of a weight is that of the effective weight if the weight is above the threshold, and zero otherwise. The gradient of
+/// `s` is `-g'(s)` times the sum of the gradients of the weights above the threshold, each with the sign of its weight (section 3,
+/// equation 7).
 #[derive(Module, Debug)]
 pub struct SoftThreshold {
     s: Param<Tensor<1>>,
@@ -67,13 +69,13 @@ impl Reparameterization for SoftThreshold {
     }
 }
 
-/// Puts a threshold `g(s)` on every parameter that is a target, by default on the weights of linear and convolution layers.
+/// Attaches a threshold `g(s)` to every target, by default to the weights of linear and convolution layers.
 ///
-/// A threshold is saved with its model, and loaded into one on which thresholds were put before.
+/// Thresholds are saved with their model. To load them, attach thresholds to the new model first. The [module](self) has an example.
 ///
 /// # Errors
-/// An `s` that is not finite, a pattern that matches nothing, no target, a target that is a running statistic, is quantized, has no elements, or
-/// carries a mask or another reparameterization. The model is what it was.
+/// `s` is not finite, a pattern matches nothing, there is no target, or a target is a running statistic, is quantized, has no elements, or
+/// carries a mask or another reparameterization. The model is unchanged.
 pub fn learn<M: Module>(model: &mut M, targets: &Targets, s: f64) -> Result<(), PruneError> {
     if !(s as f32).is_finite() {
         return Err(PruneError::Threshold { value: s.to_string() });
@@ -90,7 +92,7 @@ pub fn learn<M: Module>(model: &mut M, targets: &Targets, s: f64) -> Result<(), 
     Ok(())
 }
 
-/// What the thresholds leave now: those weights are kept that are not zero.
+/// Reports the sparsity that the thresholds give now: every effective weight that is not zero counts as kept.
 ///
 /// # Errors
 /// No threshold is attached.
@@ -99,12 +101,13 @@ pub fn report<M: Module>(model: &M) -> Result<Report, PruneError> {
     settle(&mut copy)
 }
 
-/// Makes the thresholds final: the weights are what they come to, under a mask that keeps those that are not zero. From here on the model
-/// is like any that was pruned: it is trained on, finished or saved, with these zeros.
+/// Replaces the thresholds by masks: each weight becomes its effective weight, and the mask keeps those that are not zero.
+///
+/// After that the model is like any pruned model, and can be trained further, finished or saved.
 ///
 /// # Errors
 /// No threshold is attached, or a parameter carries a mask or another reparameterization, which Burn would fold in too. The model is
-/// what it was.
+/// unchanged.
 pub fn settle<M: Module>(model: &mut M) -> Result<Report, PruneError> {
     let all = layers(model)?;
     let carries = |layer: &&Layer| layer.carries.as_deref() == Some(NAME);

@@ -1,4 +1,4 @@
-//! A pruner in code: [`PrunerBuilder`].
+//! Building a pruner in code: [`PrunerBuilder`].
 
 use crate::pruner::Pruner;
 use crate::score::Criterion;
@@ -8,7 +8,7 @@ use pruning_core::recipe::{OverrideDraft, Pattern, RecipeDraft, RecipeError};
 use pruning_core::schedule::{Initialization, Schedule};
 use pruning_core::score::{ChannelScore, Granularity, Reduction};
 
-/// Builds a [`Pruner`] in code. What a recipe file can say can be said here, and is checked in the same way.
+/// A builder of a [`Pruner`], which can set what a recipe file can set and makes the same checks.
 ///
 /// ```
 /// # use pruning_magnitude::Magnitude;
@@ -30,100 +30,102 @@ impl PrunerBuilder {
         Self { plugins, draft: RecipeDraft::default() }
     }
 
-    /// Which weights matter least.
+    /// Sets the criterion, which scores how much each weight matters.
     pub fn with_criterion<P: Register + Criterion>(mut self, criterion: P) -> Self {
         self.draft.criterion = Some(self.plugins.configure(criterion));
         self
     }
 
-    /// How the budget is shared out.
+    /// Sets the allocator, which shares the budget out over the layers.
     pub fn with_allocator<P: Register + Allocator>(mut self, allocator: P) -> Self {
         self.draft.allocator = Some(self.plugins.configure(allocator));
         self
     }
 
-    /// The fraction removed.
+    /// Sets the sparsity, the fraction of the units that is removed.
     pub fn with_sparsity(mut self, sparsity: f64) -> Self {
         self.draft.sparsity = Some(sparsity);
         self
     }
 
-    /// The number of units removed, instead of a fraction.
+    /// Sets the number of units that are removed, instead of a sparsity.
     pub fn with_count(mut self, count: usize) -> Self {
         self.draft.count = Some(count);
         self
     }
 
-    /// What is removed together.
+    /// Sets the granularity, which says what is removed together.
     pub fn with_granularity(mut self, granularity: Granularity) -> Self {
         self.draft.granularity = Some(granularity);
         self
     }
 
-    /// Leaves layers dense that the granularity does not fit, such as those whose fan-in M of N:M does not divide; the report names them.
+    /// Leaves layers dense that the granularity does not fit, and names them in the report.
+    ///
+    /// Without this such a layer is an error, for instance one whose fan-in is not a multiple of the M of N:M.
     pub fn with_skip_unfit(mut self) -> Self {
         self.draft.skip_unfit = true;
         self
     }
 
-    /// How element scores become unit scores.
+    /// Sets the reduction, which turns the scores of elements into the scores of units.
     pub fn with_reduction(mut self, reduction: Reduction) -> Self {
         self.draft.reduction = Some(reduction);
         self
     }
 
-    /// Which weights score a channel or head of a traced model.
+    /// Sets which weights score a channel or head of a traced model.
     pub fn with_channel_score(mut self, channel_score: ChannelScore) -> Self {
         self.draft.channel_score = Some(channel_score);
         self
     }
 
-    /// How fractions become counts.
+    /// Sets the rounding, which turns fractions into counts.
     pub fn with_rounding(mut self, rounding: Rounding) -> Self {
         self.draft.rounding = rounding;
         self
     }
 
-    /// When.
+    /// Sets the schedule, which says at which steps a [`Session`](crate::Session) prunes.
     pub fn with_schedule(mut self, schedule: &Schedule) -> Self {
         self.draft.schedule = schedule.into();
         self
     }
 
-    /// From which weights training goes on.
+    /// Sets the weights from which training goes on after a pruning.
     pub fn with_initialization(mut self, initialization: Initialization) -> Self {
         self.draft.initialization = initialization;
         self
     }
 
-    /// Lets a layer lose all its units.
+    /// Allows a layer to lose all its units.
     pub fn with_allow_empty(mut self) -> Self {
         self.draft.allow_empty = true;
         self
     }
 
-    /// Adds a pattern of parameters to prune.
+    /// Adds a pattern of parameters that are pruned.
     pub fn with_include(mut self, pattern: impl Into<String>) -> Self {
         self.draft.include.get_or_insert_default().push(Pattern::new(pattern));
         self
     }
 
-    /// Adds a pattern of parameters to leave alone.
+    /// Adds a pattern of parameters that are not pruned.
     pub fn with_exclude(mut self, pattern: impl Into<String>) -> Self {
         self.draft.exclude.push(Pattern::new(pattern));
         self
     }
 
-    /// Gives the layers of a pattern a sparsity of their own; 0 leaves them dense.
+    /// Sets a separate sparsity for the layers that match a pattern; 0 leaves them dense.
     pub fn with_layer_sparsity(mut self, pattern: impl Into<String>, sparsity: f64) -> Self {
         self.draft.overrides.push(OverrideDraft::new(pattern, sparsity));
         self
     }
 
-    /// Checks it all.
+    /// Checks all settings, and creates the pruner.
     ///
     /// # Errors
-    /// Every problem there is.
+    /// The settings make no valid recipe; the error lists every problem.
     pub fn build(self) -> Result<Pruner, RecipeError> {
         self.draft.check(&self.plugins).map(Pruner::from)
     }

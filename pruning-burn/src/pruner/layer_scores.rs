@@ -11,24 +11,24 @@ use pruning_core::budget::{ChooseError, Scores};
 use pruning_core::score::Order;
 use serde::{Deserialize, Serialize};
 
-/// The scores by which a pruning ranks the weights of a layer.
+/// The scores by which a pruner ranks the weights of one layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LayerScores {
     /// Path of the parameter.
     pub path: String,
-    /// Its shape.
+    /// Shape of the parameter.
     pub shape: Vec<usize>,
-    /// A score for each of its elements, in the order of memory. The highest stay.
+    /// One score for each element, in memory order. The highest scores are kept.
     pub scores: Vec<f64>,
 }
 
 impl Pruner {
-    /// Scores every parameter that the recipe prunes, in the order of the model. Nothing is pruned.
+    /// Returns the scores of every parameter that the recipe prunes, in the order of the model, without pruning it.
     ///
-    /// The scores are those that are ranked, so the highest stay whatever the criterion's [`order`](crate::score::Criterion::order), and its
-    /// [`factor`](crate::score::Criterion::factor) is in them. There is one for each weight, before any reduction to blocks or channels. What
-    /// is pruned already counts as a weight of zero, and ranks nowhere.
+    /// These are the scores that are ranked: the criterion's [`order`](crate::score::Criterion::order) and
+    /// [`factor`](crate::score::Criterion::factor) are applied, so the highest scores are kept in every case. There is one score for each
+    /// weight, before any reduction to blocks or channels. A weight that is pruned already is scored as zero, and is not ranked.
     ///
     /// ```
     /// # use burn::{module::Param, nn::LinearConfig, tensor::{Device, Tensor}};

@@ -1,10 +1,10 @@
-//! Why rounds stopped: [`RoundsError`].
+//! Errors that stop the rounds: [`RoundsError`].
 
 use crate::PruneError;
 use crate::store::StoreError;
 use std::error::Error;
 
-/// Why rounds stopped. The model is what it was before the call; a folder holds all that was finished until then.
+/// An error that stopped the rounds. The model is unchanged, and a folder holds all rounds that were finished until then.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RoundsError {
@@ -13,15 +13,15 @@ pub enum RoundsError {
     Prune {
         /// The round.
         round: usize,
-        /// Why.
+        /// The cause.
         source: PruneError,
     },
-    /// The training failed.
+    /// The closure that trains returned an error.
     #[error("round {round}: the training failed: {source}")]
     Train {
         /// The round.
         round: usize,
-        /// What it says.
+        /// The error of the closure.
         source: Box<dyn Error + Send + Sync>,
     },
     /// A closure panicked.
@@ -29,9 +29,9 @@ pub enum RoundsError {
     Panicked {
         /// The round.
         round: usize,
-        /// Which closure: `the training`, `the evaluation`, `the inputs`, `the fresh weights` or `the observer`.
+        /// The closure: `the training`, `the evaluation`, `the inputs`, `the fresh weights` or `the observer`.
         closure: &'static str,
-        /// What it said.
+        /// The message of the panic.
         message: String,
     },
     /// The inputs of a criterion could not be collected.
@@ -39,29 +39,30 @@ pub enum RoundsError {
     Inputs {
         /// The round.
         round: usize,
-        /// What the closure says.
+        /// The error of the closure.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The evaluation gave no number. The training of the round is kept: called again, only the evaluation is done again.
+    /// The evaluation is NaN or infinite. The training of the round is kept, so the next call repeats only the evaluation.
     #[error("round {round}: the evaluation gave {value}: it must give a finite number")]
     NotFinite {
         /// The round.
         round: usize,
-        /// What it gave.
+        /// The evaluation, as text.
         value: String,
     },
-    /// The weights to go back to did not come by.
+    /// The first training ended without reaching the step to rewind to.
     #[error(
-        "the recipe rewinds to step {step}, and the first training did not say that it got there: call `Round::reached` after each of its \
+        "the recipe rewinds to step {step}, and the first training did not report that step: call `Round::reached` after each of its \
          steps"
     )]
     NotReached {
         /// The step.
         step: usize,
     },
-    /// New weights are due, and nobody draws them.
+    /// The recipe reinitializes the weights, and no closure draws new ones.
     #[error(
-        "initialization = \"reinitialize\" draws new weights in each round: say how by `IterativePruning::with_fresh`"
+        "initialization = \"reinitialize\" needs new weights in each round: pass a closure that draws them to \
+         `IterativePruning::with_fresh`"
     )]
     NoFreshWeights,
     /// The rounds in the folder followed another recipe.
@@ -72,9 +73,9 @@ pub enum RoundsError {
         /// Top-level keys of the recipe with another value.
         keys: Vec<String>,
     },
-    /// The rounds in the folder are those of another architecture.
+    /// The rounds in the folder belong to another architecture.
     #[error(
-        "{folder}: holds rounds of another model: the parameter {path} is missing there, or here, or has another shape"
+        "{folder}: holds rounds of another model: only one of the two models has the parameter {path}, or its shapes differ"
     )]
     OtherModel {
         /// The folder.
@@ -84,17 +85,17 @@ pub enum RoundsError {
     },
     /// The folder was written by another version of this library.
     #[error(
-        "{folder}: was written in format {found}, and this version reads format {expected}; finish it with the version that began it"
+        "{folder}: has format {found}, and this version reads format {expected}; finish the rounds with the version that started them"
     )]
     OtherFormat {
         /// The folder.
         folder: String,
-        /// Its format.
+        /// The format of the folder.
         found: u64,
-        /// What this version reads.
+        /// The format that this version reads.
         expected: u64,
     },
-    /// A file cannot be written or read, is damaged, or does not fit the model.
+    /// A file cannot be written, cannot be read, is damaged, or does not fit the model.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

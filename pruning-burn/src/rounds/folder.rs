@@ -1,4 +1,4 @@
-//! The folder of rounds: which files are in it, and which of them count.
+//! The files in the folder of rounds, and which of them count.
 
 use crate::Pruner;
 use crate::layers::first_layers;
@@ -18,15 +18,18 @@ const STATE: &str = "rounds.json";
 /// The first version had no checksum, and its number under `format`.
 const KIND: Kind = Kind { name: "rounds", version: 2 };
 
-/// The file in which [`IterativePruning`](super::IterativePruning) keeps what the training of a round began with: masks, and the weights that
-/// are trained with them. [`load`](crate::store::load) reads it into a freshly built module.
+/// Returns the file with the ticket of a round: the masks and weights with which its training starts.
+///
+/// [`IterativePruning`](super::IterativePruning) writes it, and [`load`](crate::store::load) reads it into a freshly built module.
 #[must_use]
 pub fn ticket_file(folder: impl AsRef<Path>, round: usize) -> PathBuf {
     folder.as_ref().join(format!("ticket-{round:02}.bpk"))
 }
 
-/// The file of the model that the training of a round ended with: of the last finished round, or of each by
-/// [`keep_models`](super::IterativePruning::with_models). [`load`](crate::store::load) reads it.
+/// Returns the file with the trained model of a round.
+///
+/// [`IterativePruning`](super::IterativePruning) keeps that of the last finished round, or of every round by
+/// [`with_models`](super::IterativePruning::with_models). [`load`](crate::store::load) reads it.
 #[must_use]
 pub fn model_file(folder: impl AsRef<Path>, round: usize) -> PathBuf {
     folder.as_ref().join(format!("trained-{round:02}.bpk"))
@@ -122,10 +125,10 @@ impl Folder {
 }
 
 impl History {
-    /// The rounds that are finished in a folder.
+    /// Reads the results of the rounds that are finished in a folder.
     ///
     /// # Errors
-    /// There is no such folder, it is damaged, or another version wrote it.
+    /// The folder does not exist, holds no rounds, is damaged, or was written by another version.
     pub fn read(folder: impl AsRef<Path>) -> Result<Self, RoundsError> {
         let file = folder.as_ref().join(STATE);
         let state = read(folder.as_ref())?.ok_or_else(|| unread(&file, &"there is no such file"))?;

@@ -20,12 +20,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Rounds of training and pruning by one recipe, in a folder from which they go on.
+/// Rounds of training and pruning by one recipe, which can go on after an interruption.
 ///
-/// In the folder are `rounds.json` with what is finished, a [ticket](ticket_file) for each round, the [model](model_file) of the last one, and
-/// the weights to rewind to. Each file is written beside its final name and renamed, and counts once `rounds.json` says so. So whatever
-/// is interrupted, the next call goes on from the last training that was finished, with the same bits as if nothing had happened (if the
-/// training is the same for the same round). The weights of the first call count; those of a model that a later call brings do not.
+/// The [module](super) has an example. A folder holds `rounds.json` with what is finished, a [ticket](ticket_file) for each round, the
+/// [model](model_file) of the last round, and the weights to rewind to. Each file is written under a temporary name and renamed, and
+/// counts once `rounds.json` lists it. After an interruption the next call goes on from the last training that was finished, with the
+/// same bits as without the interruption (if the training of a round always does the same). The weights of the model count only in the
+/// first call.
 pub struct IterativePruning<'a, M> {
     pruner: &'a Pruner,
     folder: Option<PathBuf>,
@@ -42,36 +43,38 @@ type Draw<'a, M> = Box<dyn FnMut(usize) -> M + 'a>;
 type Observer<'a> = Box<dyn FnMut(&RoundReport) + 'a>;
 
 impl<'a, M: Module> IterativePruning<'a, M> {
-    /// By the recipe of `pruner`, in memory alone.
+    /// Creates rounds by the recipe of `pruner`, which are kept in memory alone.
     #[must_use]
     pub fn new(pruner: &'a Pruner) -> Self {
         let (folder, inputs, fresh, observer) = (None, None, None, None);
         Self { pruner, folder, until: usize::MAX, keep_models: false, inputs, fresh, observer }
     }
 
-    /// Keeps everything in a folder, and goes on from what is there. It is made if there is none.
+    /// Keeps everything in a folder, which is created if needed, and goes on from the rounds that it holds.
     #[must_use]
     pub fn with_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
         self
     }
 
-    /// Stops after this round; a later call with the same folder goes on.
+    /// Stops after this round. A later call with the same folder goes on.
     #[must_use]
     pub fn with_last_round(mut self, round: usize) -> Self {
         self.until = round;
         self
     }
 
-    /// Leaves the trained model of every round in the folder, not of the last alone.
+    /// Keeps the trained model of every round in the folder, instead of the last one alone.
     #[must_use]
     pub fn with_models(mut self) -> Self {
         self.keep_models = true;
         self
     }
 
-    /// For a criterion that looks at more than the weights: collects what it needs, before each pruning. Updates of growing need
-    /// gradients of pruned weights too ([`CriterionInputs::with_dense_gradients`]).
+    /// Sets a closure that collects the inputs of the criterion before each pruning.
+    ///
+    /// A criterion that looks at more than the weights needs it. Updates of growing need gradients of pruned weights too
+    /// ([`CriterionInputs::with_dense_gradients`]).
     #[must_use]
     pub fn with_inputs<E: Into<Failure>>(
         mut self,
@@ -81,7 +84,9 @@ impl<'a, M: Module> IterativePruning<'a, M> {
         self
     }
 
-    /// For `initialization = "reinitialize"`: builds the model of a round as the first one was built, with another seed.
+    /// Sets a closure that builds a model with new weights for each round, as `initialization = "reinitialize"` needs.
+    ///
+    /// It gets the number of the round, and builds the model like the first one, with another seed.
     #[must_use]
     pub fn with_fresh(mut self, draw: impl FnMut(usize) -> M + 'a) -> Self {
         self.fresh = Some(Box::new(draw));
@@ -95,15 +100,15 @@ impl<'a, M: Module> IterativePruning<'a, M> {
         self
     }
 
-    /// Goes through the rounds that are not finished: `train` gets the masked model of a round and gives it back trained, `evaluate` gets a
-    /// copy with running statistics of its own, in the mode of the model, and returns any number.
+    /// Runs all rounds that are not finished, and leaves the model as the last one trained it, with its masks on.
     ///
-    /// A training starts with a new optimizer: after a rewinding the moments of the old one belong to other weights, and they are in no
-    /// file. In the end the model is that of the last round, with its masks on.
+    /// `train` gets the masked model of a round and returns it trained. It should start with a new optimizer: after a rewinding the moments
+    /// of the old one belong to other weights, and no file holds them. `evaluate` gets a copy of the trained model with its own running
+    /// statistics, in the mode of the model, and returns any finite number.
     ///
     /// # Errors
-    /// The recipe does not fit the model, the training fails, the evaluation is not finite, a closure panics, files of another recipe, model or version,
-    /// files that are damaged. The model is what it was, and the folder holds every training that was finished.
+    /// The recipe does not fit the model, the training fails, the evaluation is not finite, a closure panics, or a file is damaged or
+    /// belongs to another recipe, model or version. The model is unchanged, and the folder holds every training that was finished.
     pub fn run<E: Into<Failure>>(
         mut self,
         model: &mut M,
@@ -156,7 +161,7 @@ impl<'a, M: Module> IterativePruning<'a, M> {
         recipe.schedule.rounds(target).saturating_add(updates)
     }
 
-    /// All that can be wrong before the first training.
+    /// Checks all that can be wrong before the first training.
     fn check(&self, model: &M) -> Result<(), RoundsError> {
         let recipe = self.pruner.recipe();
         let all = layers(model).map_err(|error| in_round(0)(error.into()))?;

@@ -1,4 +1,4 @@
-//! What a training is told of its round, and tells it: [`Round`].
+//! The round as the closure that trains sees it: [`Round`].
 
 use crate::snapshot::Snapshot;
 use crate::{PruneError, Session};
@@ -6,7 +6,7 @@ use burn::module::Module;
 use pruning_core::report::Report;
 use pruning_core::schedule::Initialization;
 
-/// A round, as the training of it sees it.
+/// A round, as its training sees it.
 #[derive(Debug)]
 pub struct Round {
     pub(super) number: usize,
@@ -19,34 +19,39 @@ pub struct Round {
 }
 
 impl Round {
-    /// Its number; 0 is the training before the first pruning. What a training draws at random should follow from it, so that
-    /// one that goes on after it was killed draws the same.
+    /// Returns the number of the round; 0 is the training before the first pruning.
+    ///
+    /// Take random seeds from it, so that a training that is repeated after an interruption draws the same numbers.
     #[must_use]
     pub fn number(&self) -> usize {
         self.number
     }
 
-    /// The number of the last round.
+    /// Returns the number of the last round.
     #[must_use]
     pub fn last(&self) -> usize {
         self.rounds
     }
 
-    /// What the pruning of this round did; in round 0, what the masks keep.
+    /// Returns the report of the pruning of this round, or in round 0 of what the masks keep.
     #[must_use]
     pub fn report(&self) -> &Report {
         &self.report
     }
 
-    /// The step that the schedule of the learning rate is set back to: that of the recipe with `"rewind"` and `"rewind_rate"`, 0 with
-    /// `"reinitialize"`. `None` where training goes on from the weights and the rate it has, and in round 0.
+    /// Returns the step to which the pruning sets the schedule of the learning rate back, if it does.
+    ///
+    /// It is the step of the recipe with `"rewind"` and `"rewind_rate"`, and 0 with `"reinitialize"`. It is `None` in round 0, and where
+    /// training goes on with the weights and the rate that it has.
     #[must_use]
     pub fn rewound_to(&self) -> Option<usize> {
         self.rewound_to
     }
 
-    /// Says that this many steps of the training are done. In round 0 of a recipe that rewinds to that step, the weights are
-    /// kept to go back to; all other calls do nothing. If they are those of another model, the round fails after its training.
+    /// Reports that the training has done this many steps.
+    ///
+    /// In round 0 of a recipe that rewinds to this step, the weights are kept to rewind to. All other calls do nothing. If the weights
+    /// belong to another model, the round fails after its training.
     pub fn reached<M: Module>(&mut self, step: usize, model: &M) {
         if let Some((_, session)) = self.wanted.as_ref().filter(|(wanted, _)| *wanted == step) {
             self.snapshot = Some(session.check(model).map(|()| Snapshot::of(model)));

@@ -1,4 +1,4 @@
-//! Sessions on disk: their state as data.
+//! How a session is stored in a file.
 
 use crate::layers::{layers, paths, places};
 use crate::snapshot::{Kept, Snapshot, Stored};
@@ -25,7 +25,7 @@ pub(crate) struct State {
     snapshot_file: Option<PathBuf>,
 }
 
-/// A model with the session that prunes it. An error if the model is another one.
+/// Saves a model with the session that prunes it. Saving fails if the session belongs to another model.
 impl<M: Module> Save for (&M, &Session) {
     type Report = ();
 
@@ -41,11 +41,31 @@ impl<M: Module> Save for (&M, &Session) {
 }
 
 impl Loaded {
-    /// Loads a model and its session into a freshly built module, so that training goes on where it was. The recipe of the pruner must be
-    /// the one that the session followed.
+    /// Loads a model and its session into a freshly built module, so that training can go on where it stopped.
+    ///
+    /// The pruner must have the recipe that the session followed.
+    ///
+    /// ```
+    /// # use burn::{nn::LinearConfig, tensor::Device};
+    /// # use {pruning_allocation as _, pruning_magnitude as _};
+    /// use pruning_burn::prelude::*;
+    /// # let (device, folder) = (Device::flex(), tempfile::tempdir()?);
+    /// # let file = folder.path().join("session.bpk");
+    /// let recipe = "sparsity = 0.75\ncriterion = \"magnitude\"\nschedule = { kind = \"iterative\", rounds = 2 }";
+    /// let pruner = Pruner::from_toml(recipe, &Plugins::linked())?;
+    /// let mut model = LinearConfig::new(20, 10).init(&device);
+    /// let mut session = pruner.start(&mut model)?;
+    /// session.step(&mut model, None)?;
+    /// save((&model, &session), &file)?;
+    ///
+    /// let mut model = LinearConfig::new(20, 10).init(&device);
+    /// let mut session = load(&file)?.into_session(&mut model, &pruner)?;
+    /// assert_eq!((session.steps(), masks(&model).get("weight").unwrap().kept()), (1, 100));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// The file holds no session or one of another recipe, or does not fit the module. The model is what it was.
+    /// The file holds no session or one of another recipe, or does not fit the module. The model is unchanged.
     pub fn into_session<M: Module>(self, model: &mut M, pruner: &Pruner) -> Result<Session, StoreError> {
         self.of_kind(&MODEL)?;
         let name = || self.file.display().to_string();

@@ -1,4 +1,4 @@
-//! Pruned models in small files that other programs read too: [`Compact`].
+//! Small files of pruned models, which other programs can read too: [`Compact`].
 
 use crate::layers::{first_layers, names, places};
 use crate::mask::attach::finish;
@@ -19,7 +19,7 @@ use std::path::Path;
 
 const METADATA: &str = "pruning.compact";
 
-/// Tensors that are not stored as they are.
+/// Descriptions of the tensors in sparse formats.
 #[derive(Debug, Serialize, Deserialize)]
 struct Stored {
     tensors: BTreeMap<String, Entry>,
@@ -29,49 +29,49 @@ struct Stored {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Entry {
     format: Format,
-    /// Of the tensor.
+    /// Shape of the tensor.
     shape: Vec<usize>,
-    /// Of the matrix: all elements of the tensor, in their order.
+    /// Size of the matrix, which holds all elements of the tensor in their order.
     rows: usize,
     cols: usize,
     /// Whether the tensor has the rows of the matrix along its second axis, as weights of linear layers and of transposed convolutions do.
     transposed: bool,
 }
 
-/// A tensor of a compact file.
+/// The report on one tensor of a compact file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct CompactTensor {
-    /// Its name.
+    /// Name of the tensor.
     pub path: String,
-    /// How it is stored.
+    /// Format in which the tensor is stored.
     pub format: Format,
     /// Fraction of elements that are zero.
     pub sparsity: f64,
-    /// Bytes of all elements.
+    /// Bytes of all elements, zeros included.
     pub dense: u64,
-    /// Bytes in the file.
+    /// Bytes that the tensor takes in the file.
     pub bytes: u64,
 }
 
-/// What a compact file takes, tensor by tensor.
+/// A report on the size of a compact file, tensor by tensor.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct CompactReport {
-    /// By name.
+    /// All tensors, sorted by name.
     pub tensors: Vec<CompactTensor>,
     /// Bytes of the file.
     pub file: u64,
 }
 
 impl CompactReport {
-    /// Bytes of all tensors with their zeros.
+    /// Returns the bytes that all tensors take with their zeros.
     #[must_use]
     pub fn dense(&self) -> u64 {
         self.tensors.iter().map(|t| t.dense).sum()
     }
 
-    /// Bytes of the file over those of all tensors with their zeros.
+    /// Returns the bytes of the file divided by the bytes of all tensors with their zeros.
     #[must_use]
     pub fn ratio(&self) -> f64 {
         self.file as f64 / self.dense().max(1) as f64
@@ -94,12 +94,30 @@ impl fmt::Display for CompactReport {
     }
 }
 
-/// A model to be saved in as few bytes as sparse formats take: `save(Compact(&model), file)`.
+/// A wrapper by which [`save`](crate::store::save) writes a model in sparse formats: `save(Compact(&model), file)`.
 ///
 /// The file is safetensors, and every float tensor of two or more dimensions has the format that takes the fewest bytes (see [`smallest`]).
 /// Masks are folded in first.
 ///
-/// A tensor `p` that stays dense is stored under its name. Else its arrays are: `p.values`, and
+/// ```
+/// # use burn::{nn::LinearConfig, tensor::Device};
+/// # use {pruning_allocation as _, pruning_magnitude as _};
+/// use pruning_burn::{prelude::*, store::Compact};
+/// # let (device, folder) = (Device::flex(), tempfile::tempdir()?);
+/// # let file = folder.path().join("compact.safetensors");
+/// let mut model = LinearConfig::new(200, 100).init(&device);
+/// Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?.prune(&mut model, None)?;
+/// let report = save(Compact(&model), &file)?;
+/// assert!(report.ratio() < 0.2);
+///
+/// let mut loaded = LinearConfig::new(200, 100).init(&device);
+/// load(&file)?.into_model(&mut loaded)?;
+/// finish(&mut model)?;
+/// assert_eq!(loaded.weight.val().into_data(), model.weight.val().into_data());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A tensor `p` that stays dense is stored under its name. The arrays of any other are `p.values` and
 ///
 /// | format | arrays |
 /// |---|---|

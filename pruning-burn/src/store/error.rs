@@ -1,8 +1,8 @@
-//! Why a file could not be written or read: [`StoreError`].
+//! Errors of writing and reading files: [`StoreError`].
 
 use crate::PruneError;
 
-/// Why a file could not be written or read. Model and file are what they were.
+/// An error of writing or reading a file. Model and file are unchanged.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -11,7 +11,7 @@ pub enum StoreError {
     Write {
         /// The file.
         file: String,
-        /// What the store says.
+        /// The cause.
         reason: String,
     },
     /// The file cannot be read, or is damaged.
@@ -19,7 +19,7 @@ pub enum StoreError {
     Read {
         /// The file.
         file: String,
-        /// What the store says.
+        /// The cause.
         reason: String,
     },
     /// The file holds a model, but no session.
@@ -36,21 +36,21 @@ pub enum StoreError {
         /// Top-level keys of the recipe with another value.
         keys: Vec<String>,
     },
-    /// A mask of the file is as long as no parameter of the model.
+    /// A mask of the file has another length than its parameter.
     #[error(
-        "{file}: the mask of {path} has {found} elements, the parameter {expected}: is the module built as it was?"
+        "{file}: the mask of {path} has {found} elements, the parameter {expected}: build the module with the sizes of the saved one"
     )]
     MaskLength {
         /// The file.
         file: String,
         /// The parameter.
         path: String,
-        /// Elements of the parameter.
+        /// Number of elements of the parameter.
         expected: usize,
-        /// Bits of the mask.
+        /// Number of elements of the mask.
         found: usize,
     },
-    /// A snapshot tensor does not fit its parameter.
+    /// A tensor of the snapshot does not fit its parameter.
     #[error("{file}: the snapshot of {path} does not fit the parameter")]
     Snapshot {
         /// The file.
@@ -58,12 +58,12 @@ pub enum StoreError {
         /// The parameter.
         path: String,
     },
-    /// The model cannot take what is in the file.
+    /// The contents of the file do not fit the model.
     #[error("{file}: does not fit the module: {reason}")]
     Misfit {
         /// The file.
         file: String,
-        /// What the record says.
+        /// The cause.
         reason: String,
     },
     /// The file holds a model, but no plan of a smaller one.
@@ -72,13 +72,13 @@ pub enum StoreError {
         /// The file.
         file: String,
     },
-    /// The plan in the file cannot be applied, or the model is not what the plan makes.
+    /// The plan in the file cannot be applied, or the model in the file is not the one that the plan makes.
     #[cfg(feature = "trace")]
     #[error("{file}: {source}")]
     Shrink {
         /// The file.
         file: String,
-        /// Why.
+        /// The cause.
         source: Box<crate::shrink::ShrinkError>,
     },
     /// The file is of another kind.
@@ -86,32 +86,32 @@ pub enum StoreError {
     Kind {
         /// The file.
         file: String,
-        /// What it should hold.
+        /// The kind that was expected.
         expected: &'static str,
-        /// What it says that it holds.
+        /// The kind of the file.
         found: String,
     },
-    /// A later version of this crate wrote the file.
-    #[error("{file}: is of version {found}, this crate reads up to {supported}")]
+    /// A later version of this library wrote the file.
+    #[error("{file}: has version {found}, and this library reads versions up to {supported}")]
     Version {
         /// The file.
         file: String,
-        /// Of the file.
+        /// The version of the file.
         found: u32,
-        /// The last one that is known.
+        /// The last version that this library reads.
         supported: u32,
     },
-    /// A bit of the file is not what was written.
+    /// The bytes of the file do not match its checksum.
     #[error("{file}: is damaged: its checksum is {found:08x}, not {expected:08x}")]
     Checksum {
         /// The file.
         file: String,
-        /// Written down.
+        /// The checksum in the file.
         expected: u32,
-        /// Of what is there.
+        /// The checksum of the bytes of the file.
         found: u32,
     },
-    /// The file has no checksum, and is of a kind that this library alone writes.
+    /// The file has no checksum, although only this library writes files of its kind.
     #[error(
         "{file}: has no checksum: it is damaged, or another program or an earlier version of this library wrote it"
     )]
@@ -119,7 +119,7 @@ pub enum StoreError {
         /// The file.
         file: String,
     },
-    /// The arrays of a tensor are no sparse matrix.
+    /// The arrays of a tensor do not form a sparse matrix.
     #[cfg(feature = "sparse")]
     #[error("{file}: {path}: {source}")]
     Sparse {
@@ -127,15 +127,15 @@ pub enum StoreError {
         file: String,
         /// The parameter.
         path: String,
-        /// Why.
+        /// The cause.
         source: pruning_sparse::SparseError,
     },
-    /// The masks cannot be attached, or not folded in.
+    /// The masks cannot be attached or folded in, or the session belongs to another model.
     #[error("{file}: {source}")]
     Prune {
         /// The file.
         file: String,
-        /// Why.
+        /// The cause.
         source: PruneError,
     },
 }

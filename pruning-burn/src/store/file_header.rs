@@ -18,13 +18,13 @@ pub(crate) const SEAL: &str = "pruning.file";
 const DIGITS: usize = 8;
 const CHUNK: usize = 1 << 16;
 
-/// Whether a file was compared with a checksum in it.
+/// Whether a file was compared with a checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Integrity {
-    /// The file holds, bit for bit, what was saved.
+    /// The checksum matches, so the file is bit for bit as it was saved.
     Checked,
-    /// The file has no checksum, as those that Burn writes by itself: damage may have gone unnoticed.
+    /// The file has no checksum, like all files that Burn writes, so damage can go unnoticed.
     Unchecked,
 }
 

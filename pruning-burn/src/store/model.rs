@@ -1,4 +1,4 @@
-//! Models on disk, with their masks.
+//! How a model is stored in a file, with its masks.
 
 use crate::PruneError;
 use crate::layers::{MASK, layers, paths, places};
@@ -13,7 +13,7 @@ use burn_pack::Tensor;
 use pruning_core::mask::Bits;
 use std::path::Path;
 
-/// A model with its masks. A finished model can as well be saved by Burn's own `save_file`, which writes no checksum.
+/// Saves a model with its masks. Burn's own `save_file` can save a finished model too, but writes no checksum.
 impl<M: Module> Save for &M {
     type Report = ();
 
@@ -29,11 +29,28 @@ pub(crate) fn model_contents<M: Module>(model: &M, file: &Path) -> Result<Conten
 }
 
 impl Loaded {
-    /// Loads the model of the file into a freshly built module of the same sizes: attaches the masks that it has, then loads it all. The
-    /// model of a session, of a compact file and one that Burn wrote are loaded as well.
+    /// Loads the model of the file into a freshly built module of the same sizes, with its masks.
+    ///
+    /// It also loads the model of a session or of a compact file, and a model that Burn saved.
+    ///
+    /// ```
+    /// # use burn::{nn::LinearConfig, tensor::Device};
+    /// # use {pruning_allocation as _, pruning_magnitude as _};
+    /// use pruning_burn::prelude::*;
+    /// # let (device, folder) = (Device::flex(), tempfile::tempdir()?);
+    /// # let file = folder.path().join("model.bpk");
+    /// let mut model = LinearConfig::new(20, 10).init(&device);
+    /// Pruner::from_toml("sparsity = 0.9\ncriterion = \"magnitude\"", &Plugins::linked())?.prune(&mut model, None)?;
+    /// save(&model, &file)?;
+    ///
+    /// let mut loaded = LinearConfig::new(20, 10).init(&device);
+    /// load(&file)?.into_model(&mut loaded)?;
+    /// assert_eq!(masks(&loaded), masks(&model));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// The file holds no model, or one that does not fit the module. The model is what it was.
+    /// The file holds no model, or one that does not fit the module. The model is unchanged.
     pub fn into_model<M: Module>(self, model: &mut M) -> Result<Integrity, StoreError> {
         let integrity = self.integrity();
         #[cfg(feature = "sparse")]

@@ -1,29 +1,27 @@
-//! Measuring: [`Scan`].
+//! Measuring the sensitivity of each layer: [`Scan`].
 
-use crate::analyze::sensitivity::{LayerSensitivity, Sensitivity, SensitivityPoint};
+mod measure;
+
+use crate::analyze::sensitivity::{LayerSensitivity, Sensitivity, SensitivityError};
 use crate::layers::{Layer, layers};
-use crate::mask::attach::put;
-use crate::pruner::select::select_one;
 use crate::score::CriterionInputs;
 use crate::score::needed::needed;
 use crate::snapshot::{apart, fingerprint};
 use crate::targets::{Selection, Target};
 use crate::{PruneError, Pruner};
 use burn::module::Module;
-use pruning_core::budget::{Sparsity, SparsityError};
+use pruning_core::budget::Sparsity;
 use pruning_core::caught;
 use serde_json::Value;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-/// How to scan: by which pruner, at which sparsities, on how many threads.
+/// A scan, which prunes one layer at a time to several sparsities and evaluates the model each time.
 ///
-/// Of the recipe the criterion counts, with granularity, reduction, rounding and targets; not its budget, allocator or schedule.
-/// A model that carries masks already keeps what they removed pruned.
+/// The criterion, granularity, reduction, rounding and targets of the recipe count; its budget, allocator and schedule do not.
+/// If the model carries masks, the weights that they remove stay pruned. The [module](super) has an example.
 ///
-/// Channels and heads of a pruner with a trace (`Pruner::with_trace`) go in groups, with all that belongs to them; channels that several
-/// layers share are measured once, at the first of them.
+/// If the pruner has a trace (`Pruner::with_trace`), channels and heads are pruned in groups, with all weights that depend on them.
+/// Channels that several layers share are measured once, at the first of these layers.
 pub struct Scan<'a> {
     pruner: &'a Pruner,
     sparsities: Vec<f64>,
@@ -37,130 +35,49 @@ type Size = (usize, usize);
 
 type Observer<'a> = Box<dyn Fn(&Progress<'_>) + Send + Sync + 'a>;
 
-/// A scan under way, after one more measurement.
+/// The progress of a scan after one more measurement.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Progress<'a> {
-    /// Measurements that this call has done.
+    /// Number of measurements that this call has done.
     pub done: usize,
-    /// Measurements that this call has to do.
+    /// Number of measurements that this call does in all.
     pub total: usize,
-    /// The layer just measured.
+    /// Path of the layer that was measured last.
     pub path: &'a str,
-    /// Its sparsity.
+    /// Sparsity of that layer.
     pub sparsity: Sparsity,
-    /// What the evaluation gave.
+    /// Result of the evaluation.
     pub value: f64,
-    /// All that is measured so far: save it, and [`Scan::resume`] carries on from there.
+    /// All measurements so far. Save them, and [`Scan::resume`] goes on from there.
     pub result: &'a Sensitivity,
 }
 
-/// Why a scan stopped. The model is what it was.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SensitivityError {
-    /// There is nothing to measure.
-    #[error("no sparsity to scan is given: give some in [0, 1), such as 0.5, 0.8, 0.9")]
-    NoSparsity,
-    /// A sparsity is out of range.
-    #[error("with_sparsities: {0}")]
-    Sparsity(#[from] SparsityError),
-    /// There is nobody to measure.
-    #[error("0 threads measure nothing: give 1 or more")]
-    NoThread,
-    /// The evaluation of the dense model gave no number.
-    #[error("the evaluation of the model as it is gave {value}: it must give a finite number; lower is better")]
-    DenseNotFinite {
-        /// What it gave.
-        value: String,
-    },
-    /// The evaluation of a pruned model gave no number.
-    #[error(
-        "{path}: the evaluation at sparsity {sparsity} gave {value}, not a finite number; cap the loss, or scan no sparsity as \
-         high"
-    )]
-    NotFinite {
-        /// The layer that was pruned.
-        path: String,
-        /// How far.
-        sparsity: Sparsity,
-        /// What the evaluation gave.
-        value: String,
-    },
-    /// The evaluation of the dense model panicked.
-    #[error("the evaluation of the model as it is panicked: {message}")]
-    DensePanicked {
-        /// What it said.
-        message: String,
-    },
-    /// The evaluation of a pruned model panicked.
-    #[error("{path}: the evaluation at sparsity {sparsity} panicked: {message}")]
-    Panicked {
-        /// The layer that was pruned.
-        path: String,
-        /// How far.
-        sparsity: Sparsity,
-        /// What it said.
-        message: String,
-    },
-    /// The observer of the progress panicked.
-    #[error("{path}: the observer panicked after the measurement at sparsity {sparsity}: {message}")]
-    ObserverPanicked {
-        /// The layer that was measured.
-        path: String,
-        /// How far it was pruned.
-        sparsity: Sparsity,
-        /// What it said.
-        message: String,
-    },
-    /// The result to go on with has other layers.
-    #[error("{path}: the result to resume from and the model differ in this layer or its units; scan anew")]
-    OtherLayers {
-        /// The first such layer.
-        path: String,
-    },
-    /// The result to go on with was measured on other weights.
-    #[error("the result to resume from is of a model with other weights ({found}, this one is {expected}); scan anew")]
-    OtherWeights {
-        /// Fingerprint of the model.
-        expected: String,
-        /// Fingerprint in the result.
-        found: String,
-    },
-    /// The result to go on with was measured by another recipe.
-    #[error("the result to resume from is of a recipe with another {key}; scan anew, or use that recipe")]
-    OtherRecipe {
-        /// What differs.
-        key: String,
-    },
-    /// The recipe does not fit the model.
-    #[error(transparent)]
-    Prune(#[from] PruneError),
-}
-
 impl<'a> Scan<'a> {
-    /// By the criterion and granularity of `pruner`, at 10 % to 90 % and 95, 98 and 99 %, on one thread.
+    /// Creates a scan by the criterion and granularity of `pruner`, at 10 % to 90 % and 95, 98 and 99 %, on one thread.
     #[must_use]
     pub fn new(pruner: &'a Pruner) -> Self {
         let sparsities = vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99];
         Self { pruner, sparsities, threads: 1, inputs: None, observer: None }
     }
 
-    /// At these sparsities, in `[0, 1)`, in any order.
+    /// Sets the sparsities, in `[0, 1)` and in any order.
     #[must_use]
     pub fn with_sparsities(mut self, sparsities: impl IntoIterator<Item = f64>) -> Self {
         self.sparsities = sparsities.into_iter().collect();
         self
     }
 
-    /// Evaluates on so many threads. The result is the same for any number, if the evaluation is.
+    /// Sets the number of threads that evaluate.
+    ///
+    /// The result does not depend on it, if the evaluation always gives the same value for the same model.
     #[must_use]
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
     }
 
-    /// For a criterion that looks at more than the weights.
+    /// Sets the inputs of a criterion that looks at more than the weights.
     #[must_use]
     pub fn with_inputs(mut self, inputs: &'a CriterionInputs) -> Self {
         self.inputs = Some(inputs);
@@ -174,14 +91,14 @@ impl<'a> Scan<'a> {
         self
     }
 
-    /// Measures everything.
+    /// Measures every layer at every sparsity.
     ///
-    /// `evaluate` gets a copy with running statistics of its own, on the device of the model and in its mode, and returns a loss
-    /// or an error: lower is better.
+    /// `evaluate` gets a copy with its own running statistics, on the device of the model and in its mode, and returns a loss
+    /// or an error rate: lower is better.
     ///
     /// # Errors
-    /// No sparsity or one out of range, a recipe that does not fit the model, an evaluation that is not finite or panics. What was
-    /// measured until then is in the last [`Progress`].
+    /// There is no sparsity, one is out of range, the recipe does not fit the model, or an evaluation is not finite or panics. The last
+    /// [`Progress`] holds the measurements until then.
     pub fn run<M: Module>(
         &self,
         model: &M,
@@ -199,11 +116,25 @@ impl<'a> Scan<'a> {
         Ok(result)
     }
 
-    /// Measures what a result lacks. Points that it has, at whatever sparsity, stay as they are; on an error it keeps what was
-    /// measured until then.
+    /// Measures the points that a result lacks, and adds them to it.
+    ///
+    /// Points that it has stay, whatever their sparsity. After an error the result holds the measurements until then.
+    ///
+    /// ```
+    /// # use burn::{nn::{Linear, LinearConfig}, tensor::Device};
+    /// # use {pruning_allocation as _, pruning_magnitude as _};
+    /// use pruning_burn::{analyze::sensitivity::Scan, prelude::*};
+    /// let pruner = Pruner::from_toml("sparsity = 0.5\ncriterion = \"magnitude\"", &Plugins::linked())?;
+    /// let model = LinearConfig::new(20, 10).init(&Device::flex());
+    /// let lost = |model: &Linear| 200.0 - masks(model).get("weight").map_or(200, |mask| mask.kept()) as f64;
+    /// let mut found = Scan::new(&pruner).with_sparsities([0.5]).run(&model, lost)?;
+    /// Scan::new(&pruner).with_sparsities([0.5, 0.9]).resume(&model, &mut found, lost)?;
+    /// assert_eq!(found.layers[0].points.iter().map(|point| point.value).collect::<Vec<_>>(), [100.0, 180.0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`run`](Self::run); a result of another model, or by another recipe. [`CriterionInputs`] are not compared.
+    /// Those of [`run`](Self::run); the result is that of another model or recipe. [`CriterionInputs`] are not compared.
     pub fn resume<M: Module>(
         &self,
         model: &M,
@@ -267,8 +198,8 @@ impl<'a> Scan<'a> {
         Ok(Plan { sparsities, layers, recipe: value })
     }
 
-    /// Units and weights of each target; none for one whose channels stay, or are counted at another layer that shares them. And
-    /// whether a trace says so.
+    /// Units and weights of each target, and whether they come from a trace. There are none for a target whose channels cannot be removed,
+    /// or are counted at another layer that shares them.
     fn sizes(&self, all: &[Layer], selection: &Selection) -> Result<(Vec<Option<Size>>, bool), PruneError> {
         let alone = |target: &Target| {
             let layout = &all[target.layer].layout;
@@ -287,100 +218,6 @@ impl<'a> Scan<'a> {
         }
         Ok((selection.targets.iter().map(alone).collect(), false))
     }
-
-    fn fill<M: Module>(
-        &self,
-        model: &M,
-        plan: &Plan,
-        result: &mut Sensitivity,
-        evaluate: &(impl Fn(&M) -> f64 + Send + Sync),
-    ) -> Result<(), SensitivityError> {
-        let lacks = |(i, s): &(usize, Sparsity)| result.layers[*i].at(*s).is_none();
-        let pairs = (0..plan.layers.len()).flat_map(|i| plan.sparsities.iter().map(move |&s| (i, s)));
-        let work: Vec<(usize, Sparsity)> = pairs.filter(lacks).collect();
-        let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let shared = Mutex::new(Found { result, done: 0, error: None });
-        let worker = |base: M| {
-            while !stop.load(Ordering::Relaxed) {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(&(layer, sparsity)) = work.get(number) else { break };
-                let measured = self.measure(&base, &plan.layers[layer].path, sparsity, evaluate);
-                let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                let told = measured
-                    .and_then(|value| self.tell(found.add(layer, sparsity, value), work.len(), layer, sparsity, value));
-                match told {
-                    Ok(()) => {}
-                    Err(error) => {
-                        stop.store(true, Ordering::Relaxed);
-                        // Work is taken in order, so all that comes before the first error ends too: it is always the same one.
-                        if found.error.as_ref().is_none_or(|(first, _)| number < *first) {
-                            found.error = Some((number, error));
-                        }
-                    }
-                }
-            }
-        };
-        let threads = self.threads.min(work.len());
-        if threads > 1 {
-            std::thread::scope(|scope| {
-                for _ in 0..threads {
-                    let (worker, base) = (&worker, apart(model));
-                    scope.spawn(move || worker(base));
-                }
-            });
-        } else {
-            worker(apart(model));
-        }
-        match shared.into_inner().unwrap_or_else(PoisonError::into_inner).error {
-            Some((_, error)) => Err(error),
-            None => Ok(()),
-        }
-    }
-
-    fn tell(
-        &self,
-        found: &Found<'_>,
-        total: usize,
-        layer: usize,
-        sparsity: Sparsity,
-        value: f64,
-    ) -> Result<(), SensitivityError> {
-        let Some(observer) = &self.observer else { return Ok(()) };
-        let path = &found.result.layers[layer].path;
-        let progress = Progress { done: found.done, total, path, sparsity, value, result: found.result };
-        caught(|| observer(&progress)).map_err(|message| {
-            let path = path.clone();
-            SensitivityError::ObserverPanicked { path, sparsity, message }
-        })
-    }
-
-    /// One layer pruned alone.
-    fn measure<M: Module>(
-        &self,
-        base: &M,
-        path: &str,
-        sparsity: Sparsity,
-        evaluate: &impl Fn(&M) -> f64,
-    ) -> Result<f64, SensitivityError> {
-        let recipe = self.pruner.recipe();
-        // Statistics of its own for each evaluation, so that one that updates them leaves the next alone.
-        let copy = apart(base);
-        let all = layers(&copy).map_err(PruneError::from)?;
-        let selection = Selection::new(recipe, &all)?;
-        // A copy has the targets of the model.
-        let target = selection.targets.iter().position(|t| all[t.layer].path == path).unwrap_or(0);
-        let masks = select_one(&copy, self.pruner, &all, selection, target, sparsity, self.inputs)?;
-        let pruned = put(&copy, &all, masks)?;
-        let value = caught(|| evaluate(&pruned)).map_err(|message| SensitivityError::Panicked {
-            path: path.to_string(),
-            sparsity,
-            message,
-        })?;
-        if value.is_finite() {
-            return Ok(value);
-        }
-        Err(SensitivityError::NotFinite { path: path.to_string(), sparsity, value: value.to_string() })
-    }
 }
 
 impl fmt::Debug for Scan<'_> {
@@ -395,20 +232,4 @@ struct Plan {
     sparsities: Vec<Sparsity>,
     layers: Vec<LayerSensitivity>,
     recipe: Value,
-}
-
-struct Found<'a> {
-    result: &'a mut Sensitivity,
-    done: usize,
-    error: Option<(usize, SensitivityError)>,
-}
-
-impl Found<'_> {
-    fn add(&mut self, layer: usize, sparsity: Sparsity, value: f64) -> &Self {
-        self.done += 1;
-        let points = &mut self.result.layers[layer].points;
-        points.push(SensitivityPoint { sparsity, value });
-        points.sort_by(|a, b| a.sparsity.value().total_cmp(&b.sparsity.value()));
-        self
-    }
 }

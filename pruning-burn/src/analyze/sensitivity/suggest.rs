@@ -1,4 +1,4 @@
-//! From measurements to sparsities: [`Suggestion`].
+//! Choosing sparsities from measurements: [`Suggestion`].
 
 use crate::Pruner;
 use crate::analyze::sensitivity::curve::{Curve, spend};
@@ -11,112 +11,110 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fmt;
 
-/// A sparsity for each layer, or the word that the measurements decide none.
+/// A sparsity for each layer, or the statement that the measurements are too noisy to choose one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Suggestion {
-    /// What decides the sparsities.
+    /// Whether the measurements or the recipe decide the sparsities.
     pub basis: Basis,
-    /// The layers, in the order of the model; none where the recipe decides.
+    /// The layers, in the order of the model. The list is empty if the recipe decides.
     pub layers: Vec<SuggestedLayer>,
 }
 
-/// What decides the sparsities of a [`Suggestion`].
+/// What decides the sparsities of a [`Suggestion`]: the measurements or the recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
-    /// The curves that were measured.
+    /// The measured curves decide.
     Curves,
-    /// The recipe's own allocator, at this total: what the curves promise is within their noise.
+    /// The recipe's own allocator decides, since the gain that the curves promise is within their noise.
     Recipe {
-        /// Fraction of all weights that goes.
+        /// Fraction of all weights that is removed.
         total: Sparsity,
         /// How much less the best sparsities of the layers add to the value than the same sparsity everywhere, by the curves.
         gain: f64,
-        /// What the curves leave uncertain of that.
+        /// Uncertainty of the gain.
         noise: f64,
     },
 }
 
-/// One layer.
+/// The suggested sparsity of one layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SuggestedLayer {
-    /// Its path.
+    /// Path of the parameter.
     pub path: String,
-    /// Its elements.
+    /// Number of elements.
     pub weights: usize,
-    /// What is removed together, if it is not what the recipe says.
+    /// Granularity of the layer, if it differs from that of the recipe.
     pub granularity: Option<Granularity>,
-    /// Its sparsity.
+    /// Suggested sparsity.
     pub sparsity: Sparsity,
-    /// What it adds to the value of the dense model, pruned alone, by its curve.
+    /// Amount that the layer adds to the value of the dense model when it is pruned alone, by its curve.
     pub loss: f64,
 }
 
-/// Why there is nothing to suggest.
+/// An error that prevents a suggestion.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SuggestError {
-    /// The bound is no bound.
-    #[error(
-        "max_loss {value} is no bound: give a number from 0 on, which is what one layer may add to the dense value"
-    )]
+    /// The bound of the loss is negative or NaN.
+    #[error("max_loss {value}: give a number of 0 or more, the amount that one layer may add to the dense value")]
     MaxLoss {
         /// The number.
         value: String,
     },
     /// A layer has no measurement.
-    #[error("{path}: nothing was measured; scan it first (`Scan::resume` goes on with this result)")]
+    #[error("{path}: nothing was measured; scan the layer first (`Scan::resume` goes on with this result)")]
     NotScanned {
         /// The layer.
         path: String,
     },
-    /// A measurement is no number.
+    /// A measurement is NaN or infinite.
     #[error("{path}: the measurement at sparsity {sparsity} is {value}, not a finite number; scan anew")]
     NotFinite {
         /// The layer.
         path: String,
-        /// Where.
+        /// The sparsity of the measurement.
         sparsity: Sparsity,
-        /// The value, or how far it is from the dense one.
+        /// The difference from the dense value.
         value: String,
     },
-    /// The cost of a layer is no cost.
-    #[error("{path}: the cost {value} is none: give a finite number from 0 on, and one above 0 to a layer at least")]
+    /// The cost of a layer is negative or not finite, or all costs are zero.
+    #[error("{path}: the cost {value} is not usable: give finite numbers of 0 or more, and at least one above 0")]
     Cost {
         /// The layer.
         path: String,
-        /// The number.
+        /// The cost.
         value: String,
     },
-    /// There are no layers.
+    /// The result has no layers.
     #[error("the result has no layers; scan a model first")]
     NoLayer,
-    /// Even the highest sparsities are not enough.
+    /// The highest scanned sparsities do not reach the total.
     #[error(
-        "total sparsity {asked} is out of reach: the highest sparsities that were scanned make {reached}; scan higher ones"
+        "total sparsity {asked} is out of reach: the highest sparsities that were scanned give {reached}; scan higher ones"
     )]
     Unreachable {
         /// The total that was asked for.
         asked: Sparsity,
-        /// The highest possible.
+        /// The highest possible total.
         reached: f64,
     },
-    /// The total is no sparsity.
+    /// The total is outside `[0, 1)`.
     #[error(transparent)]
     Sparsity(#[from] pruning_core::budget::SparsityError),
 }
 
 impl Sensitivity {
-    /// For each layer the largest sparsity whose value stays within `dense + max_loss`.
+    /// Suggests for each layer the largest sparsity whose value stays within `dense + max_loss`.
     ///
-    /// Between two measurements it is interpolated linearly. A curve counts as the highest value up to each sparsity, so nothing
-    /// beyond a first bump is trusted. No more than the highest sparsity that was scanned is suggested.
+    /// Between two measurements the value is interpolated linearly. A curve counts as its highest value up to each sparsity, so nothing
+    /// beyond a first bump is trusted. No layer gets more than the highest sparsity that was scanned. The [module](super) has an example.
     ///
     /// # Errors
-    /// A negative bound or NaN, a layer without a measurement.
+    /// The bound is negative or NaN, or a layer has no measurement.
     pub fn suggest(&self, max_loss: f64) -> Result<Suggestion, SuggestError> {
         if max_loss.is_nan() || max_loss < 0.0 {
             return Err(SuggestError::MaxLoss { value: max_loss.to_string() });
@@ -126,27 +124,28 @@ impl Sensitivity {
         Ok(self.make(added.iter().map(|added| within(added, max_loss)).collect()))
     }
 
-    /// The sparsities that make up a total, the fraction of all weights of these layers, at the least loss.
+    /// Suggests the sparsities that remove a total at the least loss; the total is a fraction of all weights of these layers.
     ///
     /// The loss is the sum of what the layers add when each is pruned alone. The next weights are taken where they add least, so that
     /// at the end a further weight costs the same in every layer that is neither dense nor at the highest sparsity that was scanned. A curve
-    /// counts as the nearest one that rises and gets steeper; between two measurements it is a parabola.
+    /// counts as the nearest one that rises and gets steeper; between two measurements it is a parabola. The [module](super) has an example.
     ///
-    /// Fewer weights cannot be better, so wherever a curve falls, that is noise: the evaluation saw too few examples. The greatest fall of a
-    /// layer, up to its sparsity, is its noise, and the root of the sum of their squares that of the whole. Unless these sparsities
-    /// gain more over the same sparsity everywhere, the outcome is [`Basis::Recipe`].
+    /// Fewer weights cannot be better, so wherever a curve falls, that is noise: the evaluation saw too few examples. The noise of a layer
+    /// is its greatest fall up to its sparsity, and the noise of the whole is the root of the sum of their squares. Unless these
+    /// sparsities gain more than that over the same sparsity everywhere, the basis is [`Basis::Recipe`].
     ///
     /// # Errors
-    /// A total out of range, or one that the highest scanned sparsities do not reach; a layer without a measurement, or with one that is
-    /// not finite.
+    /// The total is out of range, or the highest scanned sparsities do not reach it; a layer has no measurement, or one that is not finite.
     pub fn suggest_for(&self, total: f64) -> Result<Suggestion, SuggestError> {
         self.suggest_for_costs(total, |layer| layer.weights as f64)
     }
 
-    /// The same for a total of something else than weights, such as multiply-accumulates: `cost` is that of a whole layer.
+    /// Suggests sparsities like [`suggest_for`](Self::suggest_for), for a total of another cost than weights.
+    ///
+    /// `cost` gives the cost of a whole layer, such as its multiply-accumulates.
     ///
     /// # Errors
-    /// As [`suggest_for`](Self::suggest_for), and costs that are negative, not finite, or all zero.
+    /// Those of [`suggest_for`](Self::suggest_for); a cost is negative or not finite, or all costs are zero.
     pub fn suggest_for_costs(
         &self,
         total: f64,
@@ -199,7 +198,7 @@ impl Sensitivity {
         Ok(points.into_iter().map(|(s, added)| (s.value(), added)).collect())
     }
 
-    /// Of sparsities and what they add.
+    /// A suggestion of sparsities and what they add.
     fn make(&self, found: Vec<(f64, f64)>) -> Suggestion {
         let layer = |(layer, (sparsity, loss)): (&LayerSensitivity, (f64, f64))| SuggestedLayer {
             path: layer.path.clone(),
@@ -227,7 +226,9 @@ fn within(added: &[(f64, f64)], limit: f64) -> (f64, f64) {
 }
 
 impl Suggestion {
-    /// Fraction of all weights of these layers that goes; of those of the recipe, where that decides.
+    /// Returns the total sparsity: the fraction of all weights of these layers that is removed.
+    ///
+    /// If the recipe decides, it is the total that was asked for.
     #[must_use]
     pub fn sparsity(&self) -> f64 {
         if let Basis::Recipe { total, .. } = self.basis {
@@ -237,13 +238,13 @@ impl Suggestion {
         removed / self.layers.iter().map(|l| l.weights).sum::<usize>().max(1) as f64
     }
 
-    /// What the layers add to the dense value, one by one; `None` where the recipe decides.
+    /// Returns the sum of what the layers add to the dense value, each pruned alone, or `None` if the recipe decides.
     #[must_use]
     pub fn loss(&self) -> Option<f64> {
         matches!(self.basis, Basis::Curves).then(|| self.layers.iter().map(|layer| layer.loss).sum())
     }
 
-    /// As `[[override]]` tables of a recipe; where the recipe decides, its `sparsity`.
+    /// Returns the suggestion as text of a recipe: `[[override]]` tables, or a `sparsity` if the recipe decides.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let table = |layer: &SuggestedLayer| {
@@ -260,10 +261,10 @@ impl Suggestion {
         toml::to_string(&value).unwrap_or_else(|_| value.to_string())
     }
 
-    /// The pruner with these sparsities as overrides. Overrides that leave layers dense stay, all others go. Where the recipe
-    /// decides, it stays as it is, with the total as its sparsity.
+    /// Returns a copy of the pruner with these sparsities as overrides.
     ///
-    /// Its schedule still counts: each layer comes to its own sparsity by it. A layer at sparsity 0 is left dense.
+    /// Overrides that leave layers dense stay, and all others are replaced. If the recipe decides, only its sparsity changes, to the total.
+    /// The schedule still counts: each layer reaches its own sparsity by it. A layer at sparsity 0 is left dense.
     #[must_use]
     pub fn apply(&self, pruner: &Pruner) -> Pruner {
         let mut recipe = pruner.recipe().clone();
