@@ -1,6 +1,6 @@
-//! The published test kit for criteria: what every one of them must do, on every device.
+//! A test kit for criteria, which checks that a criterion keeps its contract on every device.
 //!
-//! One line in the tests of a plugin crate runs it all, and a failure names the plugin, the check, device, shape and seed, and
+//! One line in the tests of a plugin crate runs all checks. A failure names the plugin, the check, the device, the shape and the seed, and
 //! what was expected and found:
 //!
 //! ```
@@ -24,10 +24,11 @@
 //! pruning_burn::conformance::assert_criterion::<Square>(&[Device::flex()]);
 //! ```
 //!
-//! A criterion gets whatever inputs it declares, those of its own crate too: one number for each weight, of either sign; positive ones for each
-//! column or output, as norms are; for each pair of columns a symmetric, positive definite matrix, as products of inputs make it.
+//! A criterion gets every input that it declares, also those of its own crate: for each weight a number of either sign; for each column or
+//! output a positive number, as norms are; for each pair of columns an entry of a symmetric, positive definite matrix, as products of inputs
+//! form it.
 //!
-//! Allocators and curves have theirs in [`pruning_core::conformance`], whose types this kit shares.
+//! The test kits for allocators and curves are in [`pruning_core::conformance`], and share its types.
 
 mod cases;
 mod checks;
@@ -48,7 +49,9 @@ use pruning_core::plugin::{Configured, Plugins};
 use pruning_core::score::Order;
 use std::sync::Arc;
 
-/// Runs every check on a criterion, with its default configuration.
+/// Runs every check on a criterion with its default configuration.
+///
+/// The [module](self) has an example.
 ///
 /// # Panics
 /// A check fails.
@@ -57,7 +60,19 @@ pub fn assert_criterion<P: Register + Criterion>(devices: &[Device]) {
     assert_all(&criterion_checks(devices), &Subject::new(&plugins, P::NAME));
 }
 
-/// The checks for criteria. The first device is the one that others are compared with.
+/// Returns the checks for criteria, which compare all devices with the first one.
+///
+/// Use it to list the checks, or to run each one as a separate test; [`assert_criterion`] runs them all.
+///
+/// ```
+/// # use burn::tensor::Device;
+/// # use pruning_magnitude as _;
+/// use pruning_burn::conformance::{Subject, criterion_checks};
+/// use pruning_burn::plugin::Plugins;
+/// let plugins = Plugins::linked();
+/// let checks = criterion_checks(&[Device::flex()]);
+/// assert!(checks.iter().all(|check| check.run(&Subject::new(&plugins, "magnitude")).is_ok()));
+/// ```
 #[must_use]
 pub fn criterion_checks(devices: &[Device]) -> Vec<Check<dyn Criterion>> {
     let kit = Arc::new(Kit { devices: devices.to_vec(), answers: FirstAnswers::default() });

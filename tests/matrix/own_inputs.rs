@@ -139,7 +139,7 @@ pub(crate) fn inputs_of_ones_own_that_do_not_fit_are_errors_that_name_them(devic
     assert!(matches!(&error, PruneError::InputShape { held: NeedShape::Column, .. }), "{error}");
     assert_eq!(
         error.to_string(),
-        "criterion test.odd_needs declares the input test.own.column as [rows], and what was given under this name is [cols]"
+        "criterion test.odd_needs declares the input test.own.column as [rows], but it was given as [cols]"
     );
     let both = pruner("criterion = \"test.own\"\nsparsity = 0.5\ngrow = { criterion = \"test.odd_needs\", end = 900 }");
     let error = both.start(&mut layer).err().unwrap();

@@ -86,7 +86,10 @@ impl Folder {
             let model = |name: &str| name.starts_with("trained-") && name.ends_with(".bpk");
             let named = |file: fs::DirEntry| file.file_name().to_str().is_some_and(model);
             return match fs::read_dir(&self.path).is_ok_and(|mut files| files.any(|file| file.is_ok_and(named))) {
-                true => Err(unread(&self.path.join(STATE), &"it is missing, and there are models of rounds").into()),
+                true => {
+                    Err(unread(&self.path.join(STATE), &"it is missing, although the folder holds models of rounds")
+                        .into())
+                }
                 false => Ok(None),
             };
         };

@@ -1,4 +1,4 @@
-//! Which weights matter least: the [`Criterion`] plugin.
+//! The plugin that scores weights: [`Criterion`].
 
 use crate::host::to_matrix;
 use crate::score::{CriterionInputs, Need, NeedShape, Needs};
@@ -8,9 +8,10 @@ use pruning_core::plugin::PluginKind;
 use pruning_core::score::{MatrixLayout, NonFinite, Order, Reduction};
 use std::fmt::Debug;
 
-/// Scores the weights of a layer; higher scores are kept. A plugin: see [`register_criterion`](crate::register_criterion).
+/// A plugin that scores the weights of a layer; higher scores are kept.
 ///
-/// Every layer is shown as a matrix, **rows = output units, columns = fan-in**, whatever its type and rank.
+/// Register it with [`register_criterion`](crate::register_criterion). A criterion sees every layer as a matrix, **rows = output units,
+/// columns = fan-in**, whatever its type and rank.
 ///
 /// ```
 /// use burn::tensor::Tensor;
@@ -37,38 +38,43 @@ use std::fmt::Debug;
 /// pruning_burn::register_criterion!(Square);
 /// ```
 pub trait Criterion: Debug + Send + Sync {
-    /// What it looks at besides the weights, inputs of its own crate among them. The pruner checks that all of it is there before any work.
+    /// Returns the inputs that the criterion looks at besides the weights, also those of its own crate.
+    ///
+    /// The pruner checks that all of them are there before any work.
     fn needs(&self) -> Needs {
         Needs::none()
     }
 
-    /// A score for each weight, in the shape of the matrix, on the device of the layer.
+    /// Returns a score for each weight, in the shape of the matrix, on the device of the layer.
     ///
     /// # Errors
     /// This criterion cannot score the layer.
     fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError>;
 
-    /// What all scores of the layer are multiplied by, above 0 and finite. A criterion that does no more than scale layers hands over
-    /// the weights as they are, and saves a tensor as large.
+    /// Returns the number by which all scores of the layer are multiplied; it is finite and above 0.
+    ///
+    /// A criterion that only scales layers can so return the weights unchanged, which saves a tensor of the same size.
     ///
     /// # Errors
-    /// As [`score`](Self::score).
+    /// This criterion cannot score the layer.
     fn factor(&self, _: &LayerView<'_>) -> Result<f64, CriterionError> {
         Ok(1.0)
     }
 
-    /// How the scores rank. With [`Order::Absolute`] a criterion can hand over a tensor as it is, sign included.
+    /// Returns the order by which the scores rank. With [`Order::Absolute`] a criterion can return a tensor with its sign.
     fn order(&self) -> Order {
         Order::Value
     }
 
-    /// Whether the place of a weight in its matrix counts for its score: scores that are drawn at random, patterns within kernels, the
-    /// first channels before the last. The conformance kit asks of all others that rows and columns may change places.
+    /// Returns whether the score of a weight depends on its place in the matrix.
+    ///
+    /// Examples are random scores, patterns within kernels, and scores that prefer the first channels. For all other criteria the
+    /// conformance kit checks that scores follow their weights when rows or columns are permuted.
     fn positional(&self) -> bool {
         false
     }
 
-    /// How the scores of a block or channel become one, unless the recipe says otherwise.
+    /// Returns the reduction that turns the scores of a block or channel into one, unless the recipe sets another.
     fn reduction(&self) -> Reduction {
         Reduction::Sum
     }
@@ -104,91 +110,93 @@ pub struct LayerView<'a> {
 }
 
 impl LayerView<'_> {
-    /// Path of the parameter, as in `encoder.0.fc1.weight`.
+    /// Returns the path of the parameter, such as `encoder.0.fc1.weight`.
     #[must_use]
     pub fn path(&self) -> &str {
         self.path
     }
 
-    /// Type of the layer: `Linear`, `Conv2d`, ...
+    /// Returns the type of the layer, such as `Linear` or `Conv2d`.
     #[must_use]
     pub fn kind(&self) -> &str {
         self.kind
     }
 
-    /// The parameter's own shape.
+    /// Returns the shape of the parameter.
     #[must_use]
     pub fn shape(&self) -> &[usize] {
         self.shape
     }
 
-    /// How the matrix lies in the parameter.
+    /// Returns the layout by which the matrix lies in the parameter.
     #[must_use]
     pub fn layout(&self) -> MatrixLayout {
         self.layout
     }
 
-    /// The weights, `[output units, fan-in]`, as 32-bit floats without gradients, or as 64-bit ones where the parameter has those; zero where
-    /// they are pruned already.
+    /// Returns the weights as a matrix `[output units, fan-in]`, with zeros where they are pruned already.
+    ///
+    /// They are 32-bit floats without gradients, or 64-bit floats if the parameter has those.
     #[must_use]
     pub fn weight(&self) -> Tensor<2> {
         self.weight.clone()
     }
 
-    /// The gradient of the loss, in the shape of the weights; zero where it does not depend on them.
+    /// Returns the gradient of the loss, in the shape of the weights. It is zero where the loss does not depend on them.
     ///
     /// # Errors
-    /// It is not among the criterion's needs, or was not collected.
+    /// The criterion does not declare the input in its needs, or the input was not collected.
     pub fn gradient(&self) -> Result<Tensor<2>, CriterionError> {
         self.input(Need::GRADIENT)
     }
 
-    /// The mean of the squared gradients of batches.
+    /// Returns the mean of the squared gradients of the batches.
     ///
     /// # Errors
-    /// As [`gradient`](Self::gradient).
+    /// Those of [`gradient`](Self::gradient).
     pub fn squared_gradient(&self) -> Result<Tensor<2>, CriterionError> {
         self.input(Need::SQUARED_GRADIENT)
     }
 
-    /// The product of the Hessian with the gradient.
+    /// Returns the product of the Hessian with the gradient.
     ///
     /// # Errors
-    /// As [`gradient`](Self::gradient).
+    /// Those of [`gradient`](Self::gradient).
     pub fn hessian_gradient(&self) -> Result<Tensor<2>, CriterionError> {
         self.input(Need::HESSIAN_GRADIENT)
     }
 
-    /// The weights at an earlier time.
+    /// Returns the weights at an earlier time.
     ///
     /// # Errors
-    /// As [`gradient`](Self::gradient).
+    /// Those of [`gradient`](Self::gradient).
     pub fn initial_weight(&self) -> Result<Tensor<2>, CriterionError> {
         self.input(Need::INITIAL_WEIGHT)
     }
 
-    /// `-w g`, summed over steps of training.
+    /// Returns `-w g`, summed over steps of training.
     ///
     /// # Errors
-    /// As [`gradient`](Self::gradient).
+    /// Those of [`gradient`](Self::gradient).
     pub fn movement(&self) -> Result<Tensor<2>, CriterionError> {
         self.input(Need::MOVEMENT)
     }
 
-    /// The gradient of the summed outputs of the network of absolute weights.
+    /// Returns the gradient of the summed outputs of the network of absolute weights.
     ///
     /// # Errors
-    /// As [`gradient`](Self::gradient).
+    /// Those of [`gradient`](Self::gradient).
     pub fn flow(&self) -> Result<Tensor<2>, CriterionError> {
         self.input(Need::FLOW)
     }
 
-    /// An input that the criterion declares, as a matrix that goes with that of the weights: `[rows, cols]` for
-    /// [`NeedShape::Weight`], `[1, cols]` for [`NeedShape::Column`], `[rows, 1]` for [`NeedShape::Output`] and `[cols, cols]` for
-    /// [`NeedShape::Columns`]. Products with the weights repeat a single row or column.
+    /// Returns an input that the criterion declares, as a matrix that matches the weights.
+    ///
+    /// It is `[rows, cols]` for [`NeedShape::Weight`], `[1, cols]` for [`NeedShape::Column`], `[rows, 1]` for [`NeedShape::Output`] and
+    /// `[cols, cols]` for [`NeedShape::Columns`]. In a product with the weights a single row or column is repeated.
     ///
     /// # Errors
-    /// As [`gradient`](Self::gradient).
+    /// Those of [`gradient`](Self::gradient).
     pub fn input(&self, need: Need) -> Result<Tensor<2>, CriterionError> {
         if !self.needs.contains(need) {
             return Err(CriterionError::Undeclared { input: need });
@@ -215,28 +223,29 @@ impl LayerView<'_> {
         Ok(if values.dtype() == dtype { values } else { values.cast(dtype) })
     }
 
-    /// Number of the update of dynamic sparse training, from 1; 0 in a pruning. A criterion that draws its scores draws others
-    /// in each update.
+    /// Returns the number of the update of dynamic sparse training, counted from 1, or 0 in a pruning.
+    ///
+    /// A criterion with random scores draws other scores in each update.
     #[must_use]
     pub fn update(&self) -> usize {
         self.update
     }
 
-    /// Where the layer lives.
+    /// Returns the device of the layer.
     #[must_use]
     pub fn device(&self) -> Device {
         self.weight.device()
     }
 }
 
-/// A layer that a criterion cannot score.
+/// An error of a criterion that cannot score a layer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CriterionError {
-    /// The criterion says why.
+    /// The layer does not suit the criterion.
     #[error("{reason}")]
     Unsuited {
-        /// What the layer lacks.
+        /// The reason that the criterion gives.
         reason: String,
     },
     /// The criterion asked for an input that is not among its needs.
@@ -247,28 +256,28 @@ pub enum CriterionError {
     },
     /// An input was not collected.
     #[error(
-        "the input {input} is missing: collect it into `CriterionInputs`, and hand it over by `prune_with`, `step_with`, `plan_with` or `with_inputs`"
+        "the input {input} is missing: collect it into `CriterionInputs`, and pass them to `prune`, `step`, `plan` or `with_inputs`"
     )]
     Missing {
         /// The input.
         input: Need,
     },
     /// An input of the same name was given in another shape.
-    #[error("the input {input} is declared as {}, and what was given under this name is {held}", input.shape())]
+    #[error("the input {input} is declared as {}, but it was given as {held}", input.shape())]
     OtherShape {
         /// The input.
         input: Need,
-        /// The shape of what was given.
+        /// The shape in which it was given.
         held: NeedShape,
     },
-    /// An input has nothing for the parameter.
-    #[error("the input {input} has nothing for this parameter: is it collected from this model?")]
+    /// An input has no values for the parameter.
+    #[error("the input {input} has nothing for this parameter: collect it from this model")]
     OtherModel {
         /// The input.
         input: Need,
     },
-    /// An input is for a parameter of another shape.
-    #[error("the input {input} has shape {found:?}, the parameter {expected:?}: is it collected from this model?")]
+    /// An input was collected from a parameter of another shape.
+    #[error("the input {input} has shape {found:?}, the parameter {expected:?}: collect it from this model")]
     InputShape {
         /// The input.
         input: Need,
@@ -277,8 +286,8 @@ pub enum CriterionError {
         /// Shape of the input.
         found: Box<[usize]>,
     },
-    /// The factor of a layer would rank nothing.
-    #[error("the criterion returned the factor {factor}, expected a number above 0")]
+    /// The factor of a layer is not a finite number above 0.
+    #[error("the criterion returned the factor {factor}, expected a finite number above 0")]
     Factor {
         /// The factor, as text.
         factor: String,
@@ -286,12 +295,12 @@ pub enum CriterionError {
     /// The criterion panicked.
     #[error("the criterion panicked: {message}")]
     Panicked {
-        /// What it said.
+        /// The message of the panic.
         message: String,
     },
     /// A score is NaN or infinite.
     #[error(
-        "score {value} at index {index} is not finite; repair the weights and inputs that it comes from, or exclude the layer"
+        "score {value} at index {index} is not finite; repair the weights and inputs that it is computed from, or exclude the layer"
     )]
     NonFinite {
         /// Index into the scores.
@@ -299,12 +308,12 @@ pub enum CriterionError {
         /// The score, as text.
         value: String,
     },
-    /// The scores have not the shape of the matrix.
+    /// The scores have another shape than the matrix.
     #[error("the criterion returned scores of shape {found:?} for a matrix of {expected:?}")]
     Shape {
-        /// Rows and columns.
+        /// Rows and columns of the matrix.
         expected: [usize; 2],
-        /// What came back.
+        /// Rows and columns of the scores.
         found: [usize; 2],
     },
 }

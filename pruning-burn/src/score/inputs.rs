@@ -19,10 +19,11 @@ use pruning_core::caught;
 use shift::{By, Shift};
 use std::collections::BTreeMap;
 
-/// What criteria look at besides the weights, for every parameter of a model.
+/// The inputs that criteria look at besides the weights, for every parameter of a model.
 ///
-/// Collecting works on copies: parameters, ids, running statistics and training flags of the model stay as they are (statistics of a
-/// training step that Burn has not merged yet are merged, as `valid` does at the next validation). Masks that are attached count, so the gradient of a pruned weight is zero.
+/// They are collected on copies: parameters, ids, running statistics and training flags of the model stay as they are (statistics of a
+/// training step that Burn has not merged yet are merged, as `valid` does at the next validation). Gradients pass through attached masks,
+/// so the gradient of a pruned weight is zero.
 ///
 /// ```
 /// # use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
@@ -38,7 +39,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default)]
 pub struct CriterionInputs {
     held: BTreeMap<&'static str, Held>,
-    /// Those that pruned weights have too.
+    /// The inputs that pruned weights have too.
     pub(crate) dense: Needs,
 }
 
@@ -57,13 +58,13 @@ struct Held {
 const GRADIENTS: [Need; 3] = [Need::GRADIENT, Need::SQUARED_GRADIENT, Need::HESSIAN_GRADIENT];
 
 impl CriterionInputs {
-    /// Creates inputs without any.
+    /// Creates an empty set of inputs.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether all of `needs` has been collected.
+    /// Returns whether all of `needs` have been collected.
     #[must_use]
     pub fn holds(&self, needs: impl Into<Needs>) -> bool {
         needs.into().iter().all(|need| self.shape(need) == Some(need.shape()))
@@ -92,15 +93,16 @@ impl CriterionInputs {
         self.held.insert(need.name(), Held { need, values, shapes });
     }
 
-    /// Gradients of `loss` over `batches`: those of [`Need::GRADIENT`], [`Need::SQUARED_GRADIENT`] and [`Need::HESSIAN_GRADIENT`] that
-    /// are among `needs`.
+    /// Collects those inputs among `needs` that are computed from gradients of `loss` over `batches`.
+    ///
+    /// They are [`Need::GRADIENT`], [`Need::SQUARED_GRADIENT`] and [`Need::HESSIAN_GRADIENT`].
     ///
     /// The loss of a batch is a single number. For the empirical Fisher information give batches of one example.
     ///
-    /// Burn has no second derivatives, so the Hessian product comes from differences of gradients along the gradient itself, with steps so
-    /// short that they cross no kink of a ReLU or a maximum: about four passes over the batches, in double precision. For that the closure is
-    /// given a model whose parameters are `f64`, and must follow: it casts what the model is given to the type of a weight. The result is checked
-    /// on both sides of the weights; what is not certain to a thousandth of its norm is an error.
+    /// Burn has no second derivatives, so the Hessian product is computed from differences of gradients along the gradient itself, with
+    /// steps so short that they cross no kink of a ReLU or a maximum. That takes about four passes over the batches, in double precision:
+    /// the closure gets a model whose parameters are `f64`, and must cast the inputs of the model to the type of a weight. The result is
+    /// checked on both sides of the weights, and an uncertainty of more than a thousandth of its norm is an error.
     ///
     /// ```
     /// # use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
@@ -117,8 +119,8 @@ impl CriterionInputs {
     /// ```
     ///
     /// # Errors
-    /// No batch, a model that is not on an autodiff device, or a loss without gradients. For the Hessian product: a device without double
-    /// precision, a loss that does not follow the type of the model, or a product that is not certain. A closure that panics.
+    /// There is no batch, the model is not on an autodiff device, the loss has no gradients, or the closure panics. For the Hessian product
+    /// also: the device has no double precision, the loss does not follow the type of the model, or the product is uncertain.
     pub fn with_gradients<M: Module, B>(
         mut self,
         model: &M,
@@ -132,11 +134,13 @@ impl CriterionInputs {
         Ok(self)
     }
 
-    /// The same with gradients of pruned weights: those of the loss of the pruned network, as if the weights were there and
-    /// zero. Growing by a gradient (RigL) ranks by them.
+    /// Collects gradients like [`with_gradients`](Self::with_gradients), for pruned weights too.
+    ///
+    /// They are gradients of the loss of the pruned network, as if the pruned weights were there with value zero. Growing by a gradient
+    /// (RigL) ranks by them. [`Session`](crate::Session) has an example.
     ///
     /// # Errors
-    /// As [`with_gradients`](Self::with_gradients).
+    /// Those of [`with_gradients`](Self::with_gradients).
     pub fn with_dense_gradients<M: Module, B>(
         mut self,
         model: &M,
@@ -186,13 +190,24 @@ impl CriterionInputs {
         self
     }
 
-    /// The flow of the network: the gradient of the summed `output` of a copy whose every parameter is replaced by its absolute value.
+    /// Collects the flow of the network: the gradient of the summed `output` of a copy with absolute values for parameters.
     ///
-    /// The closure feeds an input of ones, and needs no data (Tanaka et al. 2020, arXiv:2006.05467, section 6). Layers behave as
-    /// at inference: a batch norm takes its running statistics, since an input of ones has none of its own, and nothing drops out.
+    /// The closure passes an input of ones to the copy, and needs no data (Tanaka et al. 2020, arXiv:2006.05467, section 6). Layers behave
+    /// as at inference: a batch norm uses its running statistics, since an input of ones has no useful ones, and nothing drops out.
+    ///
+    /// ```
+    /// # use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
+    /// # use pruning_burn::score::{CriterionInputs, Need};
+    /// let device = Device::flex().autodiff();
+    /// let model = LinearConfig::new(3, 2).init(&device);
+    /// let ones = Tensor::<2>::ones([1, 3], &device);
+    /// let inputs = CriterionInputs::new().with_flow(&model, |model: &Linear| model.forward(ones.clone()))?;
+    /// assert!(inputs.holds(Need::FLOW));
+    /// # Ok::<(), pruning_burn::score::InputError>(())
+    /// ```
     ///
     /// # Errors
-    /// A model that is not on an autodiff device, or an output without gradients.
+    /// The model is not on an autodiff device, the output has no gradients, or the closure panics.
     pub fn with_flow<M: Module, const D: usize>(
         mut self,
         model: &M,
@@ -204,7 +219,7 @@ impl CriterionInputs {
         Ok(self)
     }
 
-    /// The weights of `model` as they are now, for criteria that compare with them later.
+    /// Keeps the weights that `model` has now, for criteria that compare later weights with them.
     #[must_use]
     pub fn with_initial_weights<M: Module>(mut self, model: &M) -> Self {
         self.put(Need::INITIAL_WEIGHT, model, weights(model));
@@ -212,7 +227,25 @@ impl CriterionInputs {
         self
     }
 
-    /// Adds `-w g` of one step of training: call it with the gradients, before the optimizer takes them.
+    /// Adds `-w g` of one step of training to the movement.
+    ///
+    /// Call it with the gradients of the step, before the optimizer takes them.
+    ///
+    /// ```
+    /// # use burn::{nn::LinearConfig, optim::GradientsParams, tensor::{Device, Tensor}};
+    /// # use pruning_burn::score::{CriterionInputs, Need};
+    /// # let device = Device::flex().autodiff();
+    /// # let model = LinearConfig::new(3, 2).init(&device);
+    /// # let batches = [Tensor::<2>::ones([4, 3], &device)];
+    /// let mut inputs = CriterionInputs::new();
+    /// for batch in batches {
+    ///     let loss = model.forward(batch).square().mean();
+    ///     let gradients = GradientsParams::from_grads(loss.backward(), &model);
+    ///     inputs.record_movement(&model, &gradients);
+    ///     // optimizer.step(..)
+    /// }
+    /// assert!(inputs.holds(Need::MOVEMENT));
+    /// ```
     pub fn record_movement<M: Module>(&mut self, model: &M, gradients: &GradientsParams) {
         let mut values = self.held.remove(Need::MOVEMENT.name()).map_or_else(Values::new, |held| held.values);
         let mut read = Read { gradients, values: BTreeMap::new() };

@@ -1,4 +1,4 @@
-//! What a criterion looks at besides the weights: [`Need`], and several of them, [`Needs`].
+//! The inputs that a criterion declares: one is a [`Need`], several are [`Needs`].
 
 use pruning_core::plugin::check_name;
 use pruning_core::score::MatrixLayout;
@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::BitOr;
 
-/// An input of a criterion, by its name and its shape.
+/// An input of a criterion, identified by its name and its shape.
 ///
-/// The inputs of this project are constants here. A crate from outside declares others, and gives their values by
+/// The inputs of this project are constants here. Another crate can declare more, and pass their values to
 /// [`CriterionInputs::with_input`](crate::score::CriterionInputs::with_input):
 ///
 /// ```
@@ -29,16 +29,16 @@ pub struct Need {
     shape: NeedShape,
 }
 
-/// How many numbers an input has for a layer, whose weights are a matrix of rows (output units) and columns (fan-in).
+/// The shape of an input for a layer, whose weights are a matrix of rows (output units) and columns (fan-in).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NeedShape {
-    /// One for each weight: `[rows, cols]`.
+    /// One number for each weight: `[rows, cols]`.
     Weight,
-    /// One for each input column: `[cols]`.
+    /// One number for each input column: `[cols]`.
     Column,
-    /// One for each output unit: `[rows]`.
+    /// One number for each output unit: `[rows]`.
     Output,
-    /// One for each pair of input columns: `[cols, cols]`.
+    /// One number for each pair of input columns: `[cols, cols]`.
     Columns,
 }
 
@@ -80,8 +80,10 @@ impl Need {
     /// The gradient of the summed outputs of the network of absolute weights.
     pub const FLOW: Self = Self::new("flow", NeedShape::Weight);
 
-    /// An input by its name, segments of `[a-z][a-z0-9_]*` joined by dots, and its shape. Bare names belong to this project: prefix yours,
-    /// as in `acme.activation_norm`.
+    /// Creates an input from its name and shape.
+    ///
+    /// A name is made of segments `[a-z][a-z0-9_]*` joined by dots. Bare names belong to this project: prefix yours, as in
+    /// `acme.activation_norm`.
     ///
     /// # Panics
     /// The name has other characters; in a constant this is an error of the compiler.
@@ -91,13 +93,13 @@ impl Need {
         Self { name, shape }
     }
 
-    /// Its name.
+    /// Returns the name of the input.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Its shape.
+    /// Returns the shape of the input.
     #[must_use]
     pub const fn shape(&self) -> NeedShape {
         self.shape
@@ -110,8 +112,9 @@ impl fmt::Display for Need {
     }
 }
 
-/// Inputs of a criterion, sorted by name. The weights are there in any case; the rest is collected into
-/// [`CriterionInputs`](crate::score::CriterionInputs) beforehand.
+/// A set of inputs that a criterion looks at besides the weights, sorted by name.
+///
+/// The weights are always there. The inputs are collected into [`CriterionInputs`](crate::score::CriterionInputs) before a pruning.
 ///
 /// ```
 /// use pruning_burn::score::{Need, Needs};
@@ -124,30 +127,30 @@ impl fmt::Display for Need {
 pub struct Needs(BTreeSet<Need>);
 
 impl Needs {
-    /// The weights alone.
+    /// Creates an empty set, for a criterion that looks at the weights alone.
     #[must_use]
     pub const fn none() -> Self {
         Self(BTreeSet::new())
     }
 
-    /// Whether there is nothing besides the weights.
+    /// Returns whether the set is empty, so that the weights alone are looked at.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether all of `other` is among these.
+    /// Returns whether these inputs include all of `other`.
     #[must_use]
     pub fn contains(&self, other: impl Into<Self>) -> bool {
         other.into().0.is_subset(&self.0)
     }
 
-    /// The inputs, sorted by name.
+    /// Returns the inputs, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = Need> {
         self.0.iter().copied()
     }
 
-    /// These, but for those of `other`.
+    /// Returns these inputs except those of `other`.
     #[must_use]
     pub fn without(&self, other: impl Into<Self>) -> Self {
         Self(&self.0 - &other.into().0)

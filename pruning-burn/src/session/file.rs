@@ -166,7 +166,7 @@ pub(crate) fn differing(recipe: &Value, read: &Value) -> Vec<String> {
 pub(crate) fn unpack<M: Module>(tensor: burn_pack::Tensor, model: &M) -> Result<Stored, String> {
     let (_, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| error.to_string())?;
     let shape = shape.as_slice().to_vec();
-    let len = shape.iter().try_fold(1usize, |len, &size| len.checked_mul(size)).ok_or("a shape that cannot be")?;
+    let len = shape.iter().try_fold(1usize, |len, &size| len.checked_mul(size)).ok_or("its shape is too large")?;
     let data = TensorData::try_from_bytes(bytes, [len], dtype).map_err(|error| format!("{error:?}"))?;
     // In its own type: a device would make of it what it takes by default.
     Ok(Stored { value: Tensor::from_data(data, (&host_device(model), dtype)), shape })

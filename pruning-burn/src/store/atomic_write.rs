@@ -27,7 +27,7 @@ pub(super) fn replace(file: &Path, write: impl FnOnce(&mut NamedTempFile) -> Res
     }
     unfinished.as_file().sync_all().map_err(said)?;
     unfinished.persist(&target).map_err(|error| said(error.error))?;
-    sync(folder).map_err(|error| format!("it is there, but a loss of power may undo that: {error}"))
+    sync(folder).map_err(|error| format!("it was written, but a power failure may undo that: {error}"))
 }
 
 fn said(error: io::Error) -> String {
@@ -44,7 +44,7 @@ fn place(file: &Path) -> io::Result<(PathBuf, Option<Permissions>)> {
     if found.is_file() {
         Ok((target, Some(found.permissions())))
     } else {
-        Err(io::Error::new(ErrorKind::InvalidInput, "something that is no file has that name"))
+        Err(io::Error::new(ErrorKind::InvalidInput, "a folder or device has that name, so there is no file to replace"))
     }
 }
 

@@ -147,7 +147,7 @@ pub(crate) fn check_booleans(tensors: &[Tensor]) -> Result<(), String> {
         let bytes = tensor.to_bytes().map_err(|error| error.to_string())?;
         let wrong = |element: &[u8]| element[0] > 1 || element[1..].iter().any(|&byte| byte != 0);
         if let Some(at) = bytes.chunks(tensor.dtype.size()).position(wrong) {
-            return Err(format!("{}: element {at} is neither 0 nor 1, and a boolean is", tensor.name));
+            return Err(format!("{}: element {at} is neither 0 nor 1, as a boolean must be", tensor.name));
         }
     }
     Ok(())

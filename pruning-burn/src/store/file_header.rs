@@ -97,7 +97,7 @@ impl Kind {
         let said = |error: io::Error| error.to_string();
         file.rewind().map_err(said)?;
         let found = checksum(&mut *file, &self.open_seal()).map_err(said)?;
-        let (place, crc32) = found.ok_or("the seal is not in it")?;
+        let (place, crc32) = found.ok_or("its seal is missing")?;
         file.seek(SeekFrom::Start(place)).map_err(said)?;
         file.write_all(format!("{crc32:0DIGITS$x}").as_bytes()).map_err(said)
     }

@@ -154,15 +154,15 @@ pub(crate) fn matrix<T: Element>(
             let (starts, columns) = (get(parts, "starts")?, get(parts, "columns")?);
             Sparse::Blocks(Blocks::new(rows, cols, (height, width), starts, columns, values)?)
         }
-        other => return Err(PartsError::Part(format!("format {other:?} is not known"))),
+        other => return Err(PartsError::Part(format!("the format {other:?} is unknown"))),
     })
 }
 
 fn take(parts: &mut Parts, name: &str, dtype: DType) -> Result<Vec<u8>, PartsError> {
     match parts.remove(name) {
         Some((found, _, bytes)) if found == dtype => Ok(bytes),
-        Some((found, ..)) => Err(PartsError::Part(format!("{name} is {found:?}, not {dtype:?}"))),
-        None => Err(PartsError::Part(format!("there is no {name}"))),
+        Some((found, ..)) => Err(PartsError::Part(format!("the array {name} has type {found:?}, not {dtype:?}"))),
+        None => Err(PartsError::Part(format!("the array {name} is missing"))),
     }
 }
 

@@ -7,12 +7,12 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 impl CriterionInputs {
-    /// Adds an input of your own: its values by the paths of the parameters that it is for.
+    /// Adds an input that you computed, as values by the paths of their parameters.
     ///
     /// The values of a parameter have the shape that the input declares for it: that of the parameter itself for
-    /// [`NeedShape::Weight`](crate::score::NeedShape::Weight), `[cols]`, `[rows]` or `[cols, cols]` of its matrix for the others. Or they are
-    /// a list of as many numbers in that order, so that one call can give those of parameters of different ranks. What is given counts for
-    /// pruned weights too.
+    /// [`NeedShape::Weight`](crate::score::NeedShape::Weight), or `[cols]`, `[rows]` or `[cols, cols]` of its matrix for the others. They may
+    /// also be a list of as many numbers in that order, so that one call can pass values of parameters of different ranks. The values count
+    /// for pruned weights too.
     ///
     /// ```
     /// # use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
@@ -27,8 +27,7 @@ impl CriterionInputs {
     /// ```
     ///
     /// # Errors
-    /// The model has no such parameter, or two of them share an id and are not the same; values of another shape; a value that is NaN or
-    /// infinite.
+    /// The model has no such parameter, two different parameters share an id, the values have another shape, or a value is NaN or infinite.
     pub fn with_input<M: Module, P: Into<String>, const D: usize>(
         mut self,
         need: Need,
