@@ -59,19 +59,9 @@ pub(crate) fn paths(all: &[Layer]) -> Vec<String> {
 
 /// Returns the report on a layer whose elements are its units.
 pub(crate) fn layer_report(layer: &Layer, granularity: Granularity, kept: usize) -> LayerReport {
-    let weights = layer.layout.len();
-    LayerReport {
-        path: layer.path.clone(),
-        aliases: layer.aliases.clone(),
-        kind: layer.kind.clone(),
-        shape: layer.shape.clone(),
-        granularity: granularity.to_string(),
-        weights,
-        kept,
-        units: weights,
-        kept_units: kept,
-        asked: 1.0 - kept as f64 / weights.max(1) as f64,
-    }
+    LayerReport::new(&layer.path, &layer.kind, layer.shape.clone(), kept)
+        .with_granularity(granularity)
+        .with_aliases(layer.aliases.clone())
 }
 
 /// Returns every path of a parameter.

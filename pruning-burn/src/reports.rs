@@ -57,8 +57,10 @@ fn left_of(layer: &Layer, Target { granularity, .. }: &Target, alive: Option<&Bi
     let units = granularity.units(&layer.layout);
     let kept = alive.map_or(layer.layout.len(), Bits::count_ones);
     let kept_units = alive.map_or(units, |alive| granularity.alive(&layer.layout, alive).count_ones());
-    let asked = 1.0 - kept_units as f64 / units.max(1) as f64;
-    LayerReport { units, kept_units, asked, ..layer_report(layer, *granularity, kept) }
+    let mut report = layer_report(layer, *granularity, kept);
+    (report.units, report.kept_units) = (units, kept_units);
+    report.asked = 1.0 - kept_units as f64 / units.max(1) as f64;
+    report
 }
 
 /// Output channels are masked in the weights that make them; biases and norms would have to follow.

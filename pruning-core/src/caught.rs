@@ -1,21 +1,21 @@
-//! Calls of code from outside, which may panic: [`caught`].
+//! Calls of foreign code, which may panic: [`caught`].
 
 use crate::shown;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What a call returns, or the message of its panic.
+/// Calls a function and returns its result, or the message of its panic.
 ///
-/// Plugins and closures of users are called through this, so that their panics are errors like any other. The caller must not use what the
-/// call had half changed: operations work on copies, and assign at the end.
+/// Plugins and closures of users are called through this function, so that their panics are errors like any other. The caller must not
+/// use what the call left half changed: operations work on copies, and assign at the end.
 ///
 /// # Errors
-/// The message of the panic.
+/// The call panicked.
 pub fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panic_message(&*panic))
 }
 
-/// What a panic said.
+/// Returns the message of a panic.
 #[must_use]
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);

@@ -1,7 +1,7 @@
-//! The published test kit for allocators and curves: what every plugin of these kinds must do.
+//! The published test kit for allocators and curves, which checks what every plugin of these kinds must do.
 //!
-//! One line in the tests of a plugin crate runs it all, and a failure names the plugin, the check, the case, and what was
-//! expected and found:
+//! One line in the tests of a plugin crate runs all checks. A failure names the plugin, the check and the case, with what was expected
+//! and found:
 //!
 //! ```
 //! # use pruning_core::budget::{AllocationError, Allocator, LayerUnits, Share, in_proportion};
@@ -23,13 +23,13 @@
 //! pruning_core::conformance::assert_allocator::<Even>();
 //! ```
 //!
-//! A test runner that wants one trial for each check takes them from [`allocator_checks`] and [`curve_checks`].
+//! A test runner that wants one trial for each check takes the checks from [`allocator_checks`] and [`curve_checks`].
 //!
 //! # Contract
 //!
-//! A check is a function over cases, and each has plugins that are wrong on purpose (`mutants.rs`) which it must catch. The checks of one
-//! list share the first answers of a plugin, since a state of its own may have settled before the check for it runs. An allocator is also
-//! called with its layers in other orders; a unit may move where remainders are equal.
+//! A check is a function over cases, and for each check there are plugins that are wrong on purpose (`mutants.rs`), which it must catch.
+//! The checks of one list share the first answers of a plugin, since the plugin may have changed its state before a check for it runs. An
+//! allocator is also called with its layers in other orders; a unit may move where remainders are equal.
 
 mod allocator;
 mod curve;
@@ -46,21 +46,22 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// A plugin that does not do what its kind must.
+/// A failed check of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} {plugin:?} fails {check}\n  case:     {case}\n  expected: {expected}\n  got:      {got}")]
+#[non_exhaustive]
 pub struct Failure {
-    /// Kind of plugin.
+    /// The kind of plugin.
     pub kind: &'static str,
-    /// Name of the plugin.
+    /// The name of the plugin.
     pub plugin: String,
-    /// The check.
+    /// The name of the check.
     pub check: &'static str,
-    /// Inputs: shapes, seeds, devices.
+    /// The inputs of the case: shapes, seeds, devices.
     pub case: Box<str>,
-    /// What the contract asks for.
+    /// The result that the contract asks for.
     pub expected: Box<str>,
-    /// What the plugin did.
+    /// The result of the plugin.
     pub got: Box<str>,
 }
 
@@ -73,29 +74,29 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// A plugin of `plugins` by its name, with its default configuration.
+    /// Creates a subject from the plugin `name` of `plugins`, with its default configuration.
     #[must_use]
     pub fn new(plugins: &'a Plugins, name: &'a str) -> Self {
         Self { plugins, name, config: Value::Null }
     }
 
-    /// The same with a configuration of its own, as a recipe gives it.
+    /// Sets a configuration, as a recipe gives it.
     #[must_use]
     pub fn with_config(mut self, config: Value) -> Self {
         self.config = config;
         self
     }
 
-    /// Its name.
+    /// Returns the name of the plugin.
     #[must_use]
     pub fn name(&self) -> &str {
         self.name
     }
 
-    /// The plugin, built as a recipe builds it.
+    /// Builds the plugin as a recipe builds it.
     ///
     /// # Errors
-    /// It cannot be built.
+    /// The plugin cannot be built.
     pub fn build<K: PluginKind + ?Sized>(&self, check: &Check<K>) -> Result<Configured<K>, Failure> {
         self.plugins.build::<K>(self.name, self.config.clone()).map_err(|error| {
             check.failure(self, format!("config {}", self.config), "a plugin that can be built", error.to_string())
@@ -103,9 +104,9 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// One property that every plugin of kind `K` must have.
+/// A property that every plugin of kind `K` must have.
 pub struct Check<K: ?Sized + 'static> {
-    /// A few words, joined by underscores.
+    /// The name of the check: a few words, joined by underscores.
     pub name: &'static str,
     run: Run<K>,
 }
@@ -119,7 +120,7 @@ impl<K: ?Sized> fmt::Debug for Check<K> {
 }
 
 impl<K: PluginKind + ?Sized> Check<K> {
-    /// A check by a function; kits for further kinds of plugin are made with it.
+    /// Creates a check from a function; kits for other kinds of plugins use it.
     pub fn new(
         name: &'static str,
         run: impl Fn(&Self, &Subject<'_>) -> Result<(), Failure> + Send + Sync + 'static,
@@ -127,18 +128,18 @@ impl<K: PluginKind + ?Sized> Check<K> {
         Self { name, run: Box::new(run) }
     }
 
-    /// Runs it.
+    /// Runs the check on a plugin.
     ///
     /// # Errors
-    /// The first case that fails; a panic of the plugin is one.
+    /// A case fails; a panic of the plugin is a failure too. The error has the first one.
     pub fn run(&self, subject: &Subject<'_>) -> Result<(), Failure> {
         self.guard(subject, "the plugin is made and called", || (self.run)(self, subject))
     }
 
-    /// Runs one case: a panic of the plugin is a failure that says where.
+    /// Runs one case, and turns a panic of the plugin into a failure of that case.
     ///
     /// # Errors
-    /// What `case` returns, or that it panicked.
+    /// `case` fails or panics.
     pub fn guard<T>(
         &self,
         subject: &Subject<'_>,
@@ -149,7 +150,7 @@ impl<K: PluginKind + ?Sized> Check<K> {
             .unwrap_or_else(|message| Err(self.failure(subject, about, "no panic", format!("it panicked: {message}"))))
     }
 
-    /// What to say when it fails.
+    /// Creates the failure of a case.
     pub fn failure(
         &self,
         subject: &Subject<'_>,
@@ -168,10 +169,10 @@ impl<K: PluginKind + ?Sized> Check<K> {
     }
 }
 
-/// What a plugin answered when it was first asked.
+/// The answers of a plugin to its first questions.
 ///
-/// A plugin with a state of its own gives other answers later, and may have settled before a check begins. So the checks of one list
-/// share one of these, and whichever comes first writes down what later ones must find.
+/// A plugin with a state of its own gives other answers later, and its state may have settled before a check begins. So the checks of one
+/// list share these answers: the first check to ask writes down what later ones must find.
 #[derive(Debug)]
 pub struct FirstAnswers<A>(Mutex<BTreeMap<String, A>>);
 
@@ -182,15 +183,15 @@ impl<A> Default for FirstAnswers<A> {
 }
 
 impl<A: Clone> FirstAnswers<A> {
-    /// The first answer of a plugin to a case: `answer`, unless there was one before.
+    /// Returns the first answer of a plugin to a case: `answer`, unless there was one before.
     pub fn first(&self, subject: &Subject<'_>, case: &str, answer: &A) -> A {
         let key = format!("{} {} {case}", subject.name, subject.config);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_insert_with(|| answer.clone()).clone()
     }
 }
 
-/// What plugins of every kind must do: read back the configuration they print, refuse what they do not know, and say what
-/// they are.
+/// Creates the checks for every kind of plugin: a plugin reads back the configuration it prints, refuses what it does not know, and
+/// describes itself.
 #[must_use]
 pub fn plugin_checks<K: PluginKind + ?Sized>() -> Vec<Check<K>> {
     vec![

@@ -1,27 +1,43 @@
-//! Which channels of a network belong together: labels on the axes of its tensors, joined by its operations.
+//! The channels of a network that belong together: labels on the axes of its tensors, joined by its operations.
 //!
-//! Every position along an axis that may be removed carries a label. An operation joins the labels of its operands
-//! (an addition those at equal positions, a convolution the channels of its input with the columns of its weight), or maps
-//! them (a flattening repeats them, a concatenation appends them). What ends up in one set is removed together, from every
-//! parameter on whose axes it lies: the dependency graph of [DepGraph](https://arxiv.org/abs/2301.12900) (Fang et al. 2023,
-//! section 3.2), kept for each position instead of each layer, so that slices, rolls, shuffles and concatenations need no
-//! cases of their own.
+//! Every position along an axis that may be removed carries a label. An operation joins the labels of its operands (an addition those at
+//! equal positions, a convolution the channels of its input with the columns of its weight), or maps them (a flattening repeats them, a
+//! concatenation appends them). The labels of one set are removed together, from every parameter on whose axes they lie. This is the
+//! dependency graph of [DepGraph](https://arxiv.org/abs/2301.12900) (Fang et al. 2023, section 3.2), kept for each position instead of
+//! each layer, so that slices, rolls, shuffles and concatenations need no cases of their own.
 //!
-//! An axis that an operation splits in two, as attention splits channels into heads, has labels in both factors, and an
-//! entry goes when either factor's does. [`AxisGraph::solve`] decides which of the two is free: whole heads, or the same
-//! positions of every head.
+//! If an operation splits an axis in two, as attention splits channels into heads, both factors have labels, and an entry is removed when
+//! either factor is. [`AxisGraph::solve`] decides which of the two is free: whole heads, or the same positions of every head.
+//!
+//! ```
+//! use pruning_core::graph::{AxisGraph, Factor};
+//! let mut graph = AxisGraph::new();
+//! // y = W2 relu(W1 x): the rows of W1 are the columns of W2. The columns of W1 and the rows of W2 must stay.
+//! let (w1, w2) = (graph.param(&[3, 2]), graph.param(&[4, 3]));
+//! let [rows1, cols1] = [0, 1].map(|axis| graph.dims(w1)[axis].clone());
+//! let [rows2, cols2] = [0, 1].map(|axis| graph.dims(w2)[axis].clone());
+//! graph.join(&rows1, &cols2, false, "a product");
+//! graph.pin(&cols1, "an input");
+//! graph.pin(&rows2, "an output");
+//! let solved = graph.solve(Factor::Outer);
+//! assert_eq!(solved.groups.len(), 1);
+//! assert_eq!(solved.groups[0].units.len(), 3);
+//! assert_eq!(solved.groups[0].units[1].positions, [[1], [1]]);
+//! assert_eq!(solved.pinned.len(), 2);
+//! ```
 //!
 //! # Contract
 //!
 //! Every position along an axis of a parameter has a label. Operations join labels (an addition those at equal positions, a product the
-//! columns of one operand with the rows of the other) or map them (slice, concatenation, reshape). A set of joined labels is what goes
+//! columns of one operand with the rows of the other) or map them (slice, concatenation, reshape). A set of joined labels is removed
 //! together; sets on the same axes compete as one group. Sets that meet an input, an output, a mean or a softmax along their axis are
-//! pinned, with the reason. Beside the labels an axis knows whether its removed entries are zero before they are removed (`sigmoid` loses
-//! that), since a sum over them is exact only then.
+//! pinned, with the reason. Beside the labels, an axis records whether its removed entries are zero before they are removed (`sigmoid`
+//! loses that), since a sum over them is exact only then.
 //!
-//! A reshape that splits an axis records the split: an entry goes when either factor does, and solving leaves one factor free, whole heads
-//! or the same positions of each, and the other one where that leads nowhere. Even pieces (`chunk`) stay even, if all of them are there; a
-//! lone slice keeps its axis, since its size may be written down, and so does a tensor that the code makes and puts beside another one.
+//! A reshape that splits an axis records the split: an entry is removed when either factor is. Solving leaves one factor free, whole
+//! heads or the same positions of each, and takes the other factor where the first leads nowhere. Even pieces (`chunk`) stay even, if all
+//! of them are there. A lone slice keeps its axis, since its size may be written down; so does a tensor that the code creates and joins
+//! with another one.
 
 mod labels;
 mod plan;
@@ -39,9 +55,9 @@ use std::sync::Arc;
 /// One axis of a tensor.
 #[derive(Clone, Debug)]
 pub enum Dim {
-    /// Nothing of it is removed.
+    /// No position of the axis is removed.
     Fixed(usize),
-    /// Positions that may be removed.
+    /// Positions of the axis may be removed.
     Free {
         /// The label of each position.
         labels: Arc<[Label]>,
@@ -51,7 +67,7 @@ pub enum Dim {
 }
 
 impl Dim {
-    /// Positions along the axis.
+    /// Returns the number of positions along the axis.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -60,25 +76,25 @@ impl Dim {
         }
     }
 
-    /// Whether the axis has no positions.
+    /// Returns whether the axis has no positions.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether positions may be removed.
+    /// Returns whether positions may be removed.
     #[must_use]
     pub fn is_free(&self) -> bool {
         matches!(self, Self::Free { .. })
     }
 
-    /// Whether entries at removed positions are zero; true where nothing is removed.
+    /// Returns whether entries at removed positions are zero; true where nothing is removed.
     #[must_use]
     pub fn is_zero(&self) -> bool {
         matches!(self, Self::Fixed(_) | Self::Free { zero: true, .. })
     }
 
-    /// Whether both have the same labels, position by position.
+    /// Returns whether both axes have the same labels, position by position.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -88,7 +104,7 @@ impl Dim {
         }
     }
 
-    /// The same axis after an operation that keeps zeros (`true`) or may not.
+    /// Returns the axis after an operation that keeps zeros (`true`) or may not.
     #[must_use]
     pub fn keeping_zero(&self, keeps: bool) -> Self {
         match self {
@@ -98,10 +114,10 @@ impl Dim {
     }
 }
 
-/// A parameter in the graph.
+/// The number of a parameter in the graph.
 pub type ParamIndex = usize;
 
-/// An axis with several factors, and the axes that they are.
+/// An axis that is split into several factors.
 #[derive(Clone, Debug)]
 pub(crate) struct Split {
     pub(crate) whole: Arc<[Label]>,
@@ -109,7 +125,7 @@ pub(crate) struct Split {
     pub(crate) factors: Vec<Arc<[Label]>>,
 }
 
-/// Labels of all axes, and what joins them.
+/// The labels of all axes of a network, with the operations that join them.
 #[derive(Clone, Debug, Default)]
 pub struct AxisGraph {
     labels: Labels,
@@ -118,26 +134,26 @@ pub struct AxisGraph {
 }
 
 impl AxisGraph {
-    /// A graph without parameters.
+    /// Creates a graph without parameters.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a parameter, whose axes are all free, and zero where they are removed.
+    /// Adds a parameter, whose axes are all free and zero at removed positions.
     pub fn param(&mut self, shape: &[usize]) -> ParamIndex {
         let dims = shape.iter().map(|&size| self.fresh(size, true)).collect();
         self.params.push(dims);
         self.params.len() - 1
     }
 
-    /// The axes of a parameter.
+    /// Returns the axes of a parameter.
     #[must_use]
     pub fn dims(&self, param: ParamIndex) -> &[Dim] {
         &self.params[param]
     }
 
-    /// A new free axis.
+    /// Creates a free axis.
     pub fn fresh(&mut self, size: usize, zero: bool) -> Dim {
         Dim::Free { labels: self.labels.fresh(size).into(), zero }
     }
@@ -158,8 +174,9 @@ impl AxisGraph {
         }
     }
 
-    /// Joins two axes of one size position by position. The result is zero where both are, unless `product`, when one is
-    /// enough. Axes of unlike sizes stay.
+    /// Joins two axes of one size position by position.
+    ///
+    /// The result is zero where both are zero, or with `product` where one is. Axes of different sizes stay.
     pub fn join(&mut self, a: &Dim, b: &Dim, product: bool, why: &str) -> Dim {
         if a.len() != b.len() {
             self.pin(a, why);
@@ -181,7 +198,8 @@ impl AxisGraph {
         }
     }
 
-    /// The axes of an element-wise result: sizes of one stretch, the others are joined. Missing leading axes count as one.
+    /// Returns the axes of an element-wise result: axes of size one are stretched, and the others are joined. Missing leading axes count
+    /// as one.
     pub fn broadcast(&mut self, a: &[Dim], b: &[Dim], product: bool, why: &str) -> Vec<Dim> {
         let rank = a.len().max(b.len());
         let at = |dims: &[Dim], i: usize| {
@@ -208,7 +226,7 @@ impl AxisGraph {
             .collect()
     }
 
-    /// Some positions of an axis, in the given order.
+    /// Takes some positions of an axis, in the given order.
     #[must_use]
     pub fn take(&self, dim: &Dim, positions: impl Iterator<Item = usize>) -> Dim {
         match dim {
@@ -217,7 +235,7 @@ impl AxisGraph {
         }
     }
 
-    /// Axes one after the other.
+    /// Puts axes one after the other.
     pub fn concat(&mut self, dims: &[Dim]) -> Dim {
         if dims.iter().all(|d| !d.is_free()) {
             return Dim::Fixed(dims.iter().map(Dim::len).sum());

@@ -1,17 +1,18 @@
-//! Host arithmetic of pruning: no tensors, no I/O.
+//! Host arithmetic of pruning, without tensors and I/O.
 //!
-//! Every pruning method answers four questions, and here each is a type of its own:
+//! Every pruning method answers four questions. Each answer is a type of its own here:
 //!
 //! | question | answer |
 //! |---|---|
 //! | What is removed together? | [`Granularity`](score::Granularity): element, N:M, block, channel |
-//! | Which matter least? | scores, from a criterion (a plugin of `pruning-burn`); [`Reduction`](score::Reduction) takes them to units |
+//! | Which weights matter least? | scores, from a criterion (a plugin of `pruning-burn`); [`Reduction`](score::Reduction) turns them into scores of units |
 //! | How is the budget shared out? | [`Allocator`](budget::Allocator), a plugin |
-//! | When, and how far each time? | [`Schedule`](schedule::Schedule), with a [`Curve`](schedule::Curve), a plugin |
+//! | When, and how much each time? | [`Schedule`](schedule::Schedule), with a [`Curve`](schedule::Curve), a plugin |
 //!
-//! A [`Recipe`](recipe::Recipe) is all of it as data, with its plugins found in a [`Plugins`](plugin::Plugins) registry. [`choose_masks`](budget::choose_masks) is one pruning: it takes
-//! the scores of each layer and gives the masks, exactly as many as asked, the same on every machine. A [`Mask`](mask::Mask) is a
-//! bitset in the memory order of its parameter, true where the weight is kept.
+//! A [`Recipe`](recipe::Recipe) holds all answers as data, with its plugins found in a [`Plugins`](plugin::Plugins) registry.
+//! [`choose_masks`](budget::choose_masks) performs one pruning: it takes the scores of each layer and returns the masks, with exactly as
+//! many units as asked, the same on every machine. A [`Mask`](mask::Mask) is a bitset in the memory order of its parameter, true where
+//! the weight is kept.
 //!
 //! ```
 //! use pruning_core::score::Order;

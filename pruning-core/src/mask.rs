@@ -1,4 +1,4 @@
-//! Masks: which elements of which parameter are kept.
+//! Masks, which say which elements of a parameter are kept.
 
 mod bits;
 mod random_masks;
@@ -11,6 +11,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// The mask of one parameter, in the parameter's own shape and memory order. **True means keep.**
+///
+/// ```
+/// use pruning_core::mask::{Bits, Mask};
+/// let mask = Mask::new([2, 2], Bits::from_bools(&[true, false, false, true]))?;
+/// assert_eq!((mask.kept(), mask.len()), (2, 4));
+/// assert!(Mask::new([2, 3], Bits::ones(4)).is_err());
+/// # Ok::<(), pruning_core::mask::MaskError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawMask")]
 pub struct Mask {
@@ -33,46 +41,46 @@ impl TryFrom<RawMask> for Mask {
     }
 }
 
-/// A mask that fits nothing.
+/// An error for a mask that fits no parameter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MaskError {
-    /// The number of bits is not the number of elements.
+    /// The number of bits differs from the number of elements.
     #[error("a mask of shape {shape:?} needs {expected} bits, not {found}")]
     Length {
-        /// The shape asked for.
+        /// The shape that was asked for.
         shape: Vec<usize>,
-        /// Elements of that shape.
+        /// The number of elements of that shape.
         expected: usize,
-        /// Bits given.
+        /// The number of bits that were given.
         found: usize,
     },
-    /// No memory holds the mask.
+    /// The mask needs more bits than memory holds.
     #[error("a mask of shape {shape:?} needs more bits than memory holds")]
     TooLarge {
-        /// The shape asked for.
+        /// The shape that was asked for.
         shape: Vec<usize>,
     },
     /// Two masks of one parameter have different shapes.
     #[error("{path}: masks of shape {first:?} and {second:?} have no intersection")]
     Shapes {
-        /// The parameter.
+        /// The path of the parameter.
         path: String,
-        /// Shape of one mask.
+        /// The shape of one mask.
         first: Vec<usize>,
-        /// Shape of the other.
+        /// The shape of the other mask.
         second: Vec<usize>,
     },
     /// Two masks were given for one parameter.
-    #[error("{path}: has two masks in one set: remove one, or intersect them")]
+    #[error("{path} has two masks in one set: remove one, or intersect them")]
     Duplicate {
-        /// The parameter.
+        /// The path of the parameter.
         path: String,
     },
 }
 
 impl Mask {
-    /// A mask of `shape` from its bits in row-major order.
+    /// Creates a mask of `shape` from its bits in row-major order.
     ///
     /// # Errors
     /// The number of bits is not the product of the shape.
@@ -86,7 +94,7 @@ impl Mask {
         }
     }
 
-    /// A mask that keeps everything.
+    /// Creates a mask that keeps every element.
     ///
     /// # Errors
     /// The shape has more elements than memory holds bits.
@@ -99,38 +107,38 @@ impl Mask {
         }
     }
 
-    /// Shape of the parameter.
+    /// Returns the shape of the parameter.
     #[must_use]
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// The bits, row-major.
+    /// Returns the bits in row-major order.
     #[must_use]
     pub fn bits(&self) -> &Bits {
         &self.keep
     }
 
-    /// Elements kept.
+    /// Returns the number of kept elements.
     #[must_use]
     pub fn kept(&self) -> usize {
         self.keep.count_ones()
     }
 
-    /// Elements in all.
+    /// Returns the number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
         self.keep.len()
     }
 
-    /// Whether the parameter has no element.
+    /// Returns whether the parameter has no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keep.is_empty()
     }
 }
 
-/// Masks of a model: parameter path to [`Mask`], in the order of the model.
+/// The masks of a model: a [`Mask`] for each parameter path, in the order of the model.
 ///
 /// ```
 /// use pruning_core::mask::{Bits, Mask, MaskSet};
@@ -148,7 +156,7 @@ pub struct MaskSet {
 }
 
 impl MaskSet {
-    /// From path and mask pairs.
+    /// Creates a set from pairs of path and mask.
     ///
     /// # Errors
     /// A path occurs twice.
@@ -163,22 +171,22 @@ impl MaskSet {
         Ok(set)
     }
 
-    /// The mask of a parameter.
+    /// Returns the mask of a parameter.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&Mask> {
         self.places.get(path).map(|&place| &self.masks[place].1)
     }
 
-    /// Paths and masks, in order.
+    /// Returns paths and masks in order.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Mask)> {
         self.masks.iter().map(|(path, mask)| (path.as_str(), mask))
     }
 
-    /// What both sets keep, of every parameter that has a mask in either.
+    /// Returns masks that keep what both sets keep, for every parameter with a mask in either set.
     ///
     /// # Errors
-    /// The masks of a parameter have two shapes.
+    /// The two masks of a parameter have different shapes.
     pub fn intersection(&self, other: &Self) -> Result<Self, MaskError> {
         let mut both = self.clone();
         for (path, mask) in &other.masks {
@@ -197,19 +205,19 @@ impl MaskSet {
         Ok(both)
     }
 
-    /// Number of masks.
+    /// Returns the number of masks.
     #[must_use]
     pub fn len(&self) -> usize {
         self.masks.len()
     }
 
-    /// Whether there is no mask.
+    /// Returns whether there are no masks.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.masks.is_empty()
     }
 
-    /// Fraction of the masked parameters' elements that are removed; 0 without masks.
+    /// Returns the fraction of the masked parameters' elements that is removed; 0 without masks.
     #[must_use]
     pub fn sparsity(&self) -> f64 {
         let (kept, len) = self.masks.iter().fold((0, 0), |(k, n), (_, m)| (k + m.kept(), n + m.len()));

@@ -1,14 +1,14 @@
-//! What every plugin says about itself: [`Plugin`]. And the macros that register one.
+//! Plugins and their registry: the trait [`Plugin`], the set [`Plugins`], and the macros that register a plugin.
 //!
 //! # Contract
 //!
 //! The struct of a plugin is its serde configuration. `register_criterion!`, `register_allocator!` and `register_curve!` put it into
-//! `inventory`; every plugin crate also has a function `register(&mut Plugins)`, which keeps the linker from dropping it. [`Plugins`] is a
-//! value. Two plugins under one name make that name fail, and the error names both origins; for a name of another kind the error tells the
-//! kind. A plugin that is configured with another one by name finds it in [`Plugin::resolve`], in the registry that builds it. A recipe
-//! says by the key `name` which plugin it is, so a configuration with a field of that name (or alias) is refused. Names are
-//! `[a-z][a-z0-9_]*` segments joined by dots, checked when the crate is compiled; bare names belong to this project. `links =
-//! "pruning-core"` makes Cargo refuse two copies of this crate, which would have a registry each.
+//! `inventory`. Every plugin crate also has a function `register(&mut Plugins)`, which keeps the linker from dropping the crate.
+//! [`Plugins`] is a value. Two plugins under one name make that name fail, and the error names both origins; if the name belongs to
+//! another kind, the error tells the kind. A plugin that is configured with another one by name finds it in [`Plugin::resolve`], in the
+//! registry that builds it. The key `name` of a recipe selects the plugin, so a configuration with a field of that name (or alias) is
+//! refused. Names are `[a-z][a-z0-9_]*` segments joined by dots, checked when the crate is compiled; bare names belong to this project.
+//! `links = "pruning-core"` makes Cargo refuse two copies of this crate, because each copy would have its own registry.
 
 mod registry;
 
@@ -21,23 +21,61 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
-/// A strategy with a name. The struct is its own configuration: what serde reads from a recipe.
+/// A strategy with a name. Its struct is its configuration: the fields that serde reads from a recipe.
 ///
-/// Derive `Serialize` and `Deserialize` with `#[serde(default, deny_unknown_fields)]`, so that a recipe names only what
-/// differs from [`Default`], and a misspelled field is an error. No field may be called `name`, which is how a recipe says which plugin it is:
+/// Derive `Serialize` and `Deserialize` with `#[serde(default, deny_unknown_fields)]`, so that a recipe names only what differs from
+/// [`Default`], and a misspelled field is an error. No field may be called `name`, because that key of a recipe selects the plugin: see
 /// [`RegistryError::ReservedField`].
+///
+/// ```
+/// use pruning_core::budget::Sparsity;
+/// use pruning_core::plugin::{Plugin, Plugins};
+/// use pruning_core::schedule::Curve;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, Default, Serialize, Deserialize)]
+/// #[serde(default, deny_unknown_fields)]
+/// struct Late {
+///     extra: u8,
+/// }
+///
+/// impl Plugin for Late {
+///     const NAME: &'static str = "acme.late";
+///     const SUMMARY: &'static str = "Sparsity grows with a power of progress.";
+///
+///     fn validate(&self) -> Result<(), String> {
+///         if self.extra > 9 { Err(format!("extra {} must be at most 9", self.extra)) } else { Ok(()) }
+///     }
+/// }
+///
+/// impl Curve for Late {
+///     fn sparsity(&self, initial: Sparsity, target: Sparsity, progress: f64) -> f64 {
+///         let way = progress.powi(2 + i32::from(self.extra));
+///         initial.value() * (1.0 - way) + target.value() * way
+///     }
+/// }
+///
+/// pruning_core::register_curve!(Late);
+///
+/// let plugins = Plugins::linked();
+/// let late = plugins.build::<dyn Curve>("acme.late", Default::default())?;
+/// assert_eq!(late.sparsity(Sparsity::ZERO, Sparsity::new(0.8)?, 0.5), 0.2);
+/// assert!(plugins.build::<dyn Curve>("acme.late", serde_json::json!({ "extra": 10 })).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Plugin: Serialize + DeserializeOwned + Default + Debug + Send + Sync + 'static {
-    /// Segments of `[a-z][a-z0-9_]*`, joined by dots. Bare names belong to this project; prefix yours: `acme.fisher`.
+    /// The name in recipes: segments of `[a-z][a-z0-9_]*`, joined by dots. Bare names belong to this project; prefix yours:
+    /// `acme.fisher`.
     const NAME: &'static str;
-    /// One sentence.
+    /// A summary in one sentence.
     const SUMMARY: &'static str;
-    /// Where it comes from: authors, title, year, identifier.
+    /// The sources of the method: authors, title, year, identifier.
     const REFERENCES: &'static [&'static str] = &[];
 
-    /// Finds plugins that this one is configured with by name, as by [`Plugins::read`]; called before [`validate`](Self::validate).
+    /// Finds the plugins with which this one is configured by name, as by [`Plugins::read`]; called before [`validate`](Self::validate).
     ///
     /// # Errors
-    /// A message that names the field and what is wrong with it.
+    /// The configuration is wrong; the message names the field and the problem.
     fn resolve(&mut self, plugins: &Plugins) -> Result<(), String> {
         let _ = plugins;
         Ok(())
@@ -46,7 +84,7 @@ pub trait Plugin: Serialize + DeserializeOwned + Default + Debug + Send + Sync +
     /// Checks what the types of the fields cannot.
     ///
     /// # Errors
-    /// A message that names the field, its value and what is allowed.
+    /// A value is not allowed; the message names the field, its value and what is allowed.
     fn validate(&self) -> Result<(), String> {
         Ok(())
     }
@@ -54,23 +92,23 @@ pub trait Plugin: Serialize + DeserializeOwned + Default + Debug + Send + Sync +
 
 /// A family of plugins, named by its trait object: `dyn Allocator`, `dyn Curve`, `dyn Criterion`.
 pub trait PluginKind: 'static {
-    /// The word for it in recipes and messages.
+    /// The word for this kind of plugin in recipes and messages.
     const KIND: &'static str;
 
-    /// Asks a plugin for all that it says of itself, once, when it is built: one that panics there is refused before any work.
+    /// Asks a new plugin once for all its declarations: a plugin that panics there is refused before any work.
     fn declare(&self) {}
 }
 
 /// A plugin that a `register_*!` macro has prepared for [`Plugins`].
 pub trait Register: Plugin {
-    /// Its entry.
+    /// Creates the entry of the plugin for a registry.
     fn entry() -> crate::plugin::Entry;
 }
 
-/// Registers a type as plugin of a kind, with every [`Plugins::linked`] of the program.
+/// Registers a type as a plugin of a kind, for every [`Plugins::linked`] of the program.
 ///
-/// The kinds have macros of their own ([`register_allocator`](crate::register_allocator),
-/// [`register_curve`](crate::register_curve)), which are this one with the kind filled in.
+/// The kinds have macros of their own ([`register_allocator`](crate::register_allocator), [`register_curve`](crate::register_curve)),
+/// which fill in the kind.
 #[macro_export]
 macro_rules! register_plugin {
     ($plugin:ty, $kind:ty) => {
@@ -95,7 +133,7 @@ macro_rules! register_plugin {
     };
 }
 
-/// Fails to compile on a name that is none: of a plugin, or of an input.
+/// Fails to compile if the name of a plugin or input is not valid.
 #[doc(hidden)]
 pub const fn check_name(name: &str) {
     assert!(is_name(name.as_bytes()), "a name is segments of [a-z][a-z0-9_]* joined by dots");

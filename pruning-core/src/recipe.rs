@@ -1,4 +1,4 @@
-//! What is to be done, as data: [`Recipe`].
+//! A recipe, which says as data what is to be pruned and how: [`Recipe`].
 
 mod check;
 mod draft;
@@ -18,9 +18,9 @@ use crate::schedule::{Grow, Initialization, Schedule};
 use crate::score::{ChannelScore, Granularity, Reduction};
 use serde_json::{Value, json};
 
-/// Everything a pruner needs to know, with every plugin found and every value checked.
+/// All settings of a pruning, with every plugin found and every value checked.
 ///
-/// `K` is the kind of criterion, which another crate defines. The documented form is TOML:
+/// `K` is the kind of criterion, which another crate defines. Recipes are documented as TOML:
 ///
 /// ```toml
 /// sparsity = 0.9                          # or count = 1000
@@ -51,31 +51,31 @@ use serde_json::{Value, json};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Recipe<K: ?Sized> {
-    /// How much is removed.
+    /// The amount that is removed.
     pub budget: Budget,
-    /// Which weights matter least.
+    /// The criterion that scores the weights.
     pub criterion: Configured<K>,
-    /// How the budget is shared out; N:M needs none.
+    /// The allocator that shares the budget out; N:M needs none.
     pub allocator: Option<Configured<dyn Allocator>>,
-    /// What is removed together.
+    /// The shape of what is removed together.
     pub granularity: Granularity,
-    /// Whether a layer that the granularity does not fit is left dense, and the report says so; it is an error otherwise.
+    /// Whether layers that the granularity does not fit are left dense and reported; otherwise they are an error.
     pub skip_unfit: bool,
-    /// How element scores become unit scores; the criterion's own way by default.
+    /// The way in which element scores become unit scores; the criterion's own way by default.
     pub reduction: Option<Reduction>,
-    /// Which weights score a channel or head of a traced model.
+    /// The weights that score a channel or head of a traced model.
     pub channel_score: ChannelScore,
-    /// How fractions become counts.
+    /// The way in which fractions become counts.
     pub rounding: Rounding,
-    /// When.
+    /// The steps at which pruning happens.
     pub schedule: Schedule,
-    /// From which weights training goes on.
+    /// The weights from which training goes on.
     pub initialization: Initialization,
-    /// Whether and how pruned weights come back.
+    /// Dynamic sparse training: whether and how pruned weights come back.
     pub grow: Option<Grow<K>>,
     /// Whether a layer may lose all its units.
     pub allow_empty: bool,
-    /// Which parameters.
+    /// The parameters that are pruned.
     pub targets: Targets,
     /// Layers with a budget of their own.
     pub overrides: Vec<Override>,
@@ -103,57 +103,69 @@ impl<K: ?Sized> Clone for Recipe<K> {
     }
 }
 
-/// How much is removed in the end.
+/// The amount that is removed in the end.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Budget {
-    /// A fraction of all units.
+    /// A fraction of all units is removed.
     Sparsity(Sparsity),
-    /// So many units, in one shot.
+    /// A number of units is removed, in one shot.
     Count(usize),
 }
 
-/// A layer, or several, that the shared budget leaves out.
+/// One or several layers with a budget of their own, outside of the shared one.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Override {
-    /// The layers.
+    /// The pattern of the layers.
     pub target: Pattern,
-    /// Their sparsity, each by itself.
+    /// The sparsity of each of these layers by itself.
     pub sparsity: Sparsity,
-    /// Their granularity, if it is not the recipe's.
+    /// The granularity of these layers, if it differs from the recipe's.
     pub granularity: Option<Granularity>,
 }
 
 impl Override {
-    /// Layers with a sparsity of their own, in the recipe's granularity.
+    /// Creates an override of sparsity, in the recipe's granularity.
     pub fn new(target: impl Into<String>, sparsity: Sparsity) -> Self {
         Self { target: Pattern::new(target), sparsity, granularity: None }
     }
 }
 
 impl<K: PluginKind + ?Sized> Recipe<K> {
-    /// Reads a recipe, and finds its plugins.
+    /// Reads a recipe from TOML text, and finds its plugins.
+    ///
+    /// ```
+    /// use pruning_core::plugin::Plugins;
+    /// use pruning_core::recipe::Recipe;
+    /// # type Criterion = dyn pruning_core::schedule::Curve;
+    /// let result = Recipe::<Criterion>::from_toml("sparsity = 1.5\ncriterion = \"magnitud\"", &Plugins::empty());
+    /// let error = result.unwrap_err();
+    /// // Nothing is registered here, not even the default allocator.
+    /// let places: Vec<_> = error.problems.iter().map(|problem| &problem.path[..]).collect();
+    /// assert_eq!(places, ["sparsity", "criterion", "allocator"]);
+    /// ```
     ///
     /// # Errors
-    /// Every problem there is: syntax, unknown keys, values out of range, unknown plugins, keys that exclude each other.
+    /// The recipe has problems, and the error lists all of them: syntax, unknown keys, values out of range, unknown plugins, keys that
+    /// exclude each other.
     pub fn from_toml(text: &str, plugins: &Plugins) -> Result<Self, RecipeError> {
         let table: toml::Table = toml::from_str(text).map_err(RecipeError::of_text)?;
         Self::from_value(json_of(toml::Value::Table(table)), plugins)
     }
 
-    /// The same from JSON text.
+    /// Reads a recipe from JSON text, and finds its plugins.
     ///
     /// # Errors
-    /// As [`from_toml`](Self::from_toml).
+    /// The same as for [`from_toml`](Self::from_toml).
     pub fn from_json(text: &str, plugins: &Plugins) -> Result<Self, RecipeError> {
         let value = serde_json::from_str(text).map_err(RecipeError::of_text)?;
         Self::from_value(value, plugins)
     }
 
-    /// The same from a value of any format.
+    /// Reads a recipe from a value of any format, and finds its plugins.
     ///
     /// # Errors
-    /// As [`from_toml`](Self::from_toml).
+    /// The same as for [`from_toml`](Self::from_toml).
     pub fn from_value(value: Value, plugins: &Plugins) -> Result<Self, RecipeError> {
         read::read(value, plugins).check(plugins)
     }
@@ -175,7 +187,7 @@ fn json_of(value: toml::Value) -> Value {
 }
 
 impl<K: ?Sized> Recipe<K> {
-    /// The sparsity in the end, if it is a sparsity that was asked for.
+    /// Returns the sparsity in the end, if the recipe asks for a sparsity.
     #[must_use]
     pub fn sparsity(&self) -> Option<Sparsity> {
         match self.budget {
@@ -184,7 +196,7 @@ impl<K: ?Sized> Recipe<K> {
         }
     }
 
-    /// Whether any of its units are channels or heads.
+    /// Returns whether any units are channels or heads.
     #[must_use]
     pub fn is_structural(&self) -> bool {
         let overrides = self.overrides.iter().filter_map(|o| o.granularity);

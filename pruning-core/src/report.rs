@@ -1,70 +1,102 @@
-//! What a pruning did: [`Report`].
+//! What a pruning did, asked and achieved: [`Report`].
 //!
 //! # Contract
 //!
-//! The layers of a report are all targets, also those at an override of 0 (they carry no mask), so asked and achieved have one
-//! denominator. `asked` and `unit_sparsity` are fractions of units, `sparsity` of weights. Followers lose entries with channels and are no
-//! targets.
+//! The layers of a report are all targets, also those with an override of 0 (which carry no mask), so asked and achieved have one
+//! denominator. `asked` and `unit_sparsity` are fractions of units, `sparsity` is a fraction of weights. Followers lose entries with
+//! channels and are not targets.
 
 use crate::budget::Chosen;
+use crate::score::Granularity;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Asked and achieved, in total and for each layer, and what was left out.
+/// The result of a pruning: asked and achieved sparsity, in total and for each layer, and the parameters that were left out.
+///
+/// ```
+/// use pruning_core::report::{LayerReport, Report};
+/// let mut report = Report::default();
+/// report.parameters = 110;
+/// report.layers.push(LayerReport::new("fc1.weight", "Linear", vec![10, 10], 25));
+/// assert_eq!((report.weights(), report.kept(), report.sparsity()), (100, 25, 0.75));
+/// assert_eq!(report.compression(), 110.0 / 35.0);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// Step of the schedule, for a pruning that was due at one.
+    /// The step of the schedule at which the pruning was due, if there is a schedule.
     pub step: Option<usize>,
-    /// Round of the schedule, from 1, and how many there are.
+    /// The round of the schedule, from 1, and the number of rounds.
     pub round: Option<(usize, usize)>,
-    /// Weights that an update of dynamic sparse training dropped, and as many that it grew; nothing for a pruning.
+    /// The number of weights that an update of dynamic sparse training dropped and grew; `None` for a pruning.
     #[serde(default)]
     pub grown: Option<usize>,
-    /// Float parameters of the whole model, targets or not; buffers such as running statistics do not count.
+    /// The float parameters of the whole model, targets or not; buffers such as running statistics do not count.
     pub parameters: usize,
-    /// The targets, in the order of the model; those too that an override leaves dense.
+    /// The targets in the order of the model, including those that an override leaves dense.
     pub layers: Vec<LayerReport>,
-    /// Parameters that are no targets and lose entries with the channels of those that are: biases, scales and shifts of norms,
-    /// weights that read the channels.
+    /// Parameters that are not targets and lose entries with the channels of targets: biases, scales and shifts of norms, weights that
+    /// read the channels.
     #[serde(default)]
     pub followers: Vec<LayerReport>,
-    /// Parameters that are not targets, and why.
+    /// Parameters that are not targets, each with the reason.
     pub skipped: Vec<Skipped>,
-    /// What is not as the recipe may have been meant.
+    /// Warnings about results that the author of the recipe may not expect.
     #[serde(default)]
     pub warnings: Vec<Warning>,
 }
 
-/// One pruned parameter.
+/// A pruned parameter, with what was asked and achieved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LayerReport {
-    /// Its path.
+    /// The path of the parameter.
     pub path: String,
-    /// Other paths of the same parameter, counted here.
+    /// Other paths of the same parameter, which is counted once.
     pub aliases: Vec<String>,
-    /// Type of its layer.
+    /// The type of the layer.
     pub kind: String,
-    /// Its shape.
+    /// The shape of the parameter.
     pub shape: Vec<usize>,
-    /// What is removed together.
+    /// The granularity, as text.
     pub granularity: String,
-    /// Elements.
+    /// The number of elements.
     pub weights: usize,
-    /// Elements kept.
+    /// The number of kept elements.
     pub kept: usize,
-    /// Units. Channels that several layers share are counted at the first of them.
+    /// The number of units. Channels that several layers share are counted at the first of them.
     pub units: usize,
-    /// Units kept.
+    /// The number of kept units.
     pub kept_units: usize,
-    /// Fraction of the units that was asked to be removed.
+    /// The fraction of the units that was asked to be removed.
     pub asked: f64,
 }
 
 impl LayerReport {
-    /// Counts the units of what is chosen at this layer. A layer at which nothing is counted was asked for what `shared` was, which has
-    /// its units.
+    /// Creates the report of a parameter that keeps `kept` of its elements, each of which is a unit.
+    pub fn new(path: impl Into<String>, kind: impl Into<String>, shape: Vec<usize>, kept: usize) -> Self {
+        let weights: usize = shape.iter().product();
+        let asked = 1.0 - kept as f64 / weights.max(1) as f64;
+        let (path, kind, granularity) = (path.into(), kind.into(), Granularity::Element.to_string());
+        let (aliases, units, kept_units) = (Vec::new(), weights, kept);
+        Self { path, aliases, kind, shape, granularity, weights, kept, units, kept_units, asked }
+    }
+
+    /// Sets what is removed together; the units are counted by [`with_units`](Self::with_units).
+    #[must_use]
+    pub fn with_granularity(self, granularity: Granularity) -> Self {
+        Self { granularity: granularity.to_string(), ..self }
+    }
+
+    /// Sets other paths of the same parameter.
+    #[must_use]
+    pub fn with_aliases(self, aliases: Vec<String>) -> Self {
+        Self { aliases, ..self }
+    }
+
+    /// Sets the units of what is chosen at this layer. If nothing is counted here, the layer was asked for what `shared` was asked, which
+    /// counts its units.
     #[must_use]
     pub fn with_units(self, here: &[&Chosen], shared: Option<&Chosen>) -> Self {
         let units = here.iter().map(|chosen| chosen.units).sum();
@@ -76,7 +108,7 @@ impl LayerReport {
         Self { units, kept_units: here.iter().map(|chosen| chosen.kept_units).sum(), asked, ..self }
     }
 
-    /// Fraction of the elements that is removed.
+    /// Returns the fraction of the elements that is removed.
     #[must_use]
     pub fn sparsity(&self) -> f64 {
         1.0 - self.kept as f64 / self.weights.max(1) as f64
@@ -87,9 +119,9 @@ impl LayerReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Skipped {
-    /// Its path.
+    /// The path of the parameter.
     pub path: String,
-    /// The reason.
+    /// The reason for skipping it.
     pub reason: SkipReason,
 }
 
@@ -100,7 +132,7 @@ impl Skipped {
     }
 }
 
-/// Why a parameter was skipped.
+/// The reason why a parameter was skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -112,28 +144,28 @@ pub enum SkipReason {
     },
     /// No pattern of `target.include` matches it.
     NotIncluded,
-    /// It is not a weight of a linear or convolution layer, and no pattern names it.
+    /// The parameter is not a weight of a linear or convolution layer, and no pattern names it.
     NotDefault,
-    /// It is a running statistic.
+    /// The parameter is a running statistic.
     RunningStatistic,
-    /// Its values are packed integers.
+    /// The values of the parameter are packed integers.
     Quantized,
-    /// It has no elements.
+    /// The parameter has no elements.
     Empty,
-    /// The granularity does not fit it, and the recipe skips such layers.
+    /// The granularity does not fit the parameter, and the recipe skips such layers.
     Unfit {
         /// What does not fit.
         why: String,
     },
-    /// It is a target, and its channels cannot be removed.
+    /// The parameter is a target, but its channels cannot be removed.
     ChannelsStay {
-        /// What holds them.
+        /// What keeps the channels in place.
         why: String,
     },
 }
 
 impl SkipReason {
-    /// Whether a pattern of `target.exclude` is the reason.
+    /// Returns whether a pattern of `target.exclude` is the reason.
     #[must_use]
     pub fn is_exclusion(&self) -> bool {
         matches!(self, Self::Excluded { .. })
@@ -155,15 +187,15 @@ impl fmt::Display for SkipReason {
     }
 }
 
-/// What is not as the recipe may have been meant.
+/// A warning about a result that the author of the recipe may not expect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Warning {
-    /// Output channels were masked in the weights that make them and nowhere else, since no trace says what follows: their biases, and
-    /// the scales and shifts of norms behind them, still put out numbers.
+    /// Output channels were masked only in the weights that make them, because no trace shows what follows: their biases, and the scales
+    /// and shifts of norms behind them, still produce output.
     Untraced {
-        /// The layers.
+        /// The paths of the layers.
         paths: Vec<String>,
     },
 }
@@ -182,50 +214,50 @@ impl fmt::Display for Warning {
 }
 
 impl Report {
-    /// Elements of the targets.
+    /// Returns the number of elements of the targets.
     #[must_use]
     pub fn weights(&self) -> usize {
         self.layers.iter().map(|l| l.weights).sum()
     }
 
-    /// Those that are kept.
+    /// Returns the number of kept elements of the targets.
     #[must_use]
     pub fn kept(&self) -> usize {
         self.layers.iter().map(|l| l.kept).sum()
     }
 
-    /// Fraction of the elements of the targets that is removed.
+    /// Returns the fraction of the elements of the targets that is removed.
     #[must_use]
     pub fn sparsity(&self) -> f64 {
         1.0 - self.kept() as f64 / self.weights().max(1) as f64
     }
 
-    /// Units of the targets: their elements, blocks or channels.
+    /// Returns the number of units of the targets: their elements, blocks or channels.
     #[must_use]
     pub fn units(&self) -> usize {
         self.layers.iter().map(|l| l.units).sum()
     }
 
-    /// Those that are kept.
+    /// Returns the number of kept units of the targets.
     #[must_use]
     pub fn kept_units(&self) -> usize {
         self.layers.iter().map(|l| l.kept_units).sum()
     }
 
-    /// Fraction of the units of the targets that is removed: what [`asked`](Self::asked) is compared with.
+    /// Returns the fraction of the units of the targets that is removed, to compare with [`asked`](Self::asked).
     #[must_use]
     pub fn unit_sparsity(&self) -> f64 {
         1.0 - self.kept_units() as f64 / self.units().max(1) as f64
     }
 
-    /// Fraction of the units of the targets that was asked to be removed.
+    /// Returns the fraction of the units of the targets that was asked to be removed.
     #[must_use]
     pub fn asked(&self) -> f64 {
         let asked: f64 = self.layers.iter().map(|l| l.asked * l.units as f64).sum();
         asked / self.units().max(1) as f64
     }
 
-    /// Parameters of the whole model before and after: `parameters / (parameters - removed)`.
+    /// Returns the compression of the whole model: parameters before over parameters after, `parameters / (parameters - removed)`.
     #[must_use]
     pub fn compression(&self) -> f64 {
         let removed: usize = self.layers.iter().chain(&self.followers).map(|l| l.weights - l.kept).sum();
@@ -286,7 +318,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// The first of a list, and how many there are besides.
+/// Returns the first names of a list, and how many more there are.
 fn few<S: AsRef<str>>(paths: &[S]) -> String {
     let named: Vec<&str> = paths.iter().take(3).map(AsRef::as_ref).collect();
     match paths.len().saturating_sub(named.len()) {

@@ -1,4 +1,4 @@
-//! When to prune, and how far each time: [`Schedule`].
+//! When pruning happens, and how far each time: [`Schedule`].
 
 mod curve;
 mod grow;
@@ -15,33 +15,45 @@ use crate::plugin::Configured;
 use std::fmt;
 
 /// When pruning happens. Steps are numbered from 0 and mean what the caller counts: batches, epochs or rounds.
+///
+/// ```
+/// use pruning_core::budget::{Amount, Sparsity};
+/// use pruning_core::schedule::{Rounds, Schedule};
+/// let schedule = Schedule::Iterative { begin: 100, every: 50, rounds: Rounds::ToTarget(2) };
+/// let target = Sparsity::new(0.75)?;
+/// let event = schedule.due(150, target).expect("the second round");
+/// assert_eq!((event.round, event.rounds), (2, 2));
+/// assert_eq!(schedule.amount(&event, target)?, Amount::OfTotal(target));
+/// assert_eq!(schedule.due(151, target), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub enum Schedule {
-    /// Once, to the full target.
+    /// Prunes once, to the full target.
     OneShot {
-        /// The step.
+        /// The step of the pruning.
         at: usize,
     },
-    /// In rounds that each remove the same fraction of what remains.
+    /// Prunes in rounds that each remove the same fraction of what remains.
     Iterative {
-        /// Step of the first round.
+        /// The step of the first round.
         begin: usize,
-        /// Steps from round to round, at least 1.
+        /// The steps from round to round, at least 1.
         every: usize,
-        /// How the rounds are given.
+        /// The form in which the rounds are given.
         rounds: Rounds,
     },
-    /// From an initial to the full sparsity along a curve (Zhu & Gupta 2017, section 3).
+    /// Prunes from an initial to the full sparsity along a curve (Zhu & Gupta 2017, section 3).
     Gradual {
-        /// First step.
+        /// The first step.
         begin: usize,
-        /// Last step, above `begin`: it reaches the target.
+        /// The last step, above `begin`, which reaches the target.
         end: usize,
-        /// Steps between prunings, at least 1.
+        /// The steps between prunings, at least 1.
         every: usize,
-        /// Sparsity at the first step.
+        /// The sparsity at the first step.
         initial: Sparsity,
-        /// The shape.
+        /// The shape of the sparsity over time.
         curve: Configured<dyn Curve>,
     },
 }
@@ -49,22 +61,23 @@ pub enum Schedule {
 /// The rounds of an iterative schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rounds {
-    /// So many rounds to the target sparsity `s`: after round `r` of `R` the density is `(1 - s)^(r / R)`.
+    /// A number of rounds to the target sparsity `s`: after round `r` of `R` the density is `(1 - s)^(r / R)`.
     ToTarget(usize),
-    /// This fraction of what remains, until the target is reached.
+    /// A fraction of what remains for each round, until the target is reached.
     Fraction(Sparsity),
-    /// This fraction of what remains, so many times; the target follows from it.
+    /// A fraction of what remains for each round, and the number of rounds; the target follows from them.
     FractionTimes(Sparsity, usize),
 }
 
 /// One pruning of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Event {
-    /// The step it is due at.
+    /// The step at which the pruning is due.
     pub step: usize,
-    /// Its number, from 1.
+    /// The number of the pruning, from 1.
     pub round: usize,
-    /// How many there are.
+    /// The number of prunings in the schedule.
     pub rounds: usize,
 }
 
@@ -75,7 +88,7 @@ impl fmt::Display for Event {
 }
 
 impl Schedule {
-    /// How many prunings there are on the way to `target`.
+    /// Returns how many prunings there are on the way to `target`.
     #[must_use]
     pub fn rounds(&self, target: Sparsity) -> usize {
         match self {
@@ -92,7 +105,7 @@ impl Schedule {
         }
     }
 
-    /// The sparsity all this leads to: `asked`, or what the rounds come to where nothing is asked.
+    /// Returns the sparsity in the end: `asked`, or the result of the rounds where nothing is asked.
     #[must_use]
     pub fn target(&self, asked: Option<Sparsity>) -> Option<Sparsity> {
         match self {
@@ -103,7 +116,7 @@ impl Schedule {
         }
     }
 
-    /// Step of the first pruning.
+    /// Returns the step of the first pruning.
     #[must_use]
     pub fn first(&self) -> usize {
         match *self {
@@ -112,7 +125,7 @@ impl Schedule {
         }
     }
 
-    /// Step of the last pruning on the way to `target`.
+    /// Returns the step of the last pruning on the way to `target`.
     #[must_use]
     pub fn last(&self, target: Sparsity) -> usize {
         match *self {
@@ -124,7 +137,7 @@ impl Schedule {
         }
     }
 
-    /// Step of the latest pruning up to `step` on the way to `target`.
+    /// Returns the step of the latest pruning up to `step` on the way to `target`.
     #[must_use]
     pub fn latest(&self, step: usize, target: Sparsity) -> Option<usize> {
         let since = step.checked_sub(self.first())?;
@@ -138,7 +151,7 @@ impl Schedule {
         })
     }
 
-    /// Step of the first pruning at `step` or later on the way to `target`; `None` after the last.
+    /// Returns the step of the first pruning at `step` or later on the way to `target`; `None` after the last pruning.
     #[must_use]
     pub fn next(&self, step: usize, target: Sparsity) -> Option<usize> {
         let on_grid = |begin: usize, every: usize| {
@@ -153,7 +166,7 @@ impl Schedule {
         next.filter(|next| *next >= step && *next <= self.last(target))
     }
 
-    /// The pruning due at `step` on the way to `target`; a few integer operations.
+    /// Returns the pruning that is due at `step` on the way to `target`; it takes a few integer operations.
     #[must_use]
     pub fn due(&self, step: usize, target: Sparsity) -> Option<Event> {
         let rounds = || self.rounds(target);
@@ -172,10 +185,10 @@ impl Schedule {
         round.map(|round| Event { step, round, rounds: rounds() })
     }
 
-    /// How much is pruned at `event` of a layer with a sparsity of its own: it gets there with the last event, as the others do.
+    /// Returns how much `event` prunes a layer with a sparsity of its own, which reaches it with the last event as the others do.
     ///
     /// # Errors
-    /// As [`amount`](Self::amount).
+    /// The same as for [`amount`](Self::amount).
     pub fn own_amount(&self, event: &Event, target: Sparsity) -> Result<Amount, CurveError> {
         match self {
             // A fraction of what remains leads to the shared target, not to this one.
@@ -187,10 +200,10 @@ impl Schedule {
         }
     }
 
-    /// How much is pruned at `event` of layers that end at `target`.
+    /// Returns how much `event` prunes layers that end at `target`.
     ///
     /// # Errors
-    /// The curve panics, or gives no sparsity between the initial one and the target.
+    /// The curve panics, or returns no sparsity between the initial one and the target.
     pub fn amount(&self, event: &Event, target: Sparsity) -> Result<Amount, CurveError> {
         Ok(match self {
             // The target itself, not what a power or a curve makes of it.
@@ -276,7 +289,11 @@ mod tests {
     #[test]
     fn no_numbers_of_a_schedule_made_by_hand_panic() {
         for (begin, end, every) in [(0, usize::MAX, 1), (5, 3, 2), (0, 9, 0), (usize::MAX, usize::MAX, usize::MAX)] {
-            let curve = Configured::of("linear", std::sync::Arc::new(Linear) as std::sync::Arc<dyn Curve>);
+            let curve = Configured::new(
+                "linear",
+                serde_json::Value::Null,
+                std::sync::Arc::new(Linear) as std::sync::Arc<dyn Curve>,
+            );
             let initial = Sparsity::ZERO;
             for schedule in [
                 Schedule::Gradual { begin, end, every, initial, curve },
@@ -297,7 +314,7 @@ mod tests {
     fn a_curve_outside_of_its_range_is_an_error_that_names_it() {
         let said = |value: f64| {
             let curve = std::sync::Arc::new(Says(value)) as std::sync::Arc<dyn Curve>;
-            let curve = Configured::of("says", curve);
+            let curve = Configured::new("says", serde_json::Value::Null, curve);
             let schedule = Schedule::Gradual { begin: 0, end: 10, every: 1, initial: s(0.2), curve };
             schedule.amount(&Event { step: 5, round: 6, rounds: 11 }, s(0.5))
         };

@@ -5,9 +5,9 @@
 //! Every parameter is scored as a matrix, rows = output units, columns = fan-in. [`MatrixLayout`] says where that matrix lies in the
 //! parameter's memory: `[outer, rows, inner]` for every layer type, so nothing is moved.
 //!
-//! N:M groups run along the input channels, at each place of the kernel: sparse tensor cores multiply them so, and on convolutions it is
-//! far better than groups of neighbors in a kernel (`"2:4 taps"`), which compete although they see nearly the same. [`MatrixLayout`] knows
-//! where channels lie. In memory a group is one place of `m` lines that follow each other, so 64 groups are cut at once in every layer
+//! N:M groups run along the input channels, at each place of the kernel. Sparse tensor cores multiply them this way, and on convolutions
+//! it is far better than groups of neighbors in a kernel (`"2:4 taps"`), which compete although they see nearly the same inputs.
+//! [`MatrixLayout`] knows
 //! type. A layer that the granularity does not fit is an error, or stays dense with `skip_unfit`, and the report gives the reason.
 
 mod granularity;

@@ -1,6 +1,7 @@
-//! Text of others in error messages: short enough to read, and never empty.
+//! Foreign text in error messages: short enough to read, and never empty.
 //!
-//! Names, values and lists come from recipes, plugins and models, of any length. Every error that prints one prints it by these.
+//! Names, values and lists come from recipes, plugins and models, and may have any length. Every error prints them through these
+//! functions.
 
 use std::fmt::{Debug, Display};
 
@@ -8,7 +9,7 @@ const NAME: usize = 100;
 const LIST: usize = 40;
 const TEXT: (usize, usize) = (1500, 500);
 
-/// A name in quotes: cut if it is long, and in words if it is empty.
+/// Formats a name in quotes: a long name is cut, and an empty one becomes `(empty)`.
 ///
 /// ```
 /// use pruning_core::shown;
@@ -26,7 +27,7 @@ pub fn name(name: impl AsRef<str>) -> String {
     }
 }
 
-/// A list of names without quotes: the first of a long one, and how many more there are.
+/// Formats a list of names without quotes: the first names, and the number of those left out.
 ///
 /// ```
 /// use pruning_core::shown;
@@ -49,7 +50,13 @@ pub fn list<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
     }
 }
 
-/// A message or value: a long one without its middle, since the end says what is wrong.
+/// Formats a message or value: a long one loses its middle, since the end says what is wrong.
+///
+/// ```
+/// use pruning_core::shown;
+/// assert_eq!(shown::text("expected a number"), "expected a number");
+/// assert!(shown::text("x".repeat(5_000_000)).len() < 5_000);
+/// ```
 #[must_use]
 pub fn text(text: impl Display) -> String {
     let text = text.to_string();
@@ -64,7 +71,7 @@ pub fn text(text: impl Display) -> String {
     format!("{}... ({} bytes left out) ...{}", &text[..start], end - start, &text[end..])
 }
 
-/// A value as it prints itself, cut as [`text`] is.
+/// Formats a value by its `Debug`, cut as [`text`] cuts.
 #[must_use]
 pub fn debug(value: impl Debug) -> String {
     text(format_args!("{value:?}"))

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Fraction removed, in `[0, 1)`.
+/// A fraction of units or weights that is removed, in `[0, 1)`.
 ///
 /// ```
 /// use pruning_core::budget::Sparsity;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "SparsityForm", into = "f64")]
 pub struct Sparsity(f64);
 
-/// A number that is no sparsity.
+/// An error for a number that is not a sparsity.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error("sparsity {value} is outside [0, 1): it is the fraction removed, so 0.9 keeps one weight in ten")]
 pub struct SparsityError {
@@ -23,10 +23,10 @@ pub struct SparsityError {
 }
 
 impl Sparsity {
-    /// Nothing removed.
+    /// The sparsity at which nothing is removed.
     pub const ZERO: Self = Self(0.0);
 
-    /// Checks the range.
+    /// Creates a sparsity from a number in `[0, 1)`.
     ///
     /// # Errors
     /// The value is NaN or outside `[0, 1)`.
@@ -34,21 +34,21 @@ impl Sparsity {
         if (0.0..1.0).contains(&value) { Ok(Self(value)) } else { Err(SparsityError { value }) }
     }
 
-    /// The fraction removed.
+    /// Returns the fraction removed.
     #[must_use]
     pub fn value(self) -> f64 {
         self.0
     }
 
-    /// The fraction kept.
+    /// Returns the fraction kept.
     #[must_use]
     pub fn density(self) -> f64 {
         1.0 - self.0
     }
 }
 
-/// The number of a sparsity as a recipe writes it, whatever its range. TOML has NaN and infinities, which reach us as text since JSON has
-/// not: they get the same error as other numbers.
+/// The number of a sparsity as a recipe writes it, whatever its range. TOML has NaN and infinities; JSON has neither, so they reach us as
+/// text and get the same error as other numbers.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a sparsity: a number in [0, 1)")]
 pub(crate) enum SparsityForm {
@@ -101,17 +101,23 @@ impl std::fmt::Display for Sparsity {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rounding {
-    /// To the nearest, halves to the even count: the rule of Python's `round`, hence of `torch.nn.utils.prune`.
+    /// Rounds to the nearest count, and halves to the even count: the rule of Python's `round`, hence of `torch.nn.utils.prune`.
     #[default]
     HalfEven,
-    /// Never more than asked.
+    /// Rounds down: never removes more than asked.
     Floor,
-    /// Never less than asked.
+    /// Rounds up: never removes less than asked.
     Ceil,
 }
 
 impl Rounding {
-    /// The number of `units` that `fraction` of them stands for; at most `units`.
+    /// Returns how many of `units` the `fraction` stands for; at most `units`.
+    ///
+    /// ```
+    /// use pruning_core::budget::Rounding;
+    /// assert_eq!(Rounding::HalfEven.count(0.5, 5), 2);
+    /// assert_eq!(Rounding::Ceil.count(0.5, 5), 3);
+    /// ```
     #[must_use]
     pub fn count(self, fraction: f64, units: usize) -> usize {
         // The product is rounded to f64 first, as Python does: 0.35 * 10 is 3.5, and rounds to 4.
@@ -125,20 +131,30 @@ impl Rounding {
     }
 }
 
-/// How much to remove at one pruning event, in units of the granularity.
+/// How much one pruning removes, counted in units of the granularity.
+///
+/// ```
+/// use pruning_core::budget::{Amount, Rounding, Sparsity};
+/// // 10 units, 6 of which are not pruned yet: half of all units, and half of those that remain.
+/// let half = Sparsity::new(0.5)?;
+/// assert_eq!(Amount::OfTotal(half).keep(10, 6, Rounding::HalfEven), Some(5));
+/// assert_eq!(Amount::OfRemaining(half).keep(10, 6, Rounding::HalfEven), Some(3));
+/// assert_eq!(Amount::Count(7).keep(10, 6, Rounding::HalfEven), None);
+/// # Ok::<(), pruning_core::budget::SparsityError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Amount {
-    /// A fraction of all units of the target layers; what is already pruned counts towards it.
+    /// A fraction of all units of the target layers; units that are already pruned count towards it.
     OfTotal(Sparsity),
     /// A fraction of the units that remain, as repeated pruning in `torch.nn.utils.prune` and "20 % per round" mean it.
     OfRemaining(Sparsity),
-    /// This many of the units that remain.
+    /// A number of the units that remain.
     Count(usize),
 }
 
 impl Amount {
-    /// Units that stay, of `units` in all, `alive` of them not pruned yet. `None` if a count exceeds what remains.
+    /// Returns how many of `units` stay if `alive` of them are not pruned yet. `None` if a count exceeds what remains.
     #[must_use]
     pub fn keep(self, units: usize, alive: usize, rounding: Rounding) -> Option<usize> {
         match self {
@@ -148,7 +164,7 @@ impl Amount {
         }
     }
 
-    /// The fraction of `units` in all that is to be gone afterwards, `alive` of them not pruned yet.
+    /// Returns the fraction of `units` that should be gone afterwards, if `alive` of them are not pruned yet.
     #[must_use]
     pub fn asked(self, units: usize, alive: usize) -> f64 {
         let of = |kept: f64| 1.0 - kept / units.max(1) as f64;

@@ -224,17 +224,11 @@ fn groups_have_one_sparsity_and_an_allocator_within() {
 fn spent(of: &str, keep: f64) -> Result<Vec<usize>, String> {
     let scores = [[80.0_f32, 60.0, 40.0, 20.0], [9.0, 7.0, 5.0, 3.0]];
     let scores = scores.each_ref().map(|s| Scores::new(s, Order::Value).unwrap());
-    let layer = |i: usize, weights: usize, macs: Option<usize>| LayerUnits {
-        path: ["wide", "narrow"][i],
-        kind: "Conv2d",
-        shape: &[],
-        layout: MatrixLayout::row_major(4, weights),
-        place: i,
-        scores: &scores[i],
-        least: 1,
-        even: 1,
-        weights,
-        macs,
+    let layer = |i: usize, weights: usize, macs: Option<usize>| {
+        LayerUnits::new(["wide", "narrow"][i], MatrixLayout::row_major(4, weights), &scores[i])
+            .with_layer("Conv2d", &[], i)
+            .with_bounds(1, 1)
+            .with_unit_cost(weights, macs)
     };
     let layers = match of {
         "params" => [layer(0, 10, None), layer(1, 2, None)],
@@ -258,5 +252,5 @@ fn a_budget_is_spent_where_a_score_buys_most() {
     // 840 multiply-accumulates, of which one narrow unit takes 200: its scores buy less than all of the wide ones.
     assert_eq!(spent("macs", 0.5).unwrap(), [4, 1]);
     assert!(spent("macs", 0.2).unwrap_err().starts_with("asked to keep"));
-    assert!(spent("unknown", 0.5).unwrap_err().starts_with("narrow: nothing says how many"));
+    assert!(spent("unknown", 0.5).unwrap_err().starts_with("narrow: its multiply-accumulates are not known"));
 }

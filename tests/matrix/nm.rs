@@ -91,7 +91,8 @@ pub(crate) fn layers_that_m_does_not_divide_are_skipped_if_asked(device: &Device
     let recipe = "criterion = \"magnitude\"\ngranularity = \"2:4\"";
     let mut model = Cnn::new(device, 3);
     let error = pruner(recipe).prune(&mut model, None).unwrap_err().to_string();
-    for part in ["conv1.weight: a fan-in of 3 input channels is no multiple of 4, which 2:4 needs", "skip_unfit = true"]
+    for part in
+        ["conv1.weight: a fan-in of 3 input channels is not a multiple of 4, which 2:4 needs", "skip_unfit = true"]
     {
         assert!(error.contains(part), "{error}");
     }
@@ -99,7 +100,7 @@ pub(crate) fn layers_that_m_does_not_divide_are_skipped_if_asked(device: &Device
     let report = pruner(&format!("{recipe}\nskip_unfit = true")).prune(&mut model, None).unwrap();
     let pruned: Vec<_> = report.layers.iter().map(|l| (l.path.as_str(), l.kept * 2 == l.weights)).collect();
     assert_eq!(pruned, [("conv2.weight", true), ("head.weight", true)]);
-    let line = "skipped conv1.weight: left dense: a fan-in of 3 input channels is no multiple of 4, which 2:4 needs";
+    let line = "skipped conv1.weight: left dense: a fan-in of 3 input channels is not a multiple of 4, which 2:4 needs";
     assert!(report.to_string().contains(line), "{report}");
     // The same for heads, and a schedule leaves out the same layers.
     let recipe =

@@ -130,7 +130,8 @@ fn budgets_of_multiply_accumulates() {
     .unwrap();
     let error = pruner(macs).prune(&mut words.clone(), None).unwrap_err().to_string();
     assert!(
-        error.starts_with("out.weight: nothing says how many") && error.contains("`Pruner::with_trace`"),
+        error.starts_with("out.weight: its multiply-accumulates are not known")
+            && error.contains("`Pruner::with_trace`"),
         "{error}"
     );
     pruner(macs).with_trace(&trace).prune(&mut words.clone(), None).unwrap();

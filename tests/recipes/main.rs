@@ -123,7 +123,10 @@ fn recipes_that_do_not_fit_the_model_are_refused_whole() {
         ),
         (
             "criterion = \"magnitude\"\ngranularity = \"2:4\"".to_string(),
-            &["conv1.weight: a fan-in of 3 input channels is no multiple of 4, which 2:4 needs", "exclude the layer"],
+            &[
+                "conv1.weight: a fan-in of 3 input channels is not a multiple of 4, which 2:4 needs",
+                "exclude the layer",
+            ],
         ),
         ("criterion = \"magnitude\"\ncount = 825".to_string(), &["asked to remove 825 units, and 824 remain"]),
         (

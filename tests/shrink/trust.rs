@@ -241,8 +241,7 @@ fn a_plan_that_cuts_only_one_side_is_refused() {
     let mut outputs = plan.clone();
     outputs.parameters.get_mut("head.weight").unwrap().keep.insert(1, vec![0, 2]);
     let error = shrink::apply(&outputs, &mut model, nothing, forward).unwrap_err();
-    let says =
-        "the plan does not fit what the forward does: a position that goes along must stay: an output of the model";
+    let says = "the plan does not fit what the forward does: a position that must stay would be removed too: an output of the model";
     assert_eq!(error.to_string(), says);
 
     let panics = |_: &mut Network, _: &mut Fields| panic!("no such field");

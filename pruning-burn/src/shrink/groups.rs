@@ -122,7 +122,7 @@ impl<'a> Solved<'a> {
             }
         });
         let macs = self.analysis.contractions.iter().map(|c| c.dims.iter().map(left).product::<u64>());
-        Totals { parameters: parameters.sum(), macs: macs.sum() }
+        Totals::new(parameters.sum(), macs.sum())
     }
 
     /// Returns the products that are left if these sets are removed.
@@ -137,11 +137,9 @@ impl<'a> Solved<'a> {
         let products = self.analysis.contractions.iter().map(|c| {
             let op = &trace.operations[c.operation];
             let outputs = op.outputs().next().and_then(|t| self.analysis.dims.get(&t.id));
-            Product {
-                weight: self.analysis.weight_in(op).map(|p| trace.params[p].path().to_string()).unwrap_or_default(),
-                macs: c.dims.iter().map(left).product(),
-                outputs: outputs.map_or(0, |dims| dims.iter().map(left).product()),
-            }
+            let weight = self.analysis.weight_in(op).map(|p| trace.params[p].path().to_string()).unwrap_or_default();
+            let outputs = outputs.map_or(0, |dims| dims.iter().map(left).product());
+            Product::new(weight, c.dims.iter().map(left).product(), outputs)
         });
         products.collect()
     }
@@ -188,7 +186,7 @@ impl<'a> Solved<'a> {
                 }
             }
         }
-        fields.into_iter().map(|(path, value)| FieldChange { path, value }).collect()
+        fields.into_iter().map(|(path, value)| FieldChange::new(path, value)).collect()
     }
 
     /// Returns the channels left in each head of our own attention, if heads become smaller.

@@ -265,19 +265,14 @@ fn plan_of(solved: &Solved<'_>, owners: &[Owner], removed: &Removed) -> Result<S
         }
         if !keep.is_empty() {
             let aliases = traced.paths[1..].to_vec();
-            parameters.insert(traced.path().to_string(), Cut { shape: traced.shape.clone(), aliases, keep });
+            parameters.insert(traced.path().to_string(), Cut::new(traced.shape.clone(), keep).with_aliases(aliases));
         }
     }
     let groups = owners.iter().zip(chosen).map(|(owner, chosen)| {
         let group = &solved.groups.groups[owner.group];
         let own = group.members.iter().position(|m| solved.path(m.param) == owner.path).unwrap_or(0);
-        GroupCut {
-            path: owner.path.clone(),
-            axes: group.members.iter().map(|m| solved.axis(m.param, m.axis).to_string()).collect(),
-            units: chosen.units,
-            kept: chosen.kept_units,
-            size: group.units[0].positions[own].len(),
-        }
+        let axes = group.members.iter().map(|m| solved.axis(m.param, m.axis).to_string()).collect();
+        GroupCut::new(&owner.path, axes, chosen.units, chosen.kept_units).with_size(group.units[0].positions[own].len())
     });
     let groups = groups.collect();
     let (before, after): (Totals, Totals) = (solved.totals(&HashSet::new()), solved.totals(removed));

@@ -50,7 +50,7 @@ impl Costs {
     /// `None` if the batch is unknown, or if some products are not computed for each sample.
     #[must_use]
     pub fn macs_of_one(&self) -> Option<u64> {
-        Totals { parameters: self.parameters, macs: self.macs() }.macs_of_one(self.batch?)
+        Totals::new(self.parameters, self.macs()).macs_of_one(self.batch?)
     }
 }
 

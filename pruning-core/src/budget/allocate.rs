@@ -1,31 +1,30 @@
-//! How a budget is shared out over layers: the [`Allocator`] plugin, and its contract.
+//! How a budget is shared out over layers: the [`Allocator`] plugin and its contract.
 
-use crate::budget::{Amount, Rounding, Scores};
+use crate::budget::{Amount, LayerUnits, Measure, Rounding};
 use crate::plugin::PluginKind;
-use crate::score::MatrixLayout;
 use crate::{caught, shown};
 use std::fmt::Debug;
 
-/// Shares the units that stay out over the layers. A plugin: see [`register_allocator`](crate::register_allocator).
+/// A plugin that shares the kept units out over the layers: see [`register_allocator`](crate::register_allocator).
 ///
-/// Within a layer the highest scores are kept in any case, so an allocator decides nothing but how many. The contract,
-/// which [`allocate`] checks: one count for each layer, within the layer's bounds, that add up to the asked total.
-/// Counts depend on what a layer says of itself, not on the order of the slice, which is sorted by path.
+/// Within a layer the highest scores are kept in any case, so an allocator only decides how many. Its contract, which [`allocate`]
+/// checks: it returns one count for each layer, within the layer's bounds, and the counts add up to the asked total. Counts depend on the
+/// properties of the layers, and not on the order of the slice, which is sorted by path.
 pub trait Allocator: Debug + Send + Sync {
-    /// Where the asked fraction is rounded.
+    /// Returns where the asked fraction is rounded.
     fn scope(&self) -> Scope {
         Scope::Model
     }
 
-    /// What the budget is counted in.
+    /// Returns what the budget is counted in.
     fn measure(&self) -> Measure {
         Measure::Units
     }
 
-    /// Units that each layer keeps; what they measure is `keep` in all, or less by less than the next unit would add.
+    /// Returns how many units each layer keeps. Together they measure `keep`, or less by less than one more unit would add.
     ///
     /// # Errors
-    /// [`AllocationError::Unreachable`] when limits of the allocator's own leave no way to that total.
+    /// [`AllocationError::Unreachable`] when the allocator's own limits exclude that total.
     fn allocate(&self, layers: &[LayerUnits<'_>], keep: usize) -> Result<Vec<usize>, AllocationError>;
 }
 
@@ -37,88 +36,27 @@ impl PluginKind for dyn Allocator {
     }
 }
 
-/// Where a fraction of units becomes a count.
+/// The place where a fraction of units becomes a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Once, over the units of all layers.
+    /// The fraction is rounded once, over the units of all layers.
     Model,
-    /// In each layer by itself; the total is the sum of [`LayerUnits::even`].
+    /// The fraction is rounded in each layer by itself; the total is the sum of [`LayerUnits::even`].
     Layer,
 }
 
-/// What a budget is counted in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Measure {
-    /// Units, whatever their size. The total is met exactly.
-    #[default]
-    Units,
-    /// Weights of the units.
-    Weights,
-    /// Multiply-accumulates of the units, where they are known.
-    Macs,
-}
-
-/// A layer as an allocator sees it.
-#[derive(Clone, Copy, Debug)]
-pub struct LayerUnits<'a> {
-    /// Path of the parameter.
-    pub path: &'a str,
-    /// Type of its layer: `Linear`, `Conv2d`, ...
-    pub kind: &'a str,
-    /// The parameter's own shape.
-    pub shape: &'a [usize],
-    /// Its matrix view.
-    pub layout: MatrixLayout,
-    /// Its place among the pruned layers in the order of the model, from 0. For rules about the first and last layer only.
-    pub place: usize,
-    /// Scores of its units.
-    pub scores: &'a Scores<'a>,
-    /// Least that must stay: 1, or 0 where the recipe allows an emptied layer.
-    pub least: usize,
-    /// What the layer keeps if it is pruned by the asked amount alone.
-    pub even: usize,
-    /// Weights of one unit.
-    pub weights: usize,
-    /// Multiply-accumulates of one unit, if a trace says so.
-    pub macs: Option<usize>,
-}
-
-impl LayerUnits<'_> {
-    /// Units in all.
-    #[must_use]
-    pub fn units(&self) -> usize {
-        self.scores.len()
-    }
-
-    /// Units that are not pruned yet: the most that can stay.
-    #[must_use]
-    pub fn alive(&self) -> usize {
-        self.scores.alive()
-    }
-
-    /// What one unit measures; `None` where that is not known.
-    #[must_use]
-    pub fn cost(&self, measure: Measure) -> Option<usize> {
-        match measure {
-            Measure::Units => Some(1),
-            Measure::Weights => Some(self.weights),
-            Measure::Macs => self.macs,
-        }
-    }
-}
-
-/// A budget that cannot be shared out.
+/// An error for a budget that cannot be shared out.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AllocationError {
-    /// More units were to be removed than there are.
+    /// The count to remove exceeds the number of units that remain.
     #[error("{path}: asked to remove {count} units, and {alive} remain: lower the count")]
     CountTooLarge {
         /// The layer, or the list of layers.
         path: String,
-        /// Asked.
+        /// The number that was asked for.
         count: usize,
-        /// Units that remain.
+        /// The number of units that remain.
         alive: usize,
     },
     /// The limits of the layers exclude the total.
@@ -127,22 +65,22 @@ pub enum AllocationError {
          the floor or the cap{}", if *.allow_empty_helps { ", or set allow_empty" } else { "" }
     )]
     Unreachable {
-        /// Asked.
+        /// The number to keep that was asked for.
         keep: usize,
         /// The sum of the lower limits.
         least: usize,
         /// The sum of the upper limits.
         most: usize,
-        /// Whether the lower limits are those of the recipe, not of the allocator.
+        /// Whether the lower limits come from the recipe, and not from the allocator.
         allow_empty_helps: bool,
     },
-    /// The budget is of multiply-accumulates, and nothing says how many a layer takes.
+    /// The budget counts multiply-accumulates, and those of a layer are not known.
     #[error(
-        "{path}: nothing says how many multiply-accumulates it takes: trace the model, and give the trace to \
+        "{path}: its multiply-accumulates are not known: trace the model, and give the trace to \
          `Pruner::with_trace`; exclude a layer that no product of the trace uses"
     )]
     NoCost {
-        /// The layer.
+        /// The path of the layer.
         path: String,
     },
     /// A pattern of the allocator's configuration matches none of the layers that share the budget.
@@ -154,52 +92,53 @@ pub enum AllocationError {
     Unmatched {
         /// The pattern.
         pattern: String,
-        /// The layers.
+        /// The paths of the layers.
         paths: Vec<String>,
     },
-    /// Two patterns of the allocator's configuration are for one layer.
+    /// Two patterns of the allocator's configuration match one layer.
     #[error(
         "{path}: the patterns {} and {} of the allocator both match; keep one of them",
         shown::name(first),
         shown::name(second)
     )]
     TwoPatterns {
-        /// The layer.
+        /// The path of the layer.
         path: String,
-        /// One pattern.
+        /// The first pattern.
         first: String,
-        /// The other.
+        /// The second pattern.
         second: String,
     },
-    /// A share of the total is no number.
+    /// The weight of a share is negative or not finite.
     #[error(
         "the weight {weight} of share {share} must be a finite number of at least 0: divide by no sum or maximum that can be 0"
     )]
     Weight {
-        /// Its place in the list, from 0.
+        /// The place of the share in the list, from 0.
         share: usize,
-        /// The weight, as text.
+        /// The weight as text.
         weight: String,
     },
-    /// An allocator panicked.
+    /// The allocator panicked.
     #[error("allocator {allocator} panicked: {message}")]
     Panicked {
-        /// The allocator, as it prints itself.
+        /// The allocator as its `Debug` prints it.
         allocator: String,
-        /// What it said.
+        /// The message of the panic.
         message: String,
     },
-    /// An allocator broke its contract.
+    /// The allocator broke its contract.
     #[error("allocator {allocator} broke its contract: {problem}")]
     Contract {
-        /// The allocator, as it prints itself.
+        /// The allocator as its `Debug` prints it.
         allocator: String,
         /// What is wrong with its counts.
         problem: String,
     },
 }
 
-/// The total to keep for `amount` over `layers`, whose `even` shares are computed by the same rule; `costs` of a unit each.
+/// Returns the total to keep for `amount` over `layers`, whose `even` shares follow the same rule; `costs` has the cost of a unit of each
+/// layer.
 fn total(
     scope: Scope,
     layers: &[LayerUnits<'_>],
@@ -225,6 +164,32 @@ fn sum(layers: &[LayerUnits<'_>], costs: &[usize], units: fn(&LayerUnits<'_>) ->
 }
 
 /// Runs an allocator and checks its contract. `layers` must be sorted by path.
+///
+/// ```
+/// use pruning_core::budget::{AllocationError, Allocator, Amount, LayerUnits, Rounding, Scores, Sparsity, allocate};
+/// use pruning_core::score::{MatrixLayout, Order};
+///
+/// #[derive(Debug)]
+/// struct FirstLayers;
+///
+/// impl Allocator for FirstLayers {
+///     fn allocate(&self, layers: &[LayerUnits<'_>], mut keep: usize) -> Result<Vec<usize>, AllocationError> {
+///         let mut counts: Vec<usize> = layers.iter().map(|layer| layer.least).collect();
+///         keep -= counts.iter().sum::<usize>();
+///         for (count, layer) in counts.iter_mut().zip(layers) {
+///             let more = keep.min(layer.alive() - layer.least);
+///             (*count, keep) = (*count + more, keep - more);
+///         }
+///         Ok(counts)
+///     }
+/// }
+///
+/// let scores = Scores::new(&[0.4, 0.1, 0.3, 0.2], Order::Value)?;
+/// let layers = ["fc1.weight", "fc2.weight"].map(|p| LayerUnits::new(p, MatrixLayout::row_major(2, 2), &scores));
+/// let half = Amount::OfTotal(Sparsity::new(0.5)?);
+/// assert_eq!(allocate(&FirstLayers, &layers, half, Rounding::HalfEven)?, [3, 1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// The amount is out of reach, or the allocator broke its contract.
@@ -272,7 +237,7 @@ fn printed(allocator: &dyn Allocator) -> String {
     caught(|| shown::debug(allocator)).unwrap_or_else(|_| "that cannot be printed".to_string())
 }
 
-/// Registers an [`Allocator`](crate::budget::Allocator): `register_allocator!(MyAllocator);` beside its definition.
+/// Registers an [`Allocator`](crate::budget::Allocator): write `register_allocator!(MyAllocator);` beside its definition.
 #[macro_export]
 macro_rules! register_allocator {
     ($plugin:ty) => {
@@ -283,8 +248,8 @@ macro_rules! register_allocator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::Sparsity;
-    use crate::score::Order;
+    use crate::budget::{Scores, Sparsity};
+    use crate::score::{MatrixLayout, Order};
 
     #[derive(Debug)]
     struct Panics;

@@ -1,9 +1,24 @@
-//! What is pruned, and what is known of it: [`Candidate`].
+//! A set of units that may be pruned, with all that choosing needs to know of it: [`Candidate`].
 
 use crate::budget::Amount;
 use crate::score::{MatrixLayout, Order, Reduction, Units};
 
-/// Units that compete for a budget: of one parameter, or a coupled group of several, named after one of them.
+/// A set of units that compete for a budget: those of one parameter, or a coupled group of several, named after one of them.
+///
+/// ```
+/// use pruning_core::budget::{Amount, Candidate, ChooseRules, Sparsity, choose_masks};
+/// use pruning_core::score::{ElementScores, Granularity, MatrixLayout, Order, Reduction, Units};
+/// let scores = [0.5, -2.0, 1.0, 1.0, 3.0, -0.1];
+/// let layout = MatrixLayout::row_major(3, 2);
+/// let units = Units::of(Granularity::CHANNEL, layout, ElementScores::new(&scores));
+/// // Two of three channels are pruned, by an amount of the candidate's own; the largest weight of a channel scores it.
+/// let candidate = Candidate::new("fc1.weight", layout, units)
+///     .with_ranking(Order::Absolute, Reduction::Max)
+///     .with_own(Some(Amount::OfTotal(Sparsity::new(0.6)?)));
+/// let chosen = choose_masks(&[candidate], &ChooseRules::new(Amount::Count(0)))?;
+/// assert_eq!(chosen[0].keep.to_bools(), [false, false, false, false, true, true]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Candidate<'a> {
@@ -23,8 +38,9 @@ pub struct Candidate<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    /// The units of the parameter at `path`, or of a coupled group that is named after it. The highest scores stay, and a unit scores the
-    /// sum of its elements.
+    /// Creates a candidate of the parameter at `path`, or of a coupled group that is named after it.
+    ///
+    /// By default the highest scores stay, and a unit scores the sum of its elements.
     pub fn new(path: &'a str, layout: MatrixLayout, units: Units<'a>) -> Self {
         // Of blocks at ragged edges, the mean.
         let weights = layout.len().div_ceil(units.len().max(1));
@@ -45,38 +61,38 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    /// What allocators see of the layer: its type, such as `Linear`, the parameter's own shape, and its place among the candidates in the
-    /// order of the model.
+    /// Sets what allocators see of the layer: its type, such as `Linear`, the parameter's own shape, and its place among the candidates
+    /// in the order of the model.
     pub fn with_layer(self, kind: &'a str, shape: &'a [usize], place: usize) -> Self {
         Self { kind, shape, place, ..self }
     }
 
-    /// How element scores rank, and how they become unit scores.
+    /// Sets how element scores rank, and how they become unit scores.
     pub fn with_ranking(self, order: Order, reduction: Reduction) -> Self {
         Self { order, reduction, ..self }
     }
 
-    /// A factor above 0 that all scores are multiplied by before candidates are compared. Exact scores have it in them.
+    /// Sets a factor above 0 that multiplies all scores before candidates are compared. Exact scores already contain it.
     pub fn with_factor(self, factor: f32) -> Self {
         Self { factor, ..self }
     }
 
-    /// An amount of its own, apart from the shared budget.
+    /// Sets an amount of the candidate's own, apart from the shared budget.
     pub fn with_own(self, own: Option<Amount>) -> Self {
         Self { own, ..self }
     }
 
-    /// The least units that stay, 1 by default; a candidate that has fewer keeps all.
+    /// Sets the least number of units that stay, 1 by default; a candidate with fewer units keeps all of them.
     pub fn with_least(self, least: usize) -> Self {
         Self { least, ..self }
     }
 
-    /// Multiply-accumulates that each weight takes, if a trace says so.
+    /// Sets the multiply-accumulates that each weight takes, if a trace shows them.
     pub fn with_uses(self, uses: Option<usize>) -> Self {
         Self { macs: uses.map(|uses| self.weights * uses), ..self }
     }
 
-    /// Parameters and multiply-accumulates that one unit takes with it.
+    /// Sets the parameters and multiply-accumulates that go with one unit.
     pub fn with_unit_cost(self, weights: usize, macs: usize) -> Self {
         Self { weights, macs: Some(macs), ..self }
     }

@@ -1,28 +1,42 @@
 //! From scores to masks: [`choose_masks`], the host's part of one pruning.
 
-use crate::budget::allocate::{AllocationError, LayerUnits, allocate};
+use crate::budget::allocate::{AllocationError, allocate};
 use crate::budget::candidate::Candidate;
 use crate::budget::chosen::{ChooseError, ChooseRules, Chosen, Quota};
 use crate::budget::nm::{NmError, keep_n_of_m};
-use crate::budget::{Amount, Scores, ranks};
+use crate::budget::{Amount, LayerUnits, Scores, ranks};
 use crate::mask::Bits;
 use crate::score::{Along, ElementScores, Granularity, MatrixLayout, Order};
 use std::borrow::Cow;
 
-/// Chooses what stays of all candidates, in their order.
+/// Chooses the elements of all candidates that stay, and returns them in the order of the candidates.
 ///
-/// N:M candidates are cut group by group; those with an amount of their own by themselves; all others share the budget by
-/// the allocator. In each the highest scores stay, and what is not alive stays pruned.
+/// N:M candidates are cut group by group, and candidates with an amount of their own are pruned by themselves. All others share the
+/// budget by the allocator. In each candidate the highest scores stay, and pruned units stay pruned.
+///
+/// ```
+/// use pruning_core::budget::{Amount, Candidate, ChooseRules, Sparsity, choose_masks};
+/// use pruning_core::score::{ElementScores, Granularity, MatrixLayout, Units};
+/// // 2:4 needs no allocator: each group of four keeps its two highest scores.
+/// let scores = [0.1, 0.9, 0.3, 0.7, 0.8, 0.2, 0.6, 0.4];
+/// let layout = MatrixLayout::row_major(2, 4);
+/// let units = Units::of(Granularity::nm(2, 4)?, layout, ElementScores::new(&scores));
+/// let rules = ChooseRules::new(Amount::OfTotal(Sparsity::new(0.5)?));
+/// let chosen = choose_masks(&[Candidate::new("fc1.weight", layout, units)], &rules)?;
+/// assert_eq!(chosen[0].keep.to_bools(), [false, true, false, true, true, false, true, false]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
-/// A granularity that does not fit, scores that are not finite, a budget out of reach.
+/// The granularity does not fit a layer, a score is not finite, or the budget is out of reach.
 pub fn choose_masks(candidates: &[Candidate<'_>], rules: &ChooseRules<'_>) -> Result<Vec<Chosen>, ChooseError> {
     let ranked = RankedUnits::new(candidates)?;
     ranked.keep(&ranked.quotas(rules)?)
 }
 
-/// The units of all candidates with their ranks, from which [`choose_masks`] chooses: first how many each keeps,
-/// then which. Who asks for several budgets, or changes the counts, does both steps and ranks once.
+/// The units of all candidates with their ranks, from which [`choose_masks`] chooses: first how many each keeps, then which.
+///
+/// A caller that asks for several budgets, or changes the counts, takes both steps itself and ranks once.
 #[derive(Debug)]
 pub struct RankedUnits<'a> {
     candidates: &'a [Candidate<'a>],
@@ -42,10 +56,10 @@ enum Ranked<'a> {
 }
 
 impl<'a> RankedUnits<'a> {
-    /// Scores and ranks the units. Where a candidate has exact scores, all are compared in double precision.
+    /// Scores and ranks the units. If a candidate has exact scores, all are compared in double precision.
     ///
     /// # Errors
-    /// A granularity that does not fit, scores that are not finite.
+    /// The granularity does not fit a layer, or a score is not finite.
     pub fn new(candidates: &'a [Candidate<'a>]) -> Result<Self, ChooseError> {
         for c in candidates {
             if let Some((granularity, layout, _)) = c.units.in_matrix() {
@@ -77,7 +91,7 @@ impl<'a> RankedUnits<'a> {
         Ok(Self { candidates, ranked: ranked.collect() })
     }
 
-    /// Units of a candidate that are not pruned yet.
+    /// Returns the number of units of a candidate that are not pruned yet.
     #[must_use]
     pub fn alive(&self, candidate: usize) -> usize {
         match &self.ranked[candidate] {
@@ -86,11 +100,13 @@ impl<'a> RankedUnits<'a> {
         }
     }
 
-    /// How much each candidate keeps: N:M by its pattern, those with an amount of their own by that, and all others share the budget by
-    /// the allocator.
+    /// Returns how much each candidate keeps.
+    ///
+    /// An N:M candidate keeps what its pattern says, a candidate with an amount of its own what that says, and all others share the
+    /// budget by the allocator.
     ///
     /// # Errors
-    /// A budget out of reach, or an allocator that breaks its contract.
+    /// The budget is out of reach, or the allocator breaks its contract.
     pub fn quotas(&self, rules: &ChooseRules<'_>) -> Result<Vec<Quota>, ChooseError> {
         let mut quotas = vec![Quota { keep: 0, asked: 0.0 }; self.candidates.len()];
         let mut shared = Vec::new();
@@ -150,7 +166,7 @@ impl<'a> RankedUnits<'a> {
     /// A score of an N:M candidate is not finite.
     ///
     /// # Panics
-    /// There is not a quota for each candidate.
+    /// The number of quotas differs from the number of candidates.
     pub fn keep(&self, quotas: &[Quota]) -> Result<Vec<Chosen>, ChooseError> {
         assert_eq!(quotas.len(), self.candidates.len(), "a quota for each candidate");
         let each = self.candidates.iter().zip(&self.ranked).zip(quotas);

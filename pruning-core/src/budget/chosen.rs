@@ -1,70 +1,72 @@
-//! How units are chosen, and what is chosen: [`ChooseRules`], [`Chosen`], [`ChooseError`].
+//! How units are chosen, and which are chosen: [`ChooseRules`], [`Chosen`], [`ChooseError`].
 
 use crate::budget::{AllocationError, Allocator, Amount, Rounding};
 use crate::mask::Bits;
 use crate::score::{GranularityError, NonFinite};
 
-/// How units are chosen, for all candidates.
+/// The rules by which units are chosen, the same for all candidates.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ChooseRules<'a> {
-    /// The shared budget.
+    /// The budget that candidates share.
     pub amount: Amount,
     /// How fractions become counts.
     pub rounding: Rounding,
-    /// How the budget is shared; N:M and amounts of their own need none.
+    /// The allocator that shares the budget; N:M and amounts of their own need none.
     pub allocator: Option<&'a dyn Allocator>,
 }
 
 impl<'a> ChooseRules<'a> {
-    /// Half units to even numbers, and nothing that shares the budget.
+    /// Creates rules that round half units to even counts and have no allocator.
     #[must_use]
     pub fn new(amount: Amount) -> Self {
         Self { amount, rounding: Rounding::HalfEven, allocator: None }
     }
 
-    /// The shared budget.
+    /// Sets the budget that candidates share.
     #[must_use]
     pub fn with_amount(self, amount: Amount) -> Self {
         Self { amount, ..self }
     }
 
-    /// How fractions become counts.
+    /// Sets how fractions become counts.
     #[must_use]
     pub fn with_rounding(self, rounding: Rounding) -> Self {
         Self { rounding, ..self }
     }
 
-    /// How the budget is shared.
+    /// Sets the allocator that shares the budget.
     #[must_use]
     pub fn with_allocator(self, allocator: Option<&'a dyn Allocator>) -> Self {
         Self { allocator, ..self }
     }
 }
 
-/// How much a candidate keeps.
+/// The number of units that a candidate keeps.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Quota {
-    /// Units; of an N:M pattern those of each group.
+    /// The number of units; for an N:M pattern, those of each group.
     pub keep: usize,
-    /// Fraction of its units that was asked to be removed in all.
+    /// The fraction of the candidate's units that was asked to be removed in all.
     pub asked: f64,
 }
 
-/// What is chosen of a candidate.
+/// The units of a candidate that are kept.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Chosen {
-    /// Elements kept, in memory order; of a coupled group its units.
+    /// The kept elements, in memory order; the kept units for a coupled group.
     pub keep: Bits,
-    /// Units in all.
+    /// The number of units.
     pub units: usize,
-    /// Units kept.
+    /// The number of kept units.
     pub kept_units: usize,
-    /// Fraction of its units that was asked to be removed in all.
+    /// The fraction of the candidate's units that was asked to be removed in all.
     pub asked: f64,
 }
 
-/// Why nothing could be chosen.
+/// An error that stops choosing.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChooseError {
@@ -73,26 +75,26 @@ pub enum ChooseError {
         "{path}: {source}; exclude the layer, choose another granularity, or leave all such layers dense with skip_unfit = true"
     )]
     Granularity {
-        /// The layer.
+        /// The path of the layer.
         path: String,
-        /// Why.
+        /// The reason why the granularity does not fit.
         source: GranularityError,
     },
     /// A score is NaN or infinite.
     #[error("{path}: {source}; repair the weights, or exclude the layer")]
     NonFinite {
-        /// The layer.
+        /// The path of the layer.
         path: String,
-        /// Which.
+        /// The first such score.
         source: NonFinite,
     },
     /// The budget cannot be shared out.
     #[error(transparent)]
     Allocation(#[from] AllocationError),
-    /// A budget is to be shared, and nothing says how.
-    #[error("{path}: no allocator is given, and only N:M needs none: name one, such as \"uniform\"")]
+    /// A budget is shared, and no allocator is given.
+    #[error("{path}: no allocator is given: name one, such as \"uniform\"; only N:M needs none")]
     NoAllocator {
-        /// The first layer that needs it.
+        /// The first layer that needs an allocator.
         path: String,
     },
 }

@@ -4,18 +4,18 @@ use pulp::{Arch, NullaryFnOnce};
 #[cfg(target_arch = "x86_64")]
 use pulp::{cast, x86::V3};
 
-/// Work on keys that is compiled for the SIMD level of the machine it runs on.
+/// A pass over keys that is compiled for the SIMD level of the machine it runs on.
 pub(crate) trait Pass {
-    /// What it makes.
+    /// The result of the pass.
     type Output;
 
-    /// Does it. To be marked `#[inline(always)]`: what is not inlined is compiled for the lowest level.
+    /// Runs the pass. Mark it `#[inline(always)]`: what is not inlined is compiled for the lowest level.
     fn run(self, compare: impl Compare) -> Self::Output;
 }
 
 /// Runs a pass at the highest level there is.
 pub(crate) fn run<P: Pass>(pass: P) -> P::Output {
-    // AVX-512 has this level too, and nothing that is faster here.
+    // AVX-512 runs at this level too; its own instructions are not faster here.
     #[cfg(target_arch = "x86_64")]
     if let Some(simd) = V3::try_new() {
         return simd.vectorize(At { pass, compare: simd });
@@ -37,16 +37,16 @@ impl<P: Pass, C: Compare> NullaryFnOnce for At<P, C> {
     }
 }
 
-/// How a SIMD level compares keys: one bit for each of 64.
+/// How a SIMD level compares 64 keys at once, with one bit for each.
 pub(crate) trait Compare: Copy {
-    /// Whether a key is at least the other one of its pair.
+    /// Returns where a key is at least the other key of its pair.
     fn at_least(self, keys: &[u32; 64], others: &[u32; 64]) -> u64;
 
-    /// Whether a key is at least `least`.
+    /// Returns where a key is at least `least`.
     fn at_least_key(self, keys: &[u32; 64], least: u32) -> u64;
 }
 
-/// What the compiler makes of a loop.
+/// The form that the compiler makes of a plain loop.
 #[derive(Clone, Copy)]
 struct Portable;
 

@@ -7,7 +7,7 @@ use crate::mask::ones;
 use crate::score::{Along, Granularity, GranularityError, MatrixLayout, Order};
 use crate::score::{NonFinite, check_finite, rank_key};
 
-/// Why no N:M mask could be made.
+/// An error for an N:M mask that cannot be made.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NmError {
@@ -19,14 +19,22 @@ pub enum NmError {
     NonFinite(#[from] NonFinite),
 }
 
-/// The mask that keeps the `n` highest of every `m` scores of an output unit, [`Along`] its input channels or its taps; equal scores by
-/// lower column first.
+/// Keeps the `n` highest of every `m` scores of an output unit, [`Along`] its input channels or its taps. Ties go to the lower column.
 ///
-/// `scores` are in the memory order of `layout`. Elements that are not in `alive` are kept last, and then not at all: the
-/// result never has a bit that `alive` has not.
+/// `scores` are in the memory order of `layout`. Elements that are not in `alive` are never kept, even if a group then keeps fewer than
+/// `n`.
+///
+/// ```
+/// use pruning_core::budget::keep_n_of_m;
+/// use pruning_core::score::{Along, MatrixLayout, Order};
+/// let scores = [0.1, -0.9, 0.3, 0.7, -0.8, 0.2, 0.6, 0.4];
+/// let mask = keep_n_of_m(&MatrixLayout::row_major(2, 4), &scores, Order::Absolute, None, (1, 4), Along::Inputs)?;
+/// assert_eq!(mask.iter_ones().collect::<Vec<_>>(), [1, 4]);
+/// # Ok::<(), pruning_core::budget::NmError>(())
+/// ```
 ///
 /// # Errors
-/// `m` does not divide the fan-in, `n:m` is no pattern, or a score is not finite.
+/// `m` does not divide the fan-in, `n:m` is not a pattern, or a score is not finite.
 pub fn keep_n_of_m(
     layout: &MatrixLayout,
     scores: &[f32],
@@ -59,8 +67,8 @@ pub fn keep_n_of_m(
     Ok(keep)
 }
 
-/// The length of lines of memory such that every `m` of them, one after the other, make a group at each of their places. There is none
-/// where groups go across several runs of memory.
+/// Returns the length of memory lines such that every `m` of them, one after the other, make a group at each of their places. Returns
+/// `None` where groups go across several runs of memory.
 fn line(layout: &MatrixLayout, step: usize, m: usize) -> Option<usize> {
     if layout.inner() == step {
         Some(layout.rows() * step)
@@ -69,7 +77,7 @@ fn line(layout: &MatrixLayout, step: usize, m: usize) -> Option<usize> {
     }
 }
 
-/// What is cut, and how.
+/// The scores that are cut, and the pattern.
 #[derive(Clone, Copy)]
 struct Groups<'a> {
     scores: &'a [f32],
@@ -80,7 +88,7 @@ struct Groups<'a> {
 }
 
 impl Groups<'_> {
-    /// Up to 64 scores from `start` on, and which of them are alive.
+    /// Loads up to 64 scores from `start` on, and which of them are alive.
     #[inline(always)]
     fn load(&self, start: usize, len: usize) -> ([f32; 64], u64) {
         let scores = &self.scores[start..start + len];
@@ -92,7 +100,7 @@ impl Groups<'_> {
         (scores.try_into().unwrap_or_else(|_| padded()), self.alive.map_or(u64::MAX, |alive| alive.word_at(start)))
     }
 
-    /// Keys of scores; what is not alive comes last. Raises `largest` to their magnitudes, as bits: what is not finite shows there,
+    /// Maps scores to keys; dead ones come last. Raises `largest` to their magnitudes, as bits: a score that is not finite shows there,
     /// without a read of its own.
     #[inline(always)]
     fn keys(&self, (scores, living): ([f32; 64], u64), largest: &mut u32, keys: &mut [u32; 64]) {
@@ -108,7 +116,7 @@ impl Groups<'_> {
         }
     }
 
-    /// Any layout, one group after the other.
+    /// Cuts any layout, one group after the other.
     fn one_by_one(&self, layout: &MatrixLayout, step: usize) -> Bits {
         let Self { scores, order, alive, n, m } = *self;
         let mut keep = Bits::zeros(scores.len());
@@ -139,7 +147,7 @@ impl Groups<'_> {
 /// For 64 units at once, how many of their group each one beats: a binary number in words, lowest digit first.
 type Wins = [u64; 6];
 
-/// The digits that a group of `m` needs.
+/// Returns the number of digits that a group of `m` needs.
 #[inline(always)]
 fn digits(m: usize) -> usize {
     (usize::BITS - (m - 1).leading_zeros()) as usize
@@ -155,15 +163,15 @@ fn add(wins: &mut [u64], word: u64) {
     });
 }
 
-/// The units with at least so many wins.
+/// Returns the units with at least `least` wins.
 #[inline(always)]
 fn at_least(wins: &[u64], least: usize) -> u64 {
     let digits = wins.iter().enumerate();
     digits.fold(u64::MAX, |reach, (i, digit)| if least >> i & 1 == 1 { digit & reach } else { digit | reach })
 }
 
-/// Groups that go across lines of memory, as in a Linear, or along the input channels of a convolution: 64 of them at once. Lines are
-/// cut where they are longer, and put side by side where they are shorter.
+/// Groups that go across lines of memory, as in a Linear, or along the input channels of a convolution: 64 of them at once. Longer lines
+/// are cut, and shorter ones are put side by side.
 struct Across<'a> {
     groups: Groups<'a>,
     line: usize,
@@ -221,7 +229,7 @@ impl Across<'_> {
         Ok(keep)
     }
 
-    /// The same member of groups that are `far` apart, line beside line.
+    /// Loads the same member of groups that are `far` apart, line beside line.
     #[inline(always)]
     fn lanes(&self, start: usize, len: usize, beside: usize, far: usize) -> ([f32; 64], u64) {
         if beside == 1 {

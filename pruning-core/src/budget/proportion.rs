@@ -1,20 +1,20 @@
-//! Sharing a total in proportion to weights, within bounds: what most allocators come down to.
+//! Sharing a total in proportion to weights, within bounds: the last step of most allocators.
 
 use crate::budget::{AllocationError, LayerUnits};
 
-/// What a layer, or a group of layers, takes of a total: see [`in_proportion`].
+/// The part of a total that a layer, or a group of layers, may take: see [`in_proportion`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Share {
-    /// Units it gets for each unit of the common factor: a finite number, 0 or more.
+    /// The units that it gets for each unit of the common factor: a finite number, 0 or more.
     pub weight: f64,
-    /// The least it gets.
+    /// The least that it gets.
     pub least: usize,
-    /// The most it gets.
+    /// The most that it gets.
     pub most: usize,
 }
 
 impl Share {
-    /// The share of a layer, within what the recipe asks for and what is left.
+    /// Creates the share of a layer, within what the recipe asks for and what is left.
     #[must_use]
     pub fn new(weight: f64, layer: &LayerUnits<'_>) -> Self {
         Self { weight, least: layer.least, most: layer.alive() }
@@ -25,14 +25,15 @@ impl Share {
     }
 }
 
-/// Shares a total in proportion to weights: each gets `factor * weight` within its bounds, for the one factor that gives the
-/// total. One that is full leaves its rest to the others. Counts are rounded down, and the units left over go to the largest
-/// remainders, equal ones in the order of the slice.
+/// Shares a total in proportion to weights, within bounds.
+///
+/// Each part gets `factor * weight` within its bounds, for the one factor that gives the total. A full part leaves its rest to the
+/// others. Counts are rounded down, and the units left over go to the largest remainders; equal remainders go in the order of the slice.
 ///
 /// ```
 /// use pruning_core::budget::{Share, in_proportion};
 /// let share = |weight, most| Share { weight, least: 1, most };
-/// // The second one is full, and the others share what is left evenly.
+/// // The second part is full, and the others share the rest evenly.
 /// assert_eq!(in_proportion(&[share(1.0, 10), share(3.0, 12), share(1.0, 100)], 22)?, [5, 12, 5]);
 /// # Ok::<(), pruning_core::budget::AllocationError>(())
 /// ```
@@ -70,7 +71,7 @@ pub fn in_proportion(parts: &[Share], keep: usize) -> Result<Vec<usize>, Allocat
     Ok(counts)
 }
 
-/// The factor at which the bounded shares add up to `total`.
+/// Finds the factor at which the bounded shares add up to `total`.
 fn factor(parts: &[Share], total: f64) -> f64 {
     let sum = |factor: f64| parts.iter().map(|p| p.at(factor)).sum::<f64>();
     // Beyond this every layer that has a weight is full.

@@ -1,4 +1,4 @@
-//! Exact selection of the highest scores: a sample says where the threshold lies, and one pass proves it.
+//! Exact selection of the highest scores: a sample shows where the threshold lies, and one pass proves it.
 //!
 //! A score is mapped to a 32-bit key that orders as the score does. A first pass checks that all scores are finite and takes
 //! a sample, which gives a narrow window of keys that should hold the threshold. A second pass splits the scores by that
@@ -23,7 +23,7 @@ mod window;
 pub use rank::ranks;
 pub use share::share_highest;
 
-/// Scores of the units of one layer, ready to be ranked; higher scores are kept, and equal ones by lower index first.
+/// The scores of the units of one layer, ready to be ranked; higher scores are kept, and ties go to the lower index.
 ///
 /// ```
 /// use pruning_core::score::Order;
@@ -50,26 +50,26 @@ pub struct Scores<'a> {
 }
 
 impl<'a> Scores<'a> {
-    /// Checks that all scores are finite (one read).
+    /// Creates scores, and checks in one read that all are finite.
     ///
     /// # Errors
-    /// The first NaN or infinite score.
+    /// A score is NaN or infinite; the error has the first one.
     pub fn new(values: &'a [f32], order: Order) -> Result<Self, NonFinite> {
         Self::of_alive(values, order, None)
     }
 
-    /// The same for the units of `alive` alone: the others rank nowhere and are never kept.
+    /// Creates scores of which only the units in `alive` rank; the others are never kept.
     ///
     /// # Errors
-    /// The first NaN or infinite score, of a unit that is alive or not.
+    /// A score is NaN or infinite, even that of a unit that is not alive; the error has the first one.
     ///
     /// # Panics
-    /// `alive` is not as long as `values`.
+    /// `alive` and `values` differ in length.
     pub fn of_alive(values: &'a [f32], order: Order, alive: Option<&'a Bits>) -> Result<Self, NonFinite> {
         Self::scaled(Cow::Borrowed(values), order, alive.map(Cow::Borrowed), 1.0)
     }
 
-    /// The same for scores that are `factor` times the values.
+    /// Creates scores that are `factor` times the values.
     pub(crate) fn scaled(
         values: Cow<'a, [f32]>,
         order: Order,
@@ -98,36 +98,36 @@ impl<'a> Scores<'a> {
         Ok(Self { values, order, factor, shown: None, alive, alive_len, sample, split: Mutex::new(None) })
     }
 
-    /// The same for units that rank by `ranks` and score what `shown` says.
+    /// Creates scores of units that rank by `ranks` and score `shown`.
     pub(crate) fn ranked(ranks: Vec<f32>, shown: Vec<f32>, alive: Option<Cow<'a, Bits>>) -> Result<Self, NonFinite> {
         Ok(Self { shown: Some(shown), ..Self::scaled(Cow::Owned(ranks), Order::Value, alive, 1.0)? })
     }
 
-    /// Units in all.
+    /// Returns the number of units.
     #[must_use]
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// Whether there is no unit.
+    /// Returns whether there are no units.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// Units that are not pruned yet.
+    /// Returns the number of units that are not pruned yet.
     #[must_use]
     pub fn alive(&self) -> usize {
         self.alive_len
     }
 
-    /// The scores of the units that are not pruned yet, by index, each as it ranks.
+    /// Returns the scores of the units that are not pruned yet, in order of index, each as it ranks.
     pub fn alive_scores(&self) -> impl Iterator<Item = f32> + '_ {
         let alive = |&unit: &usize| self.alive.as_deref().is_none_or(|alive| alive.get(unit));
         (0..self.len()).filter(alive).map(|unit| self.score(unit))
     }
 
-    /// The score of a unit as it ranks.
+    /// Returns the score of a unit as it ranks.
     #[must_use]
     pub fn score(&self, unit: usize) -> f32 {
         if let Some(shown) = &self.shown {
@@ -139,7 +139,7 @@ impl<'a> Scores<'a> {
         }
     }
 
-    /// The mask of the `keep` highest scores; all that are alive if there are not more.
+    /// Returns the mask of the `keep` highest scores, or of all units that are alive if there are not more.
     #[must_use]
     pub fn keep_highest(&self, keep: usize) -> Bits {
         if keep >= self.alive_len {

@@ -87,7 +87,7 @@ fn counts(allocator: &dyn Allocator, model: &[Made], amount: Amount, allow_empty
     counts_in(allocator, model, amount, allow_empty, &(0..model.len()).collect::<Vec<_>>())
 }
 
-/// The same of layers that the allocator sees in another order.
+/// Returns the counts of layers that the allocator sees in another order.
 fn counts_in(allocator: &dyn Allocator, model: &[Made], amount: Amount, allow_empty: bool, order: &[usize]) -> Counts {
     let scores: Vec<_> = model
         .iter()
@@ -159,7 +159,7 @@ fn cases(models: &[Model]) -> Vec<Case<'_>> {
     cases
 }
 
-/// The checks for allocators.
+/// Creates the checks for allocators.
 #[must_use]
 pub fn allocator_checks() -> Vec<Check<dyn Allocator>> {
     let mut checks = plugin_checks::<dyn Allocator>();
@@ -234,7 +234,7 @@ pub fn allocator_checks() -> Vec<Check<dyn Allocator>> {
     checks
 }
 
-/// Layers come by path, and what each gets must not hang on its neighbours' names. A unit may, where remainders are equal.
+/// Layers come by path, and the count of a layer must not depend on its neighbors' names. A unit may move where remainders are equal.
 fn order_of_layers(check: &Check<dyn Allocator>, subject: &Subject<'_>) -> Result<(), Failure> {
     let allocator = subject.build(check)?;
     let models = models();

@@ -36,7 +36,7 @@ fn asked(
     Ok((value, about))
 }
 
-/// The checks for curves.
+/// Creates the checks for curves.
 #[must_use]
 pub fn curve_checks() -> Vec<Check<dyn Curve>> {
     let mut checks = plugin_checks::<dyn Curve>();

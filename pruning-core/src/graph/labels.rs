@@ -1,9 +1,9 @@
 //! Sets of labels that are removed together: a union-find with reasons for what stays.
 
-/// Index of a label: one position of one axis.
+/// The index of a label, which stands for one position of one axis.
 pub type Label = u32;
 
-/// Labels, joined into sets. A set that is pinned is never removed, and knows why.
+/// Labels that are joined into sets. A pinned set is never removed, and has a reason.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Labels {
     parent: Vec<Label>,
@@ -31,7 +31,7 @@ impl Labels {
         at
     }
 
-    /// The lower label stays the root, so that sets are named by what was declared first.
+    /// Joins two sets. The lower label stays the root, so that sets are named by what was declared first.
     pub(crate) fn join(&mut self, a: Label, b: Label) {
         let (a, b) = (self.root(a), self.root(b));
         if a == b {
@@ -60,7 +60,7 @@ impl Labels {
         }
     }
 
-    /// The reason's number, 0 for a set that can be removed.
+    /// Returns the number of the reason; 0 for a set that can be removed.
     pub(crate) fn pinned(&mut self, label: Label) -> u32 {
         let root = self.root(label);
         self.pinned[root as usize]

@@ -1,174 +1,109 @@
-//! What is removed from which axis of which parameter, as data: [`ShrinkPlan`].
+//! A plan of removal as data: [`ShrinkPlan`].
+
+pub use parts::{Cut, FieldChange, GroupCut, Product, Rule, Totals};
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
+mod parts;
+
 /// The version of the form in which plans are stored.
 const VERSION: u32 = 1;
 
-/// A plan to remove channels for good: for each parameter the positions kept along each axis.
+/// A plan to remove channels physically: for each parameter, the positions kept along each axis.
 ///
-/// It is data: it can be printed, stored as JSON, and applied to any model of the same shapes.
+/// The plan is data: it can be printed, stored as JSON, and applied to any model of the same shapes.
+///
+/// ```
+/// use pruning_core::graph::{Cut, ShrinkPlan, Totals};
+/// use std::collections::BTreeMap;
+/// // Two of three output units stay: the rows 0 and 2 of the first weight, [3, 2].
+/// let cut = Cut::new([3, 2], BTreeMap::from([(0, vec![0, 2])]));
+/// let parameters = BTreeMap::from([("fc1.weight".to_string(), cut)]);
+/// let (before, after) = (Totals::new(6, 6), Totals::new(4, 4));
+/// let plan = ShrinkPlan::new(parameters, vec![], vec![], before, after, vec![])?;
+/// assert_eq!(plan.shape_after("fc1.weight"), Some(vec![2, 2]));
+/// assert_eq!(ShrinkPlan::from_json(&plan.to_json())?, plan);
+/// # Ok::<(), pruning_core::graph::PlanError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShrinkPlan {
     version: u32,
-    /// Parameters that lose something, by their first path.
+    /// The parameters that lose something, by their first path.
     pub parameters: BTreeMap<String, Cut>,
-    /// Sizes that the module keeps outside of its parameters.
+    /// The sizes that the module keeps outside of its parameters.
     pub fields: Vec<FieldChange>,
-    /// The groups of channels, and how many of each are kept.
+    /// The groups of channels, with the number kept of each.
     pub groups: Vec<GroupCut>,
-    /// Cost of the model as it is.
+    /// The cost of the model as it is.
     pub before: Totals,
-    /// Cost of what is left.
+    /// The cost of the model that is left.
     pub after: Totals,
-    /// Products of what is left, in the order of the forward pass, by which a later trace knows the plan again.
+    /// The products of the model that is left, in the order of the forward pass, by which a later trace recognizes the plan.
     pub products: Vec<Product>,
-    /// Samples in the batch that was traced: the leading dimension of all inputs, where they agree.
+    /// The number of samples in the traced batch: the leading dimension of all inputs, where they agree.
     #[serde(default)]
     pub batch: Option<u64>,
-    /// Rules of the user that the channels were followed by, by the name of the operation.
+    /// The user's rules by which channels were followed, by the name of the operation.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rules: BTreeMap<String, Rule>,
 }
 
-/// What an operation does to axes, for operations that have no rule of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Rule {
-    /// Every entry of the result comes from the entries of the operands at the same place.
-    Elementwise {
-        /// Whether zeros in, zeros out.
-        keeps_zero: bool,
-    },
-    /// It mixes positions of all axes, so nothing of its operands can be removed.
-    Fixed,
-}
-
-/// A matrix product or convolution.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Product {
-    /// Path of the weight; empty where there is none, as in attention.
-    pub weight: String,
-    /// Multiply-accumulates.
-    pub macs: u64,
-    /// Entries of the result.
-    pub outputs: u64,
-}
-
-/// What a parameter keeps.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Cut {
-    /// Its shape before.
-    pub shape: Vec<usize>,
-    /// Other paths of the same parameter.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub aliases: Vec<String>,
-    /// Kept positions by axis, ascending; axes that are not here keep all.
-    pub keep: BTreeMap<usize, Vec<usize>>,
-}
-
-/// A size that is no parameter, such as the number of groups of a convolution.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FieldChange {
-    /// Path of the field.
-    pub path: String,
-    /// What it must become.
-    pub value: usize,
-}
-
-/// Channels that belong together.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GroupCut {
-    /// The first weight whose outputs they are.
-    pub path: String,
-    /// The axes they lie on, readable.
-    pub axes: Vec<String>,
-    /// Units in all.
-    pub units: usize,
-    /// Units kept.
-    pub kept: usize,
-    /// Channels of one unit along the axis of `path`.
-    pub size: usize,
-}
-
-/// What a model costs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Totals {
-    /// Float parameters, each once, without running statistics.
-    pub parameters: u64,
-    /// Multiply-accumulates for the inputs that were traced.
-    pub macs: u64,
-}
-
-impl Totals {
-    /// Multiply-accumulates of one sample of a batch of so many; `None` where they do not divide, since not all of them belong to samples.
-    #[must_use]
-    pub fn macs_of_one(&self, batch: u64) -> Option<u64> {
-        self.macs.checked_rem(batch).filter(|rest| *rest == 0).map(|_| self.macs / batch)
-    }
-}
-
-/// A plan that makes no sense.
+/// An error for a plan that is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// It is no plan, or of another version.
+    /// The text is not a plan, or a plan of another version.
     #[error("the plan cannot be read: {reason}")]
     Form {
-        /// Why.
+        /// The reason why it cannot be read.
         reason: String,
     },
-    /// An axis that the parameter does not have.
+    /// The parameter does not have the axis.
     #[error("{path}: the plan cuts axis {axis} of a parameter of {rank} axes")]
     Axis {
-        /// The parameter.
+        /// The path of the parameter.
         path: String,
         /// The axis.
         axis: usize,
-        /// How many there are.
+        /// The number of axes of the parameter.
         rank: usize,
     },
-    /// No parameter has so many elements.
+    /// The shape has more elements than can be counted.
     #[error("{path}: the plan is for a parameter of shape {shape:?}, which has more elements than can be counted")]
     TooLarge {
-        /// The parameter.
+        /// The path of the parameter.
         path: String,
-        /// Its shape in the plan.
+        /// The shape of the parameter in the plan.
         shape: Vec<usize>,
     },
-    /// A position past the end.
+    /// A kept position is past the end of the axis.
     #[error("{path}: the plan keeps position {position} of axis {axis}, which has {size}")]
     Range {
-        /// The parameter.
+        /// The path of the parameter.
         path: String,
         /// The axis.
         axis: usize,
         /// The position.
         position: usize,
-        /// Positions of the axis.
+        /// The number of positions of the axis.
         size: usize,
     },
-    /// Positions twice, or not in order.
+    /// Kept positions are repeated or not in order.
     #[error("{path}: the positions kept of axis {axis} are not ascending")]
     Order {
-        /// The parameter.
+        /// The path of the parameter.
         path: String,
         /// The axis.
         axis: usize,
     },
-    /// Nothing is kept.
+    /// The plan keeps no position of an axis.
     #[error("{path}: the plan keeps nothing of axis {axis}")]
     Empty {
-        /// The parameter.
+        /// The path of the parameter.
         path: String,
         /// The axis.
         axis: usize,
@@ -176,10 +111,10 @@ pub enum PlanError {
 }
 
 impl ShrinkPlan {
-    /// A plan of these parts.
+    /// Creates a plan from its parts.
     ///
     /// # Errors
-    /// A cut that does not fit its own shape.
+    /// A cut does not fit its own shape.
     pub fn new(
         parameters: BTreeMap<String, Cut>,
         fields: Vec<FieldChange>,
@@ -194,22 +129,22 @@ impl ShrinkPlan {
         Ok(plan)
     }
 
-    /// The same plan, whose costs are those of a batch of so many samples, if that is known.
+    /// Sets the number of samples in the batch whose costs the plan has, if it is known.
     #[must_use]
     pub fn with_batch(self, batch: Option<u64>) -> Self {
         Self { batch, ..self }
     }
 
-    /// Whether nothing is removed.
+    /// Returns whether nothing is removed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.parameters.is_empty()
     }
 
-    /// Checks what the types do not say.
+    /// Checks what the types do not ensure.
     ///
     /// # Errors
-    /// A cut that does not fit its own shape.
+    /// A cut does not fit its own shape, or the plan has another version.
     pub fn check(&self) -> Result<(), PlanError> {
         if self.version != VERSION {
             let reason = format!("its version is {}, and this library reads {VERSION}", self.version);
@@ -236,23 +171,23 @@ impl ShrinkPlan {
         Ok(())
     }
 
-    /// The plan as JSON.
+    /// Returns the plan as JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// A plan from JSON.
+    /// Reads a plan from JSON.
     ///
     /// # Errors
-    /// It is no plan, or one that does not fit its own shapes.
+    /// The text is not a plan, or the plan does not fit its own shapes.
     pub fn from_json(text: &str) -> Result<Self, PlanError> {
         let plan: Self = serde_json::from_str(text).map_err(|error| PlanError::Form { reason: error.to_string() })?;
         plan.check()?;
         Ok(plan)
     }
 
-    /// Shape of a parameter after the cut; `None` for one that loses nothing.
+    /// Returns the shape of a parameter after the cut; `None` for a parameter that loses nothing.
     #[must_use]
     pub fn shape_after(&self, path: &str) -> Option<Vec<usize>> {
         let cut = self.parameters.get(path)?;

@@ -1,38 +1,38 @@
-//! What goes along when given positions of parameters go: [`AxisGraph::removal`].
+//! The positions that are removed along with given positions: [`AxisGraph::removal`].
 
 use crate::graph::solve::coordinates;
 use crate::graph::{AxisGraph, Dim, Label, Member};
 
-/// Positions that go, on every axis of a graph, because given positions of its parameters do.
+/// The positions on every axis of a graph that are removed because given positions of its parameters are.
 #[derive(Clone, Debug)]
 pub struct Removal {
-    /// By label.
+    /// Whether a position is removed, by label.
     gone: Vec<bool>,
 }
 
-/// Positions that cannot go together as asked.
+/// An error for positions that cannot be removed together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RemovalError {
-    /// A position goes along that must stay.
-    #[error("a position that goes along must stay: {why}")]
+    /// A position that must stay would be removed too.
+    #[error("a position that must stay would be removed too: {why}")]
     Pinned {
-        /// Why it must stay.
+        /// The reason why it must stay.
         why: String,
     },
-    /// Of an axis that is split, entries go that are no whole positions of either part.
-    #[error("entries go that are neither whole heads (or groups) nor the same positions of each")]
+    /// The entries of a split axis that would be removed are neither whole parts nor the same positions of each part.
+    #[error("the removed entries are neither whole heads (or groups) nor the same positions of each")]
     Uneven,
 }
 
 impl Removal {
-    /// Whether the position with this label goes.
+    /// Returns whether the position with this label is removed.
     #[must_use]
     pub fn takes(&self, label: Label) -> bool {
         self.gone[label as usize]
     }
 
-    /// Number of positions of an axis that stay.
+    /// Returns the number of positions of an axis that stay.
     #[must_use]
     pub fn left(&self, dim: &Dim) -> usize {
         match dim {
@@ -41,7 +41,7 @@ impl Removal {
         }
     }
 
-    /// Positions of an axis that stay, ascending.
+    /// Returns the positions of an axis that stay, in ascending order.
     #[must_use]
     pub fn kept(&self, dim: &Dim) -> Vec<usize> {
         match dim {
@@ -52,13 +52,14 @@ impl Removal {
 }
 
 impl AxisGraph {
-    /// Follows the removal of some positions of parameters through the graph: what is joined with them goes, and what is
-    /// split or merged goes by its parts.
+    /// Follows the removal of some positions of parameters through the graph.
     ///
-    /// No choice is made here, unlike in [`solve`](Self::solve): the given positions decide.
+    /// Positions that are joined with them are removed too, and split or merged axes lose their parts accordingly.
+    ///
+    /// This function makes no choice, unlike [`solve`](Self::solve): the given positions decide.
     ///
     /// # Errors
-    /// Something goes along that is pinned, or a split axis does not lose whole parts.
+    /// A pinned position would be removed, or a split axis would not lose whole parts.
     pub fn removal<'a>(
         &self,
         positions: impl IntoIterator<Item = (Member, &'a [usize])>,
@@ -145,7 +146,7 @@ mod tests {
         assert_eq!(removal.kept(&y), [0, 2]);
         graph.pin_at(&y, 1, "an output");
         let error = graph.removal([(member(a, 0), &[1][..])]).unwrap_err();
-        assert_eq!(error.to_string(), "a position that goes along must stay: an output");
+        assert_eq!(error.to_string(), "a position that must stay would be removed too: an output");
         assert!(graph.removal([(member(a, 0), &[2][..])]).is_ok());
     }
 }

@@ -1,13 +1,13 @@
-//! Labels through a change of shape: axes that stay, that merge, and that split.
+//! Labels through a change of shape: axes stay, merge or split.
 
 use crate::graph::{AxisGraph, Dim, Split};
 use std::sync::Arc;
 
 impl AxisGraph {
-    /// The axes of a tensor under another shape of the same size.
+    /// Returns the axes of a tensor under another shape of the same size.
     ///
-    /// Axes are compared from the left until their products agree: what lies between two such places is merged and split
-    /// again. Axes of size one come and go freely. Where the sizes differ, every axis stays.
+    /// Axes are compared from the left until their products agree; the axes between two such places are merged and split again. Axes of
+    /// size one come and go freely. If the sizes differ, every axis stays.
     pub fn reshape(&mut self, dims: &[Dim], shape: &[usize], why: &str) -> Vec<Dim> {
         let size = dims.iter().map(Dim::len).product::<usize>();
         if size == 0 || size != shape.iter().product::<usize>() {

@@ -1,14 +1,14 @@
-//! From joined labels to groups of units that are removed together.
+//! Solving the graph: from joined labels to groups of units that are removed together.
 
 use crate::graph::{AxisGraph, Dim, Label, Labels, ParamIndex, Split};
 use std::collections::{HashMap, HashSet};
 
-/// Which factor of a split axis is free where both could be.
+/// The factor of a split axis that is left free where both could be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Factor {
-    /// The outermost: whole heads, whole groups of a convolution.
+    /// The outermost factor: whole heads, whole groups of a convolution.
     Outer,
-    /// The innermost: the same positions of every head or group.
+    /// The innermost factor: the same positions of every head or group.
     Inner,
 }
 
@@ -17,21 +17,23 @@ pub enum Factor {
 pub struct Member {
     /// The parameter.
     pub param: ParamIndex,
-    /// Its axis.
+    /// The axis of the parameter.
     pub axis: usize,
 }
 
-/// What goes together: positions along the axes of the group's members.
+/// A unit of removal: positions along the axes of the group's members that are removed together.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unit {
-    /// The set's label.
+    /// The label of the set.
     pub label: Label,
-    /// For each member of the group, the positions along it, ascending.
+    /// The positions along each member of the group, ascending.
     pub positions: Vec<Vec<usize>>,
 }
 
-/// Units that lie on the same axes, and so compete with each other.
+/// A group of units that lie on the same axes, and so compete with each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Group {
     /// The axes, sorted.
     pub members: Vec<Member>,
@@ -41,23 +43,25 @@ pub struct Group {
     pub split: bool,
 }
 
-/// An axis of a parameter of which nothing can be removed, or not all.
+/// An axis of a parameter that keeps all or some of its positions for a reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Pinned {
     /// The axis.
     pub member: Member,
-    /// How many of its positions stay.
+    /// The number of its positions that stay.
     pub positions: usize,
-    /// Why the first of them does.
+    /// The reason why the first of them stays.
     pub why: String,
 }
 
-/// The dependency graph, solved.
+/// The solution of a dependency graph: groups of units, and what stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Groups {
-    /// Groups, by their first member.
+    /// The groups, by their first member.
     pub groups: Vec<Group>,
-    /// What stays, and why, by parameter and axis.
+    /// The axes that stay, with reasons, by parameter and axis.
     pub pinned: Vec<Pinned>,
     /// The set of each label, for [`set_of`](Self::set_of).
     sets: Vec<Label>,
@@ -67,13 +71,13 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// The set that a label belongs to: [`Unit::label`] of its unit, if it has one.
+    /// Returns the set to which a label belongs: the [`Unit::label`] of its unit, if it has one.
     #[must_use]
     pub fn set_of(&self, label: Label) -> Label {
         self.sets[label as usize]
     }
 
-    /// Why a label stays; `None` for one that can be removed.
+    /// Returns the reason why a label stays; `None` for a label that can be removed.
     #[must_use]
     pub fn why(&self, label: Label) -> Option<&str> {
         let reason = self.stays.get(label as usize)?.checked_sub(1)?;
@@ -81,7 +85,7 @@ impl Groups {
     }
 }
 
-/// Coordinates of an entry of a split axis: factor, position along it, label.
+/// Returns the coordinates of an entry of a split axis: factor, position along it, label.
 pub(super) fn coordinates(split: &Split, entry: usize) -> impl Iterator<Item = (usize, usize, Label)> + '_ {
     let mut inner: usize = split.factors.iter().map(|f| f.len()).product();
     split.factors.iter().enumerate().map(move |(k, factor)| {
@@ -91,7 +95,7 @@ pub(super) fn coordinates(split: &Split, entry: usize) -> impl Iterator<Item = (
     })
 }
 
-/// Positions of a unit along one axis.
+/// The positions of a unit along one axis.
 type Part = (Member, Vec<usize>);
 
 struct Solver {
@@ -101,7 +105,7 @@ struct Solver {
 }
 
 impl Solver {
-    /// Pins what follows from what is pinned, and joins what is left of a split with its only free factor.
+    /// Pins what follows from pinned positions, and joins the rest of a split with its only free factor.
     fn settle(&mut self, splits: &[Split]) {
         let mut joined = true;
         while joined {
@@ -156,7 +160,7 @@ impl Solver {
 }
 
 impl AxisGraph {
-    /// Solves the graph: which sets of positions can be removed, and what stays.
+    /// Solves the graph: finds which sets of positions can be removed, and what stays.
     #[must_use]
     pub fn solve(&self, prefer: Factor) -> Groups {
         let mut flipped: Vec<usize> = Vec::new();

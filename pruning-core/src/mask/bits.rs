@@ -1,10 +1,18 @@
-//! A packed set of booleans, one bit each.
+//! A set of booleans in packed form, one bit each: [`Bits`].
 
 use pulp::Arch;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::ops::Range;
 
 /// A fixed number of bits, packed in 64-bit words, lowest index in the lowest bit. Bits past the end are zero.
+///
+/// ```
+/// use pruning_core::mask::Bits;
+/// let mut bits = Bits::from_bools(&[true, false, true]);
+/// bits.set(1, true);
+/// bits.intersect(&Bits::from_bools(&[false, true, true]));
+/// assert_eq!(bits.iter_ones().collect::<Vec<_>>(), [1, 2]);
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Bits {
     words: Vec<u64>,
@@ -12,7 +20,7 @@ pub struct Bits {
 }
 
 impl Bits {
-    /// All bits set.
+    /// Creates bits that are all set.
     #[must_use]
     pub fn ones(len: usize) -> Self {
         let mut bits = Self { words: vec![u64::MAX; len.div_ceil(64)], len };
@@ -20,7 +28,7 @@ impl Bits {
         bits
     }
 
-    /// All bits set, unless there is no memory for them.
+    /// Creates bits that are all set, unless memory does not hold them.
     pub(crate) fn try_ones(len: usize) -> Option<Self> {
         let mut words = Vec::new();
         words.try_reserve_exact(len.div_ceil(64)).ok()?;
@@ -30,13 +38,13 @@ impl Bits {
         Some(bits)
     }
 
-    /// No bit set.
+    /// Creates bits of which none is set.
     #[must_use]
     pub fn zeros(len: usize) -> Self {
         Self { words: vec![0; len.div_ceil(64)], len }
     }
 
-    /// One bit for each value.
+    /// Creates bits from booleans.
     #[must_use]
     pub fn from_bools(values: &[bool]) -> Self {
         let words = values
@@ -46,7 +54,7 @@ impl Bits {
         Self { words, len: values.len() }
     }
 
-    /// From words as [`words`](Self::words) gives them; bits past `len` are dropped.
+    /// Creates bits from words as [`words`](Self::words) returns them; bits past `len` are dropped.
     pub(crate) fn from_words(words: Vec<u64>, len: usize) -> Self {
         debug_assert_eq!(words.len(), len.div_ceil(64));
         let mut bits = Self { words, len };
@@ -54,13 +62,13 @@ impl Bits {
         bits
     }
 
-    /// One boolean for each bit.
+    /// Returns one boolean for each bit.
     #[must_use]
     pub fn to_bools(&self) -> Vec<bool> {
         self.to_bytes().into_iter().map(|byte| byte != 0).collect()
     }
 
-    /// One byte, 0 or 1, for each bit: the form that devices take.
+    /// Returns one byte, 0 or 1, for each bit: the form that devices take.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         // Eight bits are spread over the eight bytes of a word at once: copy them to each byte, keep one bit in each,
@@ -78,32 +86,32 @@ impl Bits {
         bytes
     }
 
-    /// Number of bits.
+    /// Returns the number of bits.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is no bit at all.
+    /// Returns whether there are no bits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The packed words.
+    /// Returns the packed words.
     #[must_use]
     pub fn words(&self) -> &[u64] {
         &self.words
     }
 
-    /// Number of bits set.
+    /// Returns the number of set bits.
     #[must_use]
     pub fn count_ones(&self) -> usize {
         // An x86 that is not asked has no instruction for it.
         Arch::new().dispatch(|| self.words.iter().map(|word| word.count_ones() as usize).sum())
     }
 
-    /// Whether bit `index` is set.
+    /// Returns whether bit `index` is set.
     ///
     /// # Panics
     /// `index` is not below [`len`](Self::len).
@@ -127,7 +135,7 @@ impl Bits {
         }
     }
 
-    /// The 64 bits from `start` on; those past the end are zero.
+    /// Returns the 64 bits from `start` on; those past the end are zero.
     #[inline(always)]
     pub(crate) fn word_at(&self, start: usize) -> u64 {
         let (index, shift) = (start / 64, start % 64);
@@ -135,7 +143,7 @@ impl Bits {
         self.words[index] >> shift | next
     }
 
-    /// Sets the bits of `word`, the lowest of which is bit `start`; none may lie past the end.
+    /// Sets the bits of `word`, whose lowest bit is bit `start`; none may lie past the end.
     #[inline(always)]
     pub(crate) fn insert(&mut self, start: usize, word: u64) {
         let (index, shift) = (start / 64, start % 64);
@@ -156,7 +164,7 @@ impl Bits {
         }
     }
 
-    /// Sets the bits that `other` has set from `start` on.
+    /// Sets the bits from `start` on that are set in `other`.
     pub(crate) fn unite(&mut self, other: &Self, start: usize) {
         for (w, word) in self.words.iter_mut().enumerate() {
             *word |= other.word_at(start + 64 * w);
@@ -164,13 +172,13 @@ impl Bits {
         self.clear_tail();
     }
 
-    /// Whether a bit of a range is set.
+    /// Returns whether a bit of a range is set.
     pub(crate) fn any(&self, range: Range<usize>) -> bool {
         let masked = |at: usize| self.word_at(at) & (u64::MAX >> (64 - (range.end - at).min(64)));
         range.clone().step_by(64).any(|at| masked(at) != 0)
     }
 
-    /// Keeps the bits that are set in `other` too.
+    /// Clears the bits that are not set in `other`.
     ///
     /// # Panics
     /// The lengths differ.
@@ -181,13 +189,13 @@ impl Bits {
         }
     }
 
-    /// The bits that are not set.
+    /// Returns the inverse: the bits that are not set here.
     #[must_use]
     pub fn complement(&self) -> Self {
         Self::from_words(self.words.iter().map(|word| !word).collect(), self.len)
     }
 
-    /// Indices of the set bits, ascending.
+    /// Returns the indices of the set bits in ascending order.
     pub fn iter_ones(&self) -> impl Iterator<Item = usize> + '_ {
         self.words.iter().enumerate().flat_map(|(w, &word)| ones(word).map(move |bit| w * 64 + bit))
     }
@@ -201,7 +209,7 @@ impl Bits {
     }
 }
 
-/// Positions of the set bits of one word, ascending.
+/// Returns the positions of the set bits of one word in ascending order.
 pub(crate) fn ones(mut word: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let bit = word.trailing_zeros() as usize;

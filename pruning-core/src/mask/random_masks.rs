@@ -1,12 +1,13 @@
-//! Controls for the lottery ticket hypothesis: [`random_masks`].
+//! Random masks as controls for the lottery ticket hypothesis: [`random_masks`].
 
 use crate::mask::{Bits, Mask, MaskSet};
 
-/// Masks that keep as many weights of each layer as `masks` do, at random: whether it matters *which* weights are kept, and not
-/// only how many of each layer (Frankle & Carbin 2019, "The Lottery Ticket Hypothesis", arXiv:1803.03635, section 2; Su et al. 2020,
-/// "Sanity-Checking Pruning Methods", arXiv:2009.11094).
+/// Draws random masks that keep as many weights of each layer as `masks` do.
 ///
-/// Every choice of that many weights is equally likely. The masks of a layer follow from the seed, its path and its own mask alone.
+/// They test whether it matters *which* weights are kept, and not only how many of each layer (Frankle & Carbin 2019, "The Lottery Ticket
+/// Hypothesis", arXiv:1803.03635, section 2; Su et al. 2020, "Sanity-Checking Pruning Methods", arXiv:2009.11094).
+///
+/// Every choice of that many weights is equally likely. The mask of a layer depends only on the seed, the layer's path and its own mask.
 ///
 /// ```
 /// use pruning_core::mask::{Bits, Mask, MaskSet, random_masks};
@@ -38,7 +39,7 @@ pub fn random_masks(masks: &MaskSet, seed: u64) -> MaskSet {
     MaskSet::new(drawn).unwrap_or_default()
 }
 
-/// The mixing step of SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
+/// Mixes the bits of a state as SplitMix64 does (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
 fn split_mix(state: u64) -> u64 {
     let mut z = state;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

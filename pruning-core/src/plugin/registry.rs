@@ -1,27 +1,30 @@
-//! Which plugins there are: [`Plugins`], a value.
+//! The registry of plugins: [`Plugins`], a value.
 
+mod configured;
 mod error;
 mod fields;
 
+pub use configured::Configured;
+pub(crate) use configured::NAME;
 pub use error::RegistryError;
 pub(crate) use error::{did_you_mean, nearest};
 
 use crate::caught;
 use crate::plugin::{Plugin, PluginKind, Register};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Where a plugin was registered.
+/// The place where a plugin was registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Origin {
-    /// Cargo package.
+    /// The name of the Cargo package.
     pub package: &'static str,
-    /// Its version.
+    /// The version of the package.
     pub version: &'static str,
-    /// Source file of the registration.
+    /// The source file of the registration.
     #[serde(skip)]
     pub file: &'static str,
 }
@@ -32,7 +35,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What the registry knows of a plugin.
+/// The registry's record of a plugin.
 #[derive(Clone)]
 pub struct Entry {
     kind: &'static str,
@@ -52,7 +55,7 @@ pub struct Entry {
 type Wrap<P, K> = fn(P) -> Arc<K>;
 type Build<K> = Box<dyn Fn(Value, &Plugins) -> Result<(Arc<K>, Value), String> + Send + Sync>;
 
-/// Checks a plugin, and asks for all that it says of itself.
+/// Checks a new plugin, and asks for all its declarations.
 fn made<P: Plugin, K: PluginKind + ?Sized>(
     mut plugin: P,
     plugins: &Plugins,
@@ -67,7 +70,7 @@ fn made<P: Plugin, K: PluginKind + ?Sized>(
 }
 
 impl Entry {
-    /// The entry of `P` as a plugin of kind `K`; made by [`register_plugin`](crate::register_plugin).
+    /// Creates the entry of `P` as a plugin of kind `K`; [`register_plugin`](crate::register_plugin) calls it.
     #[must_use]
     pub fn new<P: Plugin, K: PluginKind + ?Sized>(wrap: fn(P) -> Arc<K>, origin: Origin) -> Self {
         let build: Build<K> = Box::new(move |config, plugins| {
@@ -86,31 +89,31 @@ impl Entry {
         }
     }
 
-    /// The word for its kind.
+    /// Returns the word for the plugin's kind.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         self.kind
     }
 
-    /// Its name in recipes.
+    /// Returns the plugin's name in recipes.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// One sentence.
+    /// Returns the plugin's summary, one sentence.
     #[must_use]
     pub fn summary(&self) -> &'static str {
         self.summary
     }
 
-    /// Papers.
+    /// Returns the papers that the plugin names.
     #[must_use]
     pub fn references(&self) -> &'static [&'static str] {
         self.references
     }
 
-    /// Where it was registered.
+    /// Returns the place where the plugin was registered.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.origin
@@ -123,13 +126,13 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// What the registration macros collect over the whole program.
+/// An entry that the registration macros collect over the whole program.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Linked(fn() -> Entry);
 
 impl Linked {
-    /// An entry, made when it is asked for.
+    /// Creates an entry that is made when it is first asked for.
     #[must_use]
     pub const fn new(entry: fn() -> Entry) -> Self {
         Self(entry)
@@ -138,75 +141,9 @@ impl Linked {
 
 inventory::collect!(Linked);
 
-/// A plugin with its configuration.
-pub struct Configured<K: ?Sized> {
-    name: String,
-    config: Value,
-    plugin: Arc<K>,
-}
-
-#[cfg(test)]
-impl<K: ?Sized> Configured<K> {
-    /// A plugin that no registry knows.
-    pub(crate) fn of(name: &str, plugin: Arc<K>) -> Self {
-        Self { name: name.to_string(), config: Value::Null, plugin }
-    }
-}
-
-impl<K: ?Sized> Configured<K> {
-    /// Name of the plugin.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Every field of its configuration.
-    #[must_use]
-    pub fn config(&self) -> &Value {
-        &self.config
-    }
-
-    /// As a recipe gives it, with every default filled in; [`Plugins::read`] makes the same plugin of it.
-    #[must_use]
-    pub fn to_value(&self) -> Value {
-        named(&self.name, &self.config)
-    }
-}
-
-impl<K: ?Sized> Clone for Configured<K> {
-    fn clone(&self) -> Self {
-        Self { name: self.name.clone(), config: self.config.clone(), plugin: self.plugin.clone() }
-    }
-}
-
-impl<K: ?Sized> std::ops::Deref for Configured<K> {
-    type Target = K;
-
-    fn deref(&self) -> &K {
-        &self.plugin
-    }
-}
-
-impl<K: ?Sized> fmt::Debug for Configured<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.name, self.config)
-    }
-}
-
-/// A plugin as a recipe gives it: the fields of its configuration and its name, which no field can take the place of.
-fn named(name: &str, config: &Value) -> Value {
-    let mut map = Map::from_iter([(NAME.to_string(), json!(name))]);
-    let fields = config.as_object().into_iter().flatten().filter(|(field, _)| *field != NAME);
-    map.extend(fields.map(|(field, value)| (field.clone(), value.clone())));
-    Value::Object(map)
-}
-
-/// The key of a recipe that says which plugin it is. No configuration has a field of this name.
-pub(crate) const NAME: &str = "name";
-
 /// A set of plugins of all kinds.
 ///
-/// [`linked`](Self::linked) has those that the crates of the program registered; a set can also be built by hand, with no
+/// [`linked`](Self::linked) returns the plugins that the crates of the program registered. A set can also be built by hand, without
 /// global state:
 ///
 /// ```
@@ -222,13 +159,13 @@ pub struct Plugins {
 }
 
 impl Plugins {
-    /// No plugin.
+    /// Creates an empty set.
     #[must_use]
     pub fn empty() -> Self {
         Self::default()
     }
 
-    /// Every plugin that a crate linked into this program has registered.
+    /// Creates a set of every plugin that a crate linked into this program has registered.
     #[must_use]
     pub fn linked() -> Self {
         let mut plugins = Self::empty();
@@ -236,14 +173,14 @@ impl Plugins {
         plugins
     }
 
-    /// This set and `P`.
+    /// Returns this set with `P` added.
     #[must_use]
     pub fn with<P: Register>(mut self) -> Self {
         self.add::<P>();
         self
     }
 
-    /// Adds `P`. The same type twice is harmless; another one under a name that is taken makes that name fail.
+    /// Adds `P`. Adding one type twice is harmless; two types under one name make that name fail.
     pub fn add<P: Register>(&mut self) {
         self.insert(P::entry());
     }
@@ -257,28 +194,29 @@ impl Plugins {
         }
     }
 
-    /// The entries, by kind and name.
+    /// Returns the entries by kind and name.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values().flatten()
     }
 
-    /// The entries of one kind, by name.
+    /// Returns the entries of one kind by name.
     pub fn of_kind<K: PluginKind + ?Sized>(&self) -> impl Iterator<Item = &Entry> {
         self.iter().filter(|entry| entry.kind == K::KIND)
     }
 
-    /// Every name that two plugins claim, and every plugin with a field that no recipe can give.
+    /// Checks that no two plugins claim one name, and that every field of a plugin can be given in a recipe.
     ///
     /// # Errors
-    /// All of them.
+    /// Plugins break these rules; the list has an error for each.
     pub fn check(&self) -> Result<(), Vec<RegistryError>> {
         let problems: Vec<_> =
             self.entries.values().filter_map(|claims| conflict(claims).or_else(|| reserved(&claims[0]))).collect();
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
-    /// Makes the plugin that a recipe gives: a name, or a table of a `name` and fields. A plugin that is configured with others reads
-    /// them by it.
+    /// Makes the plugin that a recipe gives: a name, or a table of a `name` and fields.
+    ///
+    /// A plugin that is configured with other plugins reads them by this function.
     ///
     /// ```
     /// # use pruning_core::budget::Allocator;
@@ -289,7 +227,7 @@ impl Plugins {
     /// ```
     ///
     /// # Errors
-    /// As [`build`](Self::build); the value is neither.
+    /// The value is neither, or [`build`](Self::build) fails.
     pub fn read<K: PluginKind + ?Sized>(&self, value: Value) -> Result<Configured<K>, RegistryError> {
         let (name, config) = match value {
             Value::String(name) => (name, Value::Null),
@@ -305,7 +243,7 @@ impl Plugins {
     /// Makes the plugin `name` from the fields of a recipe, an object or null; fields left out have their defaults.
     ///
     /// # Errors
-    /// The name is unknown or claimed twice, or a field is unknown or has a value it must not have.
+    /// The name is unknown or claimed twice, or a field is unknown or has a value that it must not have.
     pub fn build<K: PluginKind + ?Sized>(&self, name: &str, config: Value) -> Result<Configured<K>, RegistryError> {
         let entry = self.entry::<K>(name)?;
         let build = entry.build.downcast_ref::<Build<K>>();
@@ -313,10 +251,10 @@ impl Plugins {
         configured(entry, || build.ok_or_else(other_kind::<K>)?(config, self))
     }
 
-    /// Takes a plugin as a value, and checks it as [`build`](Self::build) checks one that a recipe gives.
+    /// Takes a plugin as a value, and checks it as [`build`](Self::build) checks a plugin of a recipe.
     ///
     /// # Errors
-    /// Another plugin claims the name, or a field has a value it must not have, or one that no recipe can give.
+    /// Another plugin claims the name, or a field has a value that is not allowed or that no recipe can give.
     pub fn configure<P: Register, K: PluginKind + ?Sized>(&self, plugin: P) -> Result<Configured<K>, RegistryError> {
         let plugins = self.clone().with::<P>();
         let entry = plugins.entry::<K>(P::NAME)?;
@@ -329,7 +267,7 @@ impl Plugins {
         })
     }
 
-    /// The one plugin of a name.
+    /// Returns the one plugin of a name.
     fn entry<K: PluginKind + ?Sized>(&self, name: &str) -> Result<&Entry, RegistryError> {
         if let Some((_, claims)) = self.entries.iter().find(|((kind, n), _)| *kind == K::KIND && *n == name) {
             let refused = conflict(claims).or_else(|| reserved(&claims[0]));
@@ -364,7 +302,7 @@ fn configured<K: ?Sized>(
     if config.get(NAME).is_some() {
         return Err(reserved_field(entry));
     }
-    Ok(Configured { name: entry.name.to_string(), config, plugin })
+    Ok(Configured::new(entry.name, config, plugin))
 }
 
 fn reserved(entry: &Entry) -> Option<RegistryError> {

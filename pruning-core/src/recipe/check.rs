@@ -1,4 +1,4 @@
-//! Every check of the values of a recipe, and between them: [`RecipeDraft::check`].
+//! The checks of a recipe's values, one by one and together: [`RecipeDraft::check`].
 
 use crate::budget::Sparsity;
 use crate::plugin::{Configured, PluginKind, Plugins};
@@ -11,11 +11,11 @@ use crate::shown;
 use serde_json::json;
 
 impl<K: PluginKind + ?Sized> RecipeDraft<K> {
-    /// Checks every value, and what goes with what. The registry has the plugins that are taken by default.
+    /// Checks every value by itself and with the others. The registry has the plugins that are taken by default.
     ///
     /// # Errors
-    /// Every problem there is: those of the text that was read, values out of range, plugins that are not there, keys that exclude each
-    /// other.
+    /// The draft has problems, and the error lists all of them: those of the text that was read, values out of range, plugins that are
+    /// not registered, keys that exclude each other.
     pub fn check(mut self, plugins: &Plugins) -> Result<Recipe<K>, RecipeError> {
         let mut problems = std::mem::take(&mut self.problems);
         let recipe = self.checked(plugins, &mut problems);
@@ -136,7 +136,7 @@ fn every(path: &str, every: usize, between: &str, problems: &mut Problems) {
     }
 }
 
-/// A sparsity that says otherwise than the N:M pattern.
+/// Returns whether a sparsity differs from that of the N:M pattern.
 fn differs(sparsity: Sparsity, pattern: Sparsity) -> bool {
     (sparsity.value() - pattern.value()).abs() > 1e-9
 }
@@ -184,7 +184,7 @@ fn schedule(
 ) -> Option<Schedule> {
     const BETWEEN: &str = "prunings";
     match draft {
-        // None of the kinds that there are: the draft has another in its place.
+        // The kind is unknown, and the draft has another one in its place.
         _ if problems.about("schedule.kind") => None,
         ScheduleDraft::OneShot { at } => Some(Schedule::OneShot { at }),
         ScheduleDraft::Iterative { begin, every: steps, rounds, fraction: given } => {
@@ -234,7 +234,7 @@ fn schedule(
     }
 }
 
-/// The override of a layer, or several.
+/// Checks the override of one or several layers.
 fn own(i: usize, draft: OverrideDraft, shared: Granularity, problems: &mut Problems) -> Option<Override> {
     let path = |field: &str| format!("override.{i}.{field}");
     if draft.target.is_none() {
@@ -261,7 +261,7 @@ fn own(i: usize, draft: OverrideDraft, shared: Granularity, problems: &mut Probl
     Some(Override { target: draft.target?, sparsity: sparsity?, granularity })
 }
 
-/// Dynamic sparse training; the last pruning is at step `pruned`, if the schedule says so.
+/// Checks the settings of dynamic sparse training; the last pruning is at step `pruned`, if the schedule says so.
 fn grow<K: PluginKind + ?Sized>(
     draft: GrowDraft<K>,
     pruned: Option<usize>,

@@ -1,4 +1,4 @@
-//! A recipe as it was given: [`RecipeDraft`].
+//! A recipe as it was given, before any check: [`RecipeDraft`].
 
 use crate::budget::{Allocator, Rounding};
 use crate::plugin::{Configured, RegistryError};
@@ -7,12 +7,12 @@ use crate::recipe::problem::Problems;
 use crate::schedule::{Anneal, Curve, Initialization, Rounds, Schedule};
 use crate::score::{ChannelScore, Granularity, Reduction};
 
-/// A plugin that a recipe names, or why there is none.
+/// A plugin that a recipe names, or the error for a plugin that was not found.
 pub type Found<K> = Result<Configured<K>, RegistryError>;
 
-/// Everything that can be said in a recipe, as it was given: no value is checked before [`check`](Self::check).
+/// All settings of a recipe as they were given: no value is checked before [`check`](Self::check).
 ///
-/// Recipe files are read into a draft, and builders fill one in. What is left out has its default.
+/// Recipe files are read into a draft, and builders fill one in. Settings that are left out have their defaults.
 ///
 /// ```
 /// use pruning_core::plugin::Plugins;
@@ -26,39 +26,39 @@ pub type Found<K> = Result<Configured<K>, RegistryError>;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct RecipeDraft<K: ?Sized> {
-    /// The fraction removed.
+    /// The fraction that is removed.
     pub sparsity: Option<f64>,
-    /// The number of units removed.
+    /// The number of units that is removed.
     pub count: Option<usize>,
-    /// Which weights matter least.
+    /// The criterion that scores the weights.
     pub criterion: Option<Found<K>>,
-    /// How the budget is shared out; `"uniform"` by default.
+    /// The allocator that shares the budget out; `"uniform"` by default.
     pub allocator: Option<Found<dyn Allocator>>,
-    /// What is removed together; single weights by default.
+    /// The shape of what is removed together; single weights by default.
     pub granularity: Option<Granularity>,
     /// Whether layers that the granularity does not fit are left dense.
     pub skip_unfit: bool,
-    /// How element scores become unit scores.
+    /// The way in which element scores become unit scores.
     pub reduction: Option<Reduction>,
-    /// Which weights score a channel or head of a traced model.
+    /// The weights that score a channel or head of a traced model.
     pub channel_score: Option<ChannelScore>,
-    /// How fractions become counts.
+    /// The way in which fractions become counts.
     pub rounding: Rounding,
-    /// When.
+    /// The steps at which pruning happens.
     pub schedule: ScheduleDraft,
-    /// From which weights training goes on.
+    /// The weights from which training goes on.
     pub initialization: Initialization,
-    /// Whether and how pruned weights come back.
+    /// Dynamic sparse training: whether and how pruned weights come back.
     pub grow: Option<GrowDraft<K>>,
     /// Whether a layer may lose all its units.
     pub allow_empty: bool,
-    /// Patterns of parameters to prune; all of them by default.
+    /// The patterns of parameters to prune; all of them by default.
     pub include: Option<Vec<Pattern>>,
-    /// Patterns of parameters to leave alone.
+    /// The patterns of parameters to leave alone.
     pub exclude: Vec<Pattern>,
     /// Layers with a budget of their own.
     pub overrides: Vec<OverrideDraft>,
-    /// What reading the text has found.
+    /// The problems that were found while reading the text.
     pub(super) problems: Problems,
 }
 
@@ -107,33 +107,33 @@ impl<K: ?Sized> Clone for RecipeDraft<K> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ScheduleDraft {
-    /// Once.
+    /// Prunes once.
     OneShot {
-        /// The step.
+        /// The step of the pruning.
         at: usize,
     },
-    /// In rounds.
+    /// Prunes in rounds.
     Iterative {
-        /// Step of the first round.
+        /// The step of the first round.
         begin: usize,
-        /// Steps from round to round.
+        /// The steps from round to round.
         every: usize,
-        /// How many rounds.
+        /// The number of rounds.
         rounds: Option<usize>,
         /// The fraction of what remains that a round removes.
         fraction: Option<f64>,
     },
-    /// Along a curve.
+    /// Prunes along a curve.
     Gradual {
-        /// First step.
+        /// The first step.
         begin: usize,
-        /// Last step.
+        /// The last step.
         end: Option<usize>,
-        /// Steps between prunings.
+        /// The steps between prunings.
         every: usize,
-        /// Sparsity at the first step.
+        /// The sparsity at the first step.
         initial: f64,
-        /// The shape; `"cubic"` by default.
+        /// The shape of the sparsity over time; `"cubic"` by default.
         curve: Option<Found<dyn Curve>>,
     },
 }
@@ -167,16 +167,16 @@ impl From<&Schedule> for ScheduleDraft {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct OverrideDraft {
-    /// The layers.
+    /// The pattern of the layers.
     pub target: Option<Pattern>,
-    /// Their sparsity; an N:M pattern has one of its own.
+    /// The sparsity of the layers; an N:M pattern has one of its own.
     pub sparsity: Option<f64>,
-    /// Their granularity, if it is not the recipe's.
+    /// The granularity of the layers, if it differs from the recipe's.
     pub granularity: Option<Granularity>,
 }
 
 impl OverrideDraft {
-    /// Layers with a sparsity of their own.
+    /// Creates an override of sparsity.
     pub fn new(target: impl Into<String>, sparsity: f64) -> Self {
         Self { target: Some(Pattern::new(target)), sparsity: Some(sparsity), granularity: None }
     }
@@ -186,15 +186,15 @@ impl OverrideDraft {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct GrowDraft<K: ?Sized> {
-    /// The highest of these scores come back.
+    /// The criterion whose highest scores come back.
     pub criterion: Option<Found<K>>,
     /// The fraction of the kept weights that the first update swaps.
     pub fraction: f64,
-    /// How the fraction falls.
+    /// The way in which the fraction falls.
     pub anneal: Anneal,
-    /// Steps between updates.
+    /// The steps between updates.
     pub every: usize,
-    /// All updates come before this step.
+    /// The step before which all updates come.
     pub end: Option<usize>,
 }
 

@@ -6,7 +6,7 @@ use crate::shown;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// One table: each field is taken once, and what is left over is a problem.
+/// A table of a recipe, from which each field is taken once; the fields that are left over are problems.
 pub(super) struct Fields<'p> {
     path: String,
     map: Map<String, Value>,
@@ -15,7 +15,7 @@ pub(super) struct Fields<'p> {
 }
 
 impl<'p> Fields<'p> {
-    /// A value that should be a table; anything else is a problem.
+    /// Creates a table from a value; a value that is not a table is a problem.
     pub(super) fn new(path: impl Into<String>, value: Value, problems: &'p mut Problems) -> Self {
         let path = path.into();
         let map = match value {
@@ -47,7 +47,7 @@ impl<'p> Fields<'p> {
         self.map.remove(field)
     }
 
-    /// The field, or nothing if it is absent or wrong.
+    /// Takes a field; returns `None` if it is absent or wrong.
     pub(super) fn take<T: DeserializeOwned>(&mut self, field: &'static str) -> Option<T> {
         let value = self.raw(field)?;
         let text = value.to_string();
@@ -63,7 +63,7 @@ impl<'p> Fields<'p> {
         }
     }
 
-    /// Ends the table: unknown fields are problems.
+    /// Ends the table: fields that were not taken are problems.
     pub(super) fn finish(mut self) {
         for key in std::mem::take(&mut self.map).keys() {
             let near = nearest(key, self.known.iter().copied());

@@ -1,15 +1,15 @@
-//! What is wrong with a recipe: [`Problem`], and all of them in [`RecipeError`].
+//! The problems of a recipe: [`Problem`], and all of them together in [`RecipeError`].
 
 use crate::shown;
 use std::fmt;
 
-/// Something wrong at one place of a recipe.
+/// A problem at one place of a recipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Problem {
-    /// Dotted path, as in `schedule.curve`; empty for the recipe as a whole.
+    /// The dotted path of the place, as in `schedule.curve`; empty for the recipe as a whole.
     pub path: String,
-    /// What is wrong, with the value.
+    /// The message, which contains the value.
     pub message: String,
 }
 
@@ -20,24 +20,24 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A recipe with problems: all of them.
+/// An error with all problems of a recipe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} in the recipe:{}", count(problems.len()), lines(problems))]
 #[non_exhaustive]
 pub struct RecipeError {
-    /// In the order of the recipe's documentation.
+    /// The problems, in the order of the recipe's documentation.
     pub problems: Vec<Problem>,
 }
 
 impl RecipeError {
-    /// A text that cannot be read at all.
+    /// Creates the error of a text that cannot be read at all.
     pub(super) fn of_text(error: impl fmt::Display) -> Self {
         let message = error.to_string().trim_end().to_string();
         Self { problems: vec![Problem { path: String::new(), message }] }
     }
 }
 
-/// A line for each problem, but for more than anyone reads.
+/// Formats a line for each problem, up to the number that anyone reads.
 fn lines(problems: &[Problem]) -> String {
     const MOST: usize = 50;
     let lines: String = problems.iter().take(MOST).map(|p| format!("\n  {p}")).collect();
@@ -82,7 +82,7 @@ const KEYS: &[&str] = &[
     "include",
 ];
 
-/// Problems as they are found, by reading and by checking: each remembers the place by which they are sorted in the end.
+/// The problems that reading and checking have found. Each remembers its place, by which they are sorted in the end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Problems(Vec<(Vec<usize>, Problem)>);
 
@@ -92,20 +92,20 @@ impl Problems {
         self.0.push((place(&path), Problem { path, message: message.to_string() }));
     }
 
-    /// A key that is missing: the problem is one of its table, told where the key would stand.
+    /// Adds the problem of a missing key: it belongs to the table, at the place of the key.
     pub(super) fn missing(&mut self, path: &str, message: impl fmt::Display) {
         let table = path.rsplit_once('.').map_or("", |(table, _)| table);
         self.0.push((place(path), Problem { path: table.to_string(), message: message.to_string() }));
     }
 
-    /// Whether there is one at the place, or within it.
+    /// Returns whether there is a problem at the place, or within it.
     pub(super) fn about(&self, path: &str) -> bool {
         let within =
             |found: &str| found.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
         self.0.iter().any(|(_, problem)| within(&problem.path))
     }
 
-    /// The outcome, unless there are problems.
+    /// Returns the outcome, unless there are problems.
     pub(super) fn or<T>(mut self, outcome: Option<T>) -> Result<T, RecipeError> {
         match outcome {
             Some(outcome) if self.0.is_empty() => Ok(outcome),
@@ -117,7 +117,7 @@ impl Problems {
     }
 }
 
-/// Where a path stands: keys by their order, entries of a list by their number, unknown keys last.
+/// Returns where a path stands: keys by their order, entries of a list by their number, unknown keys last.
 fn place(path: &str) -> Vec<usize> {
     let of = |key: &str| KEYS.iter().position(|known| *known == key).or(key.parse().ok()).unwrap_or(usize::MAX);
     path.split('.').filter(|_| !path.is_empty()).map(of).collect()

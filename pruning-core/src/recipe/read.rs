@@ -1,4 +1,4 @@
-//! Reading the tables of a recipe into a draft: syntax and types, and no values.
+//! Reading the tables of a recipe into a draft, which checks syntax and types but no values.
 
 use crate::plugin::{PluginKind, Plugins};
 use crate::recipe::draft::{Found, GrowDraft, OverrideDraft, RecipeDraft, ScheduleDraft};
@@ -44,7 +44,7 @@ fn plugin<K: PluginKind + ?Sized>(fields: &mut Fields<'_>, field: &'static str, 
     fields.raw(field).map(|value| plugins.read(value))
 }
 
-/// A table, or the one field of it that says most.
+/// Returns a table, or makes one from its most important field.
 fn table(value: Value, key: &str) -> Value {
     if value.is_string() { json!({ key: value }) } else { value }
 }

@@ -1,39 +1,47 @@
-//! Which parameters are pruned: [`Pattern`] and [`Targets`].
+//! The selection of parameters that are pruned: [`Pattern`] and [`Targets`].
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// A pattern over parameter paths: `*` stands for any text, `?` for one character.
 ///
-/// It matches a parameter by its whole path, or every parameter under a module by the path of the module: `encoder`,
-/// `layers.?`, `*.attention`. Only where the last segment of a pattern is plain text and the parameter's own (`fc1.bias`,
-/// `*.gamma`) does it *name* parameters; otherwise it speaks of the weights that are targets by default.
+/// A pattern matches a parameter by its whole path, or every parameter under a module by the path of the module: `encoder`, `layers.?`,
+/// `*.attention`. A pattern *names* parameters only if its last segment is plain text and equals the last segment of the parameter's path
+/// (`fc1.bias`, `*.gamma`); otherwise it means the weights that are targets by default.
+///
+/// ```
+/// use pruning_core::recipe::{Match, Pattern};
+/// let pattern = Pattern::new("encoder.*.bias");
+/// assert_eq!(pattern.matches("encoder.fc1.bias"), Some(Match::Named));
+/// assert_eq!(Pattern::new("encoder").matches("encoder.fc1.bias"), Some(Match::Covered));
+/// assert_eq!(Pattern::new("decoder").matches("encoder.fc1.bias"), None);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Pattern(String);
 
-/// How a pattern matches a parameter.
+/// The way in which a pattern matches a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Match {
-    /// Among others, by a wildcard or through its module.
+    /// The pattern matches the parameter among others, by a wildcard or through its module.
     Covered,
-    /// By its own name.
+    /// The pattern names the parameter.
     Named,
 }
 
 impl Pattern {
-    /// A pattern.
+    /// Creates a pattern.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// As it was written.
+    /// Returns the pattern as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether and how it matches the parameter at `path`.
+    /// Returns whether and how the pattern matches the parameter at `path`.
     #[must_use]
     pub fn matches(&self, path: &str) -> Option<Match> {
         let last = |text: &str| text.rsplit('.').next().map(String::from);
@@ -45,8 +53,9 @@ impl Pattern {
     }
 }
 
-/// Patterns that are asked together. Those without wildcards are looked up, so that as many patterns as there are parameters take no longer
-/// for each.
+/// An index of patterns, which tests a path against all of them at once.
+///
+/// Patterns without wildcards are looked up, so the time for each path does not grow with their number.
 #[derive(Clone, Debug, Default)]
 pub struct PatternIndex<'a> {
     plain: HashMap<&'a str, Vec<usize>>,
@@ -54,7 +63,7 @@ pub struct PatternIndex<'a> {
 }
 
 impl<'a> PatternIndex<'a> {
-    /// Indexes a list of patterns.
+    /// Creates an index of a list of patterns.
     pub fn new(patterns: impl IntoIterator<Item = &'a Pattern>) -> Self {
         let mut index = Self::default();
         for (place, pattern) in patterns.into_iter().enumerate() {
@@ -67,7 +76,7 @@ impl<'a> PatternIndex<'a> {
         index
     }
 
-    /// The patterns that match the parameter at `path`, by their places in the list, and how each does.
+    /// Returns the patterns that match the parameter at `path`, by their places in the list, and how each matches.
     #[must_use]
     pub fn matches(&self, path: &str) -> Vec<(usize, Match)> {
         let mut found: Vec<_> = self.wild.iter().filter_map(|(place, p)| Some((*place, p.matches(path)?))).collect();
@@ -88,7 +97,7 @@ impl std::fmt::Display for Pattern {
     }
 }
 
-/// Linear in time: only the last star ever needs a second try.
+/// Matches text against a pattern in linear time: only the last star ever needs a second try.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star = None;
@@ -114,13 +123,22 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
     pattern[p..].iter().all(|&c| c == b'*')
 }
 
-/// Which parameters a recipe prunes.
+/// The parameters that a recipe prunes.
+///
+/// ```
+/// use pruning_core::recipe::Targets;
+/// let targets = Targets::new(["encoder"]).with_exclude(["encoder.head"]);
+/// assert!(targets.contains("encoder.fc1.weight", true));
+/// assert!(!targets.contains("encoder.head.weight", true));
+/// // Biases are no weights by default: a pattern has to name them.
+/// assert!(!targets.contains("encoder.fc1.bias", false));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Targets {
-    /// At least one of these must match; `["*"]` by default.
+    /// Patterns of which at least one must match; `["*"]` by default.
     pub include: Vec<Pattern>,
-    /// None of these may match.
+    /// Patterns of which none may match.
     pub exclude: Vec<Pattern>,
 }
 
@@ -131,26 +149,26 @@ impl Default for Targets {
 }
 
 impl Targets {
-    /// The parameters that one of the patterns matches.
+    /// Creates targets from the parameters that one of the patterns matches.
     pub fn new<S: Into<String>>(include: impl IntoIterator<Item = S>) -> Self {
         Self { include: include.into_iter().map(Pattern::new).collect(), exclude: Vec::new() }
     }
 
-    /// The same but for those that one of these patterns matches.
+    /// Excludes the parameters that one of these patterns matches.
     #[must_use]
     pub fn with_exclude<S: Into<String>>(mut self, exclude: impl IntoIterator<Item = S>) -> Self {
         self.exclude.extend(exclude.into_iter().map(Pattern::new));
         self
     }
 
-    /// Whether the parameter at `path` is a target; `by_default` for weights that need not be named.
+    /// Returns whether the parameter at `path` is a target; `by_default` is true for weights that need not be named.
     #[must_use]
     pub fn contains(&self, path: &str, by_default: bool) -> bool {
         let wanted = self.include.iter().filter_map(|p| p.matches(path)).any(|m| by_default || m == Match::Named);
         wanted && self.excluded(path).is_none()
     }
 
-    /// The pattern that excludes the parameter at `path`, if there is one.
+    /// Returns the pattern that excludes the parameter at `path`, if there is one.
     #[must_use]
     pub fn excluded(&self, path: &str) -> Option<&Pattern> {
         self.exclude.iter().find(|p| p.matches(path).is_some())

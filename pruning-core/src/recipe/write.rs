@@ -1,11 +1,11 @@
-//! Recipes as values and text.
+//! Writing recipes as values and text.
 
 use crate::recipe::{Budget, Recipe};
 use crate::schedule::{Rounds, Schedule};
 use serde_json::{Map, Value, json};
 
 impl<K: ?Sized> Recipe<K> {
-    /// The recipe with every default filled in, as a value.
+    /// Returns the recipe as a value, with every default filled in.
     #[must_use]
     pub fn to_value(&self) -> Value {
         let mut map = Map::new();
@@ -58,7 +58,7 @@ impl<K: ?Sized> Recipe<K> {
         Value::Object(map)
     }
 
-    /// The recipe with every default filled in; reading it again gives the same recipe.
+    /// Returns the recipe as TOML with every default filled in; reading it again gives the same recipe.
     #[must_use]
     pub fn to_toml(&self) -> String {
         toml::to_string(&self.to_value()).unwrap_or_else(|_| self.to_value().to_string())
@@ -66,7 +66,7 @@ impl<K: ?Sized> Recipe<K> {
 }
 
 impl Schedule {
-    /// As a recipe gives it, with every default filled in.
+    /// Returns the schedule as a recipe gives it, with every default filled in.
     #[must_use]
     pub fn to_value(&self) -> Value {
         match self {

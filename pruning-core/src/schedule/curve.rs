@@ -5,12 +5,12 @@ use crate::caught;
 use crate::plugin::{Configured, PluginKind};
 use std::fmt::Debug;
 
-/// How sparsity grows from an initial value to a target. A plugin: see [`register_curve`](crate::register_curve).
+/// A plugin that says how sparsity grows from an initial value to a target: see [`register_curve`](crate::register_curve).
 ///
-/// The contract, which the conformance kit checks: `initial` at progress 0 and `target` at progress 1, both exactly; never
-/// outside the two in between, and never decreasing where the target is the larger.
+/// Its contract, which the conformance kit checks: a curve returns exactly `initial` at progress 0 and exactly `target` at progress 1. It
+/// never leaves the range between the two, and never decreases where the target is the larger.
 pub trait Curve: Debug + Send + Sync {
-    /// Sparsity at `progress`, from 0 to 1.
+    /// Returns the sparsity at `progress`, from 0 to 1.
     fn sparsity(&self, initial: Sparsity, target: Sparsity, progress: f64) -> f64;
 }
 
@@ -18,30 +18,30 @@ impl PluginKind for dyn Curve {
     const KIND: &'static str = "curve";
 }
 
-/// Why a curve gave no sparsity.
+/// An error for a curve that returns no sparsity.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CurveError {
     /// The curve panicked.
     #[error("curve {curve} panicked: {message}")]
     Panicked {
-        /// Name of the curve.
+        /// The name of the curve.
         curve: String,
-        /// What it said.
+        /// The message of the panic.
         message: String,
     },
-    /// The curve broke its contract.
+    /// The curve returned a value outside of its range.
     #[error("curve {curve} gave {value} at progress {progress}, outside of {initial} to {target}")]
     Outside {
-        /// Name of the curve.
+        /// The name of the curve.
         curve: String,
-        /// What it gave, as text.
+        /// The value that the curve returned, as text.
         value: String,
-        /// How far the schedule is, from 0 to 1.
+        /// The progress of the schedule, from 0 to 1.
         progress: f64,
-        /// Where the curve begins.
+        /// The sparsity at which the curve begins.
         initial: Sparsity,
-        /// Where it ends.
+        /// The sparsity at which the curve ends.
         target: Sparsity,
     },
 }
@@ -65,7 +65,7 @@ pub(crate) fn sparsity_at(
     Ok(Sparsity::new(value.clamp(0.0, target.value())).unwrap_or(target))
 }
 
-/// Registers a [`Curve`](crate::schedule::Curve): `register_curve!(MyCurve);` beside its definition.
+/// Registers a [`Curve`](crate::schedule::Curve): write `register_curve!(MyCurve);` beside its definition.
 ///
 /// ```
 /// # use pruning_core::schedule::Curve;
@@ -77,7 +77,7 @@ pub(crate) fn sparsity_at(
 ///
 /// impl Plugin for Steep {
 ///     const NAME: &'static str = "acme.steep";
-///     const SUMMARY: &'static str = "All of it in the last moment.";
+///     const SUMMARY: &'static str = "The sparsity grows in the last moment.";
 /// }
 ///
 /// impl Curve for Steep {
@@ -102,7 +102,7 @@ pub(crate) fn sparsity_at(
 ///
 /// impl Plugin for Steep {
 ///     const NAME: &'static str = "Acme Steep";
-///     const SUMMARY: &'static str = "All of it in the last moment.";
+///     const SUMMARY: &'static str = "The sparsity grows in the last moment.";
 /// }
 ///
 /// impl Curve for Steep {

@@ -1,4 +1,4 @@
-//! Pruned weights that come back: [`Grow`], dynamic sparse training.
+//! Pruned weights that come back, as in dynamic sparse training: [`Grow`].
 
 use crate::budget::Scores;
 use crate::mask::Bits;
@@ -7,8 +7,10 @@ use crate::score::{NonFinite, Order};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Dynamic sparse training at a constant sparsity: after the last pruning of the schedule, an update every so many steps drops
-/// the least important weights of each layer and grows as many others.
+/// Dynamic sparse training at a constant sparsity.
+///
+/// After the last pruning of the schedule, an update every `every` steps drops the least important weights of each layer and grows as
+/// many others.
 ///
 /// Growing by `"random"` is SET (Mocanu et al. 2018, "Scalable training of artificial neural networks with adaptive sparse
 /// connectivity inspired by network science", arXiv:1707.04780), growing by `"gradient"` is RigL (Evci et al. 2020, "Rigging the Lottery:
@@ -20,15 +22,15 @@ use std::fmt;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Grow<K: ?Sized> {
-    /// The highest of these scores come back.
+    /// The criterion whose highest scores come back.
     pub criterion: Configured<K>,
-    /// Of the weights that a layer keeps, the fraction that the first update swaps, in `(0, 1]`; default 0.3.
+    /// The fraction of a layer's kept weights that the first update swaps, in `(0, 1]`; default 0.3.
     pub fraction: f64,
-    /// How the fraction falls; `"cosine"` by default.
+    /// The way in which the fraction falls; `"cosine"` by default.
     pub anneal: Anneal,
-    /// Steps between updates, at least 1; default 100.
+    /// The steps between updates, at least 1; default 100.
     pub every: usize,
-    /// All updates come before this step.
+    /// The step before which all updates come.
     pub end: usize,
 }
 
@@ -39,27 +41,28 @@ impl<K: ?Sized> Clone for Grow<K> {
     }
 }
 
-/// How the fraction that is swapped falls from the first update to the end.
+/// How the swapped fraction falls from the first update to the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Anneal {
-    /// Half a cosine: `f(t) = a / 2 (1 + cos(pi t / T_end))` (RigL, section 3).
+    /// The fraction falls by half a cosine: `f(t) = a / 2 (1 + cos(pi t / T_end))` (RigL, section 3).
     #[default]
     Cosine,
-    /// It stays.
+    /// The fraction stays constant.
     None,
 }
 
 /// One update of dynamic sparse training.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Update {
-    /// The step it is due at.
+    /// The step at which the update is due.
     pub step: usize,
-    /// Its number, from 1.
+    /// The number of the update, from 1.
     pub number: usize,
-    /// How many there are.
+    /// The number of updates in all.
     pub updates: usize,
-    /// Of the weights that a layer keeps, the fraction that is swapped.
+    /// The fraction of a layer's kept weights that is swapped.
     pub fraction: f64,
 }
 
@@ -70,13 +73,13 @@ impl fmt::Display for Update {
 }
 
 impl<K: ?Sized> Grow<K> {
-    /// How many updates follow a last pruning at step `pruned`.
+    /// Returns how many updates follow a last pruning at step `pruned`.
     #[must_use]
     pub fn updates(&self, pruned: usize) -> usize {
         self.end.saturating_sub(pruned.saturating_add(1)) / self.every
     }
 
-    /// The update due at `step`, where the last pruning is at step `pruned`: the steps of the annealing are counted from there.
+    /// Returns the update that is due at `step`; the annealing counts its steps from the last pruning, at step `pruned`.
     #[must_use]
     pub fn due(&self, step: usize, pruned: usize) -> Option<Update> {
         let since = step.checked_sub(pruned).filter(|since| *since > 0 && since.is_multiple_of(self.every))?;
@@ -90,14 +93,14 @@ impl<K: ?Sized> Grow<K> {
         (number <= updates).then_some(Update { step, number, updates, fraction: self.fraction * factor })
     }
 
-    /// Step of the first update at `step` or later; `None` after the last.
+    /// Returns the step of the first update at `step` or later; `None` after the last update.
     #[must_use]
     pub fn next(&self, step: usize, pruned: usize) -> Option<usize> {
         let number = step.saturating_sub(pruned).max(1).div_ceil(self.every);
         (number <= self.updates(pruned)).then(|| pruned + number * self.every)
     }
 
-    /// Step of the last update, if there is one.
+    /// Returns the step of the last update, if there is one.
     #[must_use]
     pub fn last(&self, pruned: usize) -> Option<usize> {
         match self.updates(pruned) {
@@ -107,17 +110,30 @@ impl<K: ?Sized> Grow<K> {
     }
 }
 
-/// Drops the `count` weights of `alive` with the lowest `drop` scores, and grows the `count` with the highest `grow` scores of
-/// those that are not active then: as many are kept as before.
+/// Drops the `count` weights of `alive` with the lowest `drop` scores, and grows the `count` inactive weights with the highest `grow`
+/// scores.
 ///
-/// A weight that is dropped can be grown in the same update (RigL, algorithm 1: the growing ones are sought outside of
-/// `theta \ I_drop`); it stays as it was then. Scores are compared as in [`Scores`], ties go to the lower index.
+/// As many weights are kept as before. A weight that is dropped can be grown in the same update (RigL, algorithm 1: it takes the growing
+/// weights from outside of `theta \ I_drop`); it then stays as it was. Scores are compared as in [`Scores`], and ties go to the lower
+/// index.
+///
+/// ```
+/// use pruning_core::mask::Bits;
+/// use pruning_core::schedule::swap;
+/// use pruning_core::score::Order;
+/// let alive = Bits::from_bools(&[true, true, false, false]);
+/// // Index 1 has the lowest drop score, and index 3 the highest grow score of those that are not active.
+/// let (drop, grow) = ([0.9, -0.1, 0.0, 0.0], [0.0, 0.2, -0.3, 0.8]);
+/// let kept = swap(&alive, 1, (&drop, Order::Absolute), (&grow, Order::Absolute))?;
+/// assert_eq!(kept.iter_ones().collect::<Vec<_>>(), [0, 3]);
+/// # Ok::<(), pruning_core::score::NonFinite>(())
+/// ```
 ///
 /// # Errors
-/// A score that is not finite.
+/// A score is not finite.
 ///
 /// # Panics
-/// Scores and bits have not one length.
+/// Scores and bits differ in length.
 pub fn swap(
     alive: &Bits,
     count: usize,

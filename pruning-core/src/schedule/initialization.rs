@@ -1,31 +1,31 @@
-//! From which weights training goes on after a pruning: [`Initialization`].
+//! The weights from which training goes on after a pruning: [`Initialization`].
 
 use serde::{Deserialize, Serialize};
 
-/// The weights that training goes on from, and where its schedule of the learning rate does.
+/// The weights from which training goes on after a pruning, and the step at which the learning-rate schedule goes on.
 ///
 /// In a recipe: `"keep"`, `"rewind"` (to the start), `{ rewind = { step = 100 } }`, `"rewind_rate"` (to the start),
 /// `{ rewind_rate = { step = 100 } }`, `"reinitialize"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Form", into = "Form")]
 pub enum Initialization {
-    /// Those it has; the learning rate goes on too.
+    /// Training goes on from the present weights, and the learning rate goes on too.
     #[default]
     Keep,
-    /// Those it had at an earlier step, with the learning rate of that step (Frankle et al. 2020, "Linear Mode Connectivity and
-    /// the Lottery Ticket Hypothesis").
+    /// Training goes on from the weights of an earlier step, with the learning rate of that step (Frankle et al. 2020, "Linear Mode
+    /// Connectivity and the Lottery Ticket Hypothesis").
     Rewind {
-        /// The step; 0 is the state when the masks were attached.
+        /// The earlier step; 0 is the state when the masks were attached.
         step: usize,
     },
-    /// Those it has, with the learning rate of an earlier step (Renda et al. 2020, "Comparing Rewinding and Fine-tuning in
-    /// Neural Network Pruning", arXiv:2003.02389).
+    /// Training goes on from the present weights, with the learning rate of an earlier step (Renda et al. 2020, "Comparing Rewinding and
+    /// Fine-tuning in Neural Network Pruning", arXiv:2003.02389).
     RewindRate {
-        /// The step.
+        /// The earlier step.
         step: usize,
     },
-    /// New ones, drawn as the first ones were, with the learning rate of the start: the control of the lottery ticket hypothesis
-    /// (Frankle & Carbin 2019, arXiv:1803.03635, section 2).
+    /// Training goes on from new weights, drawn as the first ones were, with the learning rate of the start: the control of the lottery
+    /// ticket hypothesis (Frankle & Carbin 2019, arXiv:1803.03635, section 2).
     Reinitialize,
 }
 

@@ -1,4 +1,4 @@
-//! What is removed together: [`Granularity`].
+//! The shape of what is removed together: [`Granularity`].
 
 use crate::mask::Bits;
 use crate::score::MatrixLayout;
@@ -10,162 +10,177 @@ mod form;
 
 pub(crate) use bands::{Band, Run};
 
-/// The shape of a unit: what is kept or removed together in one parameter.
+/// The shape of a unit: the weights of one parameter that are kept or removed together.
 ///
 /// In a recipe: `"element"`, `"channel"`, `"head"`, `"2:4"`, `"2:4 taps"`, or a table such as `{ kind = "block", rows = 1, cols = 4 }`.
+///
+/// ```
+/// use pruning_core::mask::Bits;
+/// use pruning_core::score::{Granularity, MatrixLayout};
+/// let layout = MatrixLayout::row_major(2, 4);
+/// let blocks = Granularity::block(1, 2)?;
+/// assert_eq!(blocks.units(&layout), 4);
+/// let first_and_last = blocks.expand(&layout, &Bits::from_bools(&[true, false, false, true]));
+/// assert_eq!(first_and_last.to_bools(), [true, true, false, false, false, false, true, true]);
+/// assert_eq!("2:4".parse::<Granularity>()?, Granularity::nm(2, 4)?);
+/// # Ok::<(), pruning_core::score::GranularityError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "GranularityForm", into = "Table")]
 pub enum Granularity {
-    /// Single weights.
+    /// Every weight is a unit.
     #[default]
     Element,
-    /// `n` kept of every `m` weights of an output unit.
+    /// Of every `m` weights of an output unit, `n` are kept.
     Nm {
-        /// Kept in each group.
+        /// The number of weights kept in each group.
         n: usize,
-        /// Size of a group.
+        /// The size of a group.
         m: usize,
-        /// Which weights make a group.
+        /// The weights that make a group.
         along: Along,
     },
-    /// Tiles of the matrix view; at the right and lower edge they are cut off.
+    /// Every tile of the matrix view is a unit; tiles at the right and lower edge are cut off.
     Block {
-        /// Output units in a tile.
+        /// The output units of a tile.
         rows: usize,
-        /// Fan-in of a tile.
+        /// The columns of a tile.
         cols: usize,
     },
-    /// Whole output units or whole input channels.
+    /// Every output unit, or every input channel, is a unit.
     Channel {
-        /// Which of the two.
+        /// Whether output units or input channels are meant.
         axis: Axis,
     },
-    /// Attention heads: so many consecutive output units with their whole fan-in, as in the query, key and value projections, or
-    /// input channels, as in the output projection.
+    /// Every attention head is a unit: `size` consecutive output units with their whole fan-in, as in the query, key and value
+    /// projections, or `size` consecutive input channels, as in the output projection.
     Head {
-        /// Channels of a head. Without it, heads are those of the attention that a trace shows, which physical removal alone
-        /// looks at.
+        /// The channels of one head. Without a size, the heads are those of the attention that a trace shows; only a pruner with a trace
+        /// and physical removal find them.
         size: Option<usize>,
-        /// Which of the two.
+        /// Whether output units or input channels are meant.
         axis: Axis,
     },
 }
 
-/// Which channels of a weight.
+/// The axis of a weight along which channels are counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Axis {
-    /// Rows of the matrix view (torch's `dim=0`): neurons, filters.
+    /// The rows of the matrix view (torch's `dim=0`): neurons, filters.
     #[default]
     Output,
-    /// Input channels (torch's `dim=1`), each with its whole kernel.
+    /// The input channels (torch's `dim=1`), each with its whole kernel.
     Input,
 }
 
-/// Which weights of an output unit make a group of an N:M pattern. Both are the same where the kernel is a single weight, as in a
-/// linear layer.
+/// Which weights of an output unit make a group of an N:M pattern.
+///
+/// Both choices are the same where the kernel is a single weight, as in a linear layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Along {
-    /// Weights at the same place of the kernel for `m` consecutive input channels: the groups that sparse tensor cores multiply. A transposed
-    /// convolution with groups has them in each group, if it has a bias; without one the groups cannot be seen, and it is taken for one.
+    /// Weights at the same place of the kernel for `m` consecutive input channels: the groups that sparse tensor cores multiply. A
+    /// transposed convolution with groups has them in each of its groups if it has a bias. Without a bias the groups cannot be seen, and
+    /// the layer is treated as one group.
     #[default]
     Inputs,
-    /// Weights that lie side by side in a parameter of PyTorch's order `[out, in, kernel...]`: in a convolution mostly taps of one kernel.
+    /// Weights that lie side by side in a parameter of PyTorch's order `[out, in, kernel...]`: in a convolution mostly taps of one
+    /// kernel.
     Taps,
 }
 
 impl Along {
-    /// Weights or input channels, of which there must be whole groups for each output unit.
+    /// Returns the number of weights or input channels that the groups of an output unit must divide.
     fn length(self, layout: &MatrixLayout) -> usize {
         let all = if self == Self::Inputs { layout.input_channels() } else { layout.cols() };
         all / layout.groups()
     }
 }
 
-/// A granularity that does not fit.
+/// An error for a granularity that is invalid or does not fit a parameter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GranularityError {
-    /// N:M with N = 0, N >= M, or M too large.
+    /// The N:M pattern has N = 0, N >= M, or M above 64.
     #[error("{n}:{m} is no N:M pattern: n of every m are kept, with 0 < n < m <= 64")]
     Pattern {
-        /// Kept.
+        /// The number kept in each group.
         n: usize,
-        /// Of.
+        /// The size of a group.
         m: usize,
     },
-    /// A block without extent.
+    /// The block has no rows or no columns.
     #[error("a block of {rows} x {cols} holds no weight: both must be at least 1")]
     Block {
-        /// Rows.
+        /// The rows of the block.
         rows: usize,
-        /// Columns.
+        /// The columns of the block.
         cols: usize,
     },
-    /// Heads whose size only a trace would show.
+    /// The heads have no size, and no trace shows one.
     #[error(
-        "heads need a size, such as {{ kind = \"head\", size = 64 }}: or a pruner that knows the trace (`Pruner::with_trace`), which shows it"
+        "heads need a size, such as {{ kind = \"head\", size = 64 }}, or a pruner with a trace (`Pruner::with_trace`), which shows the size"
     )]
     HeadSize,
-    /// Heads that do not divide the channels.
+    /// The size of a head does not divide the channels.
     #[error("heads of {size} channels do not divide {channels}: the size is that of one head, not the number of heads")]
     Head {
-        /// Channels of a head.
+        /// The channels of a head.
         size: usize,
-        /// Channels of the layer.
+        /// The channels of the layer.
         channels: usize,
     },
-    /// Text that names no granularity.
+    /// The text names no granularity.
     #[error(
         "unknown granularity {text:?}: use \"element\", \"channel\", \"head\", \"N:M\" such as \"2:4\" (or \"2:4 taps\"), or a table with `kind`"
     )]
     Unknown {
-        /// The text.
+        /// The text that was given.
         text: String,
     },
-    /// The fan-in is no multiple of M.
+    /// The fan-in is not a multiple of M.
     #[error(
-        "a fan-in of {length} {} is no multiple of {m}, which {} needs",
+        "a fan-in of {length} {} is not a multiple of {m}, which {} needs",
         if *.along == Along::Inputs { "input channels" } else { "weights" },
         Granularity::Nm { n: *.n, m: *.m, along: *.along }
     )]
     DoesNotDivide {
-        /// Input channels of an output unit; along the taps, its weights.
+        /// The input channels of an output unit; for `taps`, its weights.
         length: usize,
-        /// Kept.
+        /// The number kept in each group.
         n: usize,
-        /// Of.
+        /// The size of a group.
         m: usize,
-        /// Which weights make a group.
+        /// The weights that make a group.
         along: Along,
     },
 }
 
 impl Granularity {
-    /// Output channels: neurons, filters.
+    /// Every output channel is a unit: neurons, filters.
     pub const CHANNEL: Self = Self::Channel { axis: Axis::Output };
 
-    /// Attention heads of whatever size a trace shows, for a pruner that has one and for physical removal.
+    /// Every attention head is a unit, of the size that a trace shows; for a pruner with a trace and for physical removal.
     pub const HEAD: Self = Self::Head { size: None, axis: Axis::Output };
 
-    /// `n` kept of every `m`, along the input channels.
+    /// Creates an N:M pattern that keeps `n` of every `m` weights along the input channels.
     ///
     /// # Errors
-    /// Unless `0 < n < m <= 64`.
+    /// The numbers break `0 < n < m <= 64`.
     pub fn nm(n: usize, m: usize) -> Result<Self, GranularityError> {
         Self::nm_along(n, m, Along::Inputs)
     }
 
-    /// `n` kept of every `m`, in groups of these weights.
+    /// Creates an N:M pattern that keeps `n` of every `m` weights, in groups `along` channels or taps.
     ///
     /// # Errors
-    /// Unless `0 < n < m <= 64`.
+    /// The numbers break `0 < n < m <= 64`.
     pub fn nm_along(n: usize, m: usize, along: Along) -> Result<Self, GranularityError> {
         if 0 < n && n < m && m <= 64 { Ok(Self::Nm { n, m, along }) } else { Err(GranularityError::Pattern { n, m }) }
     }
 
-    /// Tiles of `rows` output units by `cols` of the fan-in.
+    /// Creates blocks of `rows` output units and `cols` columns of the fan-in.
     ///
     /// # Errors
     /// One of the two is 0.
@@ -173,7 +188,7 @@ impl Granularity {
         if rows > 0 && cols > 0 { Ok(Self::Block { rows, cols }) } else { Err(GranularityError::Block { rows, cols }) }
     }
 
-    /// Attention heads of `size` channels.
+    /// Creates attention heads of `size` channels along an axis.
     ///
     /// # Errors
     /// The size is 0.
@@ -185,10 +200,10 @@ impl Granularity {
         }
     }
 
-    /// Whether this granularity can be used on a parameter of `layout`.
+    /// Checks that a parameter of `layout` can have this granularity.
     ///
     /// # Errors
-    /// N:M does not divide the fan-in, or the values make no granularity (they can be built without a check).
+    /// The numbers do not divide the parameter, or the granularity itself is invalid (its variants can be built without a check).
     pub fn check(&self, layout: &MatrixLayout) -> Result<(), GranularityError> {
         match *self {
             Self::Element | Self::Channel { .. } => Ok(()),
@@ -208,7 +223,7 @@ impl Granularity {
         }
     }
 
-    /// The sparsity that an N:M pattern stands for; other granularities have none of their own.
+    /// Returns the sparsity of an N:M pattern, and `None` for other granularities.
     #[must_use]
     pub fn pattern_sparsity(&self) -> Option<crate::sparsity::Sparsity> {
         match *self {
@@ -217,8 +232,8 @@ impl Granularity {
         }
     }
 
-    /// Heads as the blocks that they are in a parameter of `layout`; any other granularity as it is. What [`check`](Self::check) refuses for
-    /// its size of 0 counts as 1 here.
+    /// Returns heads as the blocks that they are in a parameter of `layout`, and any other granularity as it is. A size of 0, which
+    /// [`check`](Self::check) refuses, counts as 1 here.
     fn in_layout(self, layout: &MatrixLayout) -> Self {
         let channels = |size: Option<usize>| size.unwrap_or(1).max(1);
         match self {
@@ -231,13 +246,13 @@ impl Granularity {
         }
     }
 
-    /// Whether its units are channels or heads, which can be removed for good.
+    /// Returns whether the units are channels or heads, which can be removed physically.
     #[must_use]
     pub fn is_structural(&self) -> bool {
         matches!(self, Self::Channel { .. } | Self::Head { .. })
     }
 
-    /// Number of units in a parameter of `layout`; for N:M these are its elements.
+    /// Returns the number of units in a parameter of `layout`; for N:M these are its elements.
     #[must_use]
     pub fn units(&self, layout: &MatrixLayout) -> usize {
         match *self {
@@ -249,7 +264,7 @@ impl Granularity {
         }
     }
 
-    /// The unit of the element at `row` and `col`. Ties between units go to the lower number.
+    /// Returns the unit of the element at `row` and `col`. Ties between units go to the lower number.
     #[must_use]
     pub fn unit(&self, layout: &MatrixLayout, row: usize, col: usize) -> usize {
         match *self {
@@ -264,7 +279,7 @@ impl Granularity {
         }
     }
 
-    /// Whether a unit is a single element, so that scores need no reduction.
+    /// Returns whether a unit is a single element, so that scores need no reduction.
     #[must_use]
     pub fn is_elementwise(&self) -> bool {
         matches!(self, Self::Element | Self::Nm { .. })
@@ -292,7 +307,7 @@ impl Granularity {
         keep
     }
 
-    /// The units of which at least one element is set.
+    /// Returns the units of which at least one element is set.
     #[must_use]
     pub fn alive(&self, layout: &MatrixLayout, elements: &Bits) -> Bits {
         if self.is_elementwise() {
@@ -334,7 +349,7 @@ mod tests {
             assert_eq!(refused(Along::Taps, layout), taps, "{layout:?}");
         }
         let error = Granularity::nm(2, 4).unwrap().check(&conv(3)).unwrap_err().to_string();
-        assert_eq!(error, "a fan-in of 3 input channels is no multiple of 4, which 2:4 needs");
+        assert_eq!(error, "a fan-in of 3 input channels is not a multiple of 4, which 2:4 needs");
     }
 
     #[test]

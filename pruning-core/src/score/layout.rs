@@ -1,6 +1,6 @@
-//! Where the matrix view of a parameter lies in the parameter's own memory order.
+//! How the matrix view of a parameter lies in the parameter's own memory order.
 
-/// A parameter seen as a matrix **rows = output units, columns = fan-in**, without moving its elements.
+/// A view of a parameter as a matrix **rows = output units, columns = fan-in**, without moving its elements.
 ///
 /// Every layer of Burn stores its weight, row-major, as `[outer, rows, inner]`:
 ///
@@ -11,8 +11,19 @@
 /// | ConvTranspose | `[in, out / groups, k...]` | in | out / groups | k | k |
 /// | norms, biases | `[n]` | 1 | n | 1 | 1 |
 ///
-/// The column of an element is `outer_index * inner + inner_index`, and its input channel is `column / kernel`. Of a transposed
-/// convolution with groups a row stands for one output unit of each group, and the input channels of each group follow each other.
+/// The column of an element is `outer_index * inner + inner_index`, and its input channel is `column / kernel`. In a transposed
+/// convolution with groups, a row stands for one output unit of each group, and the input channels of the groups follow each other.
+///
+/// ```
+/// use pruning_core::score::MatrixLayout;
+/// // A Linear of Burn, [in, out] = [3, 2]: the fan-in of output unit 1 is every other element.
+/// let linear = MatrixLayout::column_major(2, 3);
+/// assert_eq!((linear.rows(), linear.cols()), (2, 3));
+/// assert_eq!([0, 1, 2].map(|col| linear.flat(1, col)), [1, 3, 5]);
+/// // A convolution [8, 4, 3, 3]: 36 weights for each filter, 9 of them for each input channel.
+/// let convolution = MatrixLayout::new(1, 8, 36, 9);
+/// assert_eq!((convolution.cols(), convolution.input_channels()), (36, 4));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MatrixLayout {
     outer: usize,
@@ -23,20 +34,20 @@ pub struct MatrixLayout {
 }
 
 impl MatrixLayout {
-    /// `[outer, rows, inner]` in memory, with `kernel` consecutive columns for each input channel.
+    /// Creates the layout of memory `[outer, rows, inner]`, with `kernel` consecutive columns for each input channel.
     ///
     /// # Panics
-    /// `kernel` does not divide `inner`, which no layer's shape allows.
+    /// `kernel` is 0 or does not divide `inner`; no layer has such a shape.
     #[must_use]
     pub fn new(outer: usize, rows: usize, inner: usize, kernel: usize) -> Self {
         assert!(kernel > 0 && inner.is_multiple_of(kernel), "a kernel of {kernel} does not divide {inner} columns");
         Self { outer, rows, inner, kernel, groups: 1 }
     }
 
-    /// The same with the input channels in so many groups, each of which belongs to other output units: a transposed convolution.
+    /// Splits the input channels into `groups`, each of which belongs to other output units, as in a transposed convolution.
     ///
     /// # Panics
-    /// `groups` do not divide the input channels.
+    /// `groups` is 0 or does not divide the number of input channels.
     #[must_use]
     pub fn with_groups(self, groups: usize) -> Self {
         let channels = self.input_channels();
@@ -44,79 +55,79 @@ impl MatrixLayout {
         Self { groups, ..self }
     }
 
-    /// Rows one after the other, as in a convolution or a torch Linear.
+    /// Creates a layout with one row after the other, as in a convolution or a torch Linear.
     #[must_use]
     pub fn row_major(rows: usize, cols: usize) -> Self {
         Self::new(1, rows, cols, 1)
     }
 
-    /// Columns one after the other, as in a Burn Linear.
+    /// Creates a layout with one column after the other, as in a Burn Linear.
     #[must_use]
     pub fn column_major(rows: usize, cols: usize) -> Self {
         Self::new(cols, rows, 1, 1)
     }
 
-    /// Leading memory dimension.
+    /// Returns the leading memory dimension.
     #[must_use]
     pub fn outer(&self) -> usize {
         self.outer
     }
 
-    /// Output units.
+    /// Returns the number of output units.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Trailing memory dimension.
+    /// Returns the trailing memory dimension.
     #[must_use]
     pub fn inner(&self) -> usize {
         self.inner
     }
 
-    /// Fan-in.
+    /// Returns the fan-in: the number of columns.
     #[must_use]
     pub fn cols(&self) -> usize {
         self.outer * self.inner
     }
 
-    /// Input channels: fan-in without the kernel.
+    /// Returns the number of input channels: the fan-in without the kernel.
     #[must_use]
     pub fn input_channels(&self) -> usize {
         self.cols() / self.kernel
     }
 
-    /// Columns of one input channel.
+    /// Returns the number of columns of one input channel.
     #[must_use]
     pub fn kernel(&self) -> usize {
         self.kernel
     }
 
-    /// Groups of input channels that belong to different output units of one row.
+    /// Returns the number of groups of input channels that belong to different output units of one row.
     #[must_use]
     pub fn groups(&self) -> usize {
         self.groups
     }
 
-    /// Number of elements.
+    /// Returns the number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
         self.outer * self.rows * self.inner
     }
 
-    /// Whether there is no element.
+    /// Returns whether there are no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Memory index of an element.
+    /// Returns the memory index of an element.
     #[must_use]
     pub fn flat(&self, row: usize, col: usize) -> usize {
         ((col / self.inner) * self.rows + row) * self.inner + col % self.inner
     }
 
-    /// Row and column of a memory index.
+    /// Returns the row and column of a memory index.
     #[must_use]
     pub fn position(&self, flat: usize) -> (usize, usize) {
         let (line, i) = (flat / self.inner, flat % self.inner);

@@ -2,42 +2,42 @@
 
 use pulp::Arch;
 
-/// How the numbers of a score slice rank.
+/// The number by which scores are ranked: their value or their absolute value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// By value.
+    /// Ranks by value.
     #[default]
     Value,
-    /// By absolute value: ranks weights by magnitude with no tensor of magnitudes in between.
+    /// Ranks by absolute value: weights are ranked by magnitude without a tensor of magnitudes.
     Absolute,
 }
 
 impl Order {
-    /// A score as the number that it ranks by.
+    /// Returns the number by which a score ranks.
     #[must_use]
     pub fn of(self, score: f32) -> f32 {
         if self == Self::Absolute { score.abs() } else { score }
     }
 }
 
-/// A score that is NaN or infinite.
+/// An error for a score that is NaN or infinite.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error("score {value} at index {index} is not finite")]
 pub struct NonFinite {
-    /// Index into the slice.
+    /// The index of the score in the slice.
     pub index: usize,
-    /// The score.
+    /// The score that is not finite.
     pub value: f32,
 }
 
 impl NonFinite {
-    /// The same, found in a slice that starts with index `start` of another one.
+    /// Returns the same error for a slice that starts at index `start` of a longer one.
     pub(crate) fn after(self, start: usize) -> Self {
         Self { index: start + self.index, ..self }
     }
 }
 
-/// Orders as the score does; -0 and 0 are equal.
+/// Maps a score to a key that orders as the score does; -0 and 0 are equal.
 #[inline(always)]
 pub(crate) fn rank_key(value: f32, order: Order) -> u32 {
     match order {
@@ -50,7 +50,7 @@ pub(crate) fn rank_key(value: f32, order: Order) -> u32 {
     }
 }
 
-/// That no score is NaN or infinite.
+/// Checks that no score is NaN or infinite.
 pub(crate) fn check_finite(scores: &[f32]) -> Result<(), NonFinite> {
     // The largest exponent of a block tells, with no branch for each score; the search happens only on failure.
     let finite = Arch::new().dispatch(|| {

@@ -1,4 +1,4 @@
-//! How the scores of the elements of a unit become one score: [`Reduction`].
+//! How the scores of the elements of a unit become the score of the unit: [`Reduction`].
 
 use form::{OrderForm, ReductionForm};
 use serde::{Deserialize, Serialize};
@@ -9,17 +9,25 @@ mod reduce;
 /// How the scores of the elements of a unit become the score of the unit.
 ///
 /// In a recipe: `"sum"`, `"mean"`, `"max"`, `"l1"`, `"l2"`, or `{ norm = p }` with any `p > 0`, `inf` included.
+///
+/// ```
+/// use pruning_core::score::{ElementScores, Granularity, MatrixLayout, Order, Reduction, Units};
+/// let rows = Units::of(Granularity::CHANNEL, MatrixLayout::row_major(2, 2), ElementScores::new(&[3.0, 4.0, 0.0, 6.0]));
+/// assert_eq!(rows.reduce(Reduction::norm(2.0)?, Order::Value)?, [5.0, 6.0]);
+/// assert_eq!(rows.reduce(Reduction::Sum, Order::Value)?, [7.0, 6.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ReductionForm", into = "ReductionForm")]
 pub enum Reduction {
-    /// The sum: a larger unit weighs more.
+    /// The sum of the scores, so that a larger unit weighs more.
     #[default]
     Sum,
-    /// The mean, which compares units of different sizes.
+    /// The mean of the scores, which compares units of different sizes.
     Mean,
-    /// The largest.
+    /// The largest score.
     Max,
-    /// The p-norm.
+    /// The p-norm of the scores.
     Norm(NormOrder),
 }
 
@@ -33,29 +41,29 @@ pub enum Reduction {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChannelScore {
-    /// All that go with it: the filters of every layer that makes the channel, and the weights of every layer that reads it (Fang et
-    /// al. 2023, arXiv:2301.12900, section 3.3).
+    /// All weights that go with the channel: the filters of every layer that makes it, and the weights of every layer that reads it (Fang
+    /// et al. 2023, arXiv:2301.12900, section 3.3).
     #[default]
     Group,
-    /// The weights of the targets that make it (or read it, with `axis = "input"`), and no others: of a convolution that no shortcut
-    /// joins with others its own filter (Li et al. 2016, arXiv:1608.08710, section 3.1).
+    /// Only the weights of the targets that make the channel (or read it, with `axis = "input"`). For a convolution that no shortcut
+    /// joins with others, this is its own filter (Li et al. 2016, arXiv:1608.08710, section 3.1).
     Own,
 }
 
-/// The order `p` of a norm, `0 < p <= inf`; in a recipe a number or `inf`.
+/// The order `p` of a norm, with `0 < p <= inf`; a recipe gives a number or `inf`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "OrderForm", into = "OrderForm")]
 pub struct NormOrder(f64);
 
 impl NormOrder {
-    /// The sum of absolute values.
+    /// The order of the sum of absolute values.
     pub const L1: Self = Self(1.0);
-    /// The Euclidean norm.
+    /// The order of the Euclidean norm.
     pub const L2: Self = Self(2.0);
-    /// The largest absolute value.
+    /// The order of the largest absolute value.
     pub const INFINITY: Self = Self(f64::INFINITY);
 
-    /// Checks the range.
+    /// Creates an order from a number above 0.
     ///
     /// # Errors
     /// `p` is NaN or not above 0.
@@ -63,33 +71,33 @@ impl NormOrder {
         if p > 0.0 { Ok(Self(p)) } else { Err(ReductionError::Order { p }) }
     }
 
-    /// The order.
+    /// Returns the order as a number.
     #[must_use]
     pub fn value(self) -> f64 {
         self.0
     }
 }
 
-/// A number or text that makes no reduction.
+/// An error for a number or text that is not a reduction.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReductionError {
-    /// No order of a norm.
+    /// The order of a norm is NaN or not above 0.
     #[error("norm order {p} must be above 0; inf is allowed")]
     Order {
-        /// The order.
+        /// The order that was given.
         p: f64,
     },
-    /// Unknown text.
+    /// The text names no reduction.
     #[error("unknown reduction {text:?}: use \"sum\", \"mean\", \"max\", \"l1\", \"l2\" or {{ norm = p }}")]
     Unknown {
-        /// The text.
+        /// The text that was given.
         text: String,
     },
 }
 
 impl Reduction {
-    /// The p-norm.
+    /// Creates the p-norm.
     ///
     /// # Errors
     /// `p` is NaN or not above 0.

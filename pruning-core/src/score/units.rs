@@ -13,26 +13,26 @@ pub struct ElementScores<'a> {
 }
 
 impl<'a> ElementScores<'a> {
-    /// Scores in single precision, of elements that are all there.
+    /// Creates scores in single precision, with no element pruned yet.
     #[must_use]
     pub fn new(values: &'a [f32]) -> Self {
         Self { values, exact: None, alive: None }
     }
 
-    /// The same scores in double precision, by which they are then ranked.
+    /// Sets the same scores in double precision, by which the elements are then ranked.
     ///
     /// # Panics
-    /// There are not as many.
+    /// The number of exact scores differs from the number of scores.
     #[must_use]
     pub fn with_exact(self, exact: Option<&'a [f64]>) -> Self {
         assert!(exact.is_none_or(|exact| exact.len() == self.values.len()), "an exact score for each element");
         Self { exact, ..self }
     }
 
-    /// The elements that are not pruned yet; the others count as zero.
+    /// Sets which elements are not pruned yet; pruned elements count as zero.
     ///
     /// # Panics
-    /// There is not a bit for each element.
+    /// The number of bits differs from the number of scores.
     #[must_use]
     pub fn with_alive(self, alive: Option<&'a Bits>) -> Self {
         assert!(alive.is_none_or(|alive| alive.len() == self.values.len()), "one bit for each element");
@@ -48,7 +48,7 @@ impl<'a> ElementScores<'a> {
 /// let rows = Units::of(Granularity::CHANNEL, MatrixLayout::row_major(2, 3), ElementScores::new(&scores));
 /// assert_eq!(rows.reduce(Reduction::Sum, Order::Value).unwrap(), [6.0, 15.0]);
 ///
-/// // Two units that lie on the rows of one parameter and on the columns of another, the middle one of which belongs to none.
+/// // Two units on the rows of one parameter and on the columns of another, whose middle column belongs to no unit.
 /// let units = [Some(0), None, Some(1)];
 /// let both = Units::coupled(2)
 ///     .with_part("fc1.weight", ElementScores::new(&scores), [1, 2, 3], &[Some(0), Some(1)], true)
@@ -64,11 +64,11 @@ pub struct Units<'a> {
 /// The units of a candidate in one of its parameters.
 #[derive(Clone, Debug)]
 pub(crate) struct Part<'a> {
-    /// The parameter, if it is not the one that the candidate is named after.
+    /// The parameter, if the candidate is named after another one.
     pub(crate) path: Option<&'a str>,
     pub(crate) elements: ElementScores<'a>,
     tiling: Tiling,
-    /// Whether a unit is gone when nothing is left of it here.
+    /// Whether a unit is gone when all its elements here are pruned.
     makes: bool,
 }
 
@@ -82,10 +82,10 @@ enum Tiling {
 }
 
 impl<'a> Units<'a> {
-    /// The units of this shape in one parameter.
+    /// Creates the units of a granularity in one parameter.
     ///
     /// # Panics
-    /// There is not one score for each element of the layout.
+    /// The number of scores differs from the number of elements of the layout.
     #[must_use]
     pub fn of(granularity: Granularity, layout: MatrixLayout, elements: ElementScores<'a>) -> Self {
         assert_eq!(elements.values.len(), layout.len(), "one score for each element");
@@ -93,18 +93,18 @@ impl<'a> Units<'a> {
         Self { count: granularity.units(&layout), parts: vec![Part { path: None, elements, tiling, makes: true }] }
     }
 
-    /// A coupled group of so many units, which lie in no parameter yet.
+    /// Creates a coupled group of `count` units that has no parameters yet.
     #[must_use]
     pub fn coupled(count: usize) -> Self {
         Self { count, parts: Vec::new() }
     }
 
-    /// Adds a parameter `[outer, axis, inner]`, with the unit that each position of the axis belongs to.
+    /// Adds a parameter of shape `[outer, axis, inner]`, with the unit to which each position of the axis belongs.
     ///
-    /// A unit of which nothing is left in any of the parameters that `makes` it is gone, if all of those are masked.
+    /// A unit is gone when nothing is left of it in any parameter with `makes`, provided that all of these parameters are masked.
     ///
     /// # Panics
-    /// The shape is not that of the scores or of the positions, or a unit is not below the number of units.
+    /// The shape does not fit the scores or the positions, or a unit is not below the number of units.
     #[must_use]
     pub fn with_part(
         mut self,
@@ -129,19 +129,19 @@ impl<'a> Units<'a> {
         self
     }
 
-    /// How many there are.
+    /// Returns the number of units.
     #[must_use]
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no units.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// The units that are not gone yet; `None` is all.
+    /// Returns the units that are not gone yet; `None` means all of them.
     #[must_use]
     pub fn alive(&self) -> Option<Bits> {
         let makers = || self.parts.iter().filter(|part| part.makes);
@@ -155,7 +155,7 @@ impl<'a> Units<'a> {
         Some(units)
     }
 
-    /// Shape, matrix view and element scores of units in one parameter; `None` for a coupled group.
+    /// Returns granularity, layout and element scores of units in one parameter; `None` for a coupled group.
     pub(crate) fn in_matrix(&self) -> Option<(Granularity, &MatrixLayout, ElementScores<'a>)> {
         match &self.parts[..] {
             [Part { tiling: Tiling::Matrix(granularity, layout), elements, .. }] => {
@@ -169,14 +169,14 @@ impl<'a> Units<'a> {
         &self.parts
     }
 
-    /// Whether some scores are known in double precision.
+    /// Returns whether some scores are known in double precision.
     pub(crate) fn is_exact(&self) -> bool {
         self.parts.iter().any(|part| part.elements.exact.is_some())
     }
 }
 
 impl Part<'_> {
-    /// Its elements, straight through memory, with the units they belong to.
+    /// Returns the elements in memory order, with the units to which they belong.
     pub(crate) fn bands(&self) -> impl Iterator<Item = Band<'_>> {
         let (matrix, axis) = match &self.tiling {
             Tiling::Matrix(granularity, layout) => (Some(granularity.bands(layout)), None),
@@ -185,7 +185,7 @@ impl Part<'_> {
         matrix.into_iter().flatten().chain(axis)
     }
 
-    /// Whether every element belongs to a unit.
+    /// Returns whether every element belongs to a unit.
     pub(crate) fn is_covered(&self) -> bool {
         match &self.tiling {
             Tiling::Matrix(..) => true,

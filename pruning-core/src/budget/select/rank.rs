@@ -1,12 +1,14 @@
-//! Numbers in double precision as ranks, which single precision holds: [`ranks`].
+//! Ranks of numbers in double precision, which single precision holds: [`ranks`].
 
 use crate::budget::select::Order;
 
-/// The least number that is not subnormal: there are two thousand million more above it.
+/// The least number that is not subnormal; two thousand million numbers lie above it.
 const FIRST: u32 = 0x0080_0000;
 
-/// For each list its numbers as single ones that order as the doubles of all lists together do, by [`Order::Value`]: equal for equal numbers,
-/// exactly, however close two of them are. What is not finite stays so.
+/// Replaces double-precision numbers by single-precision ones that order the same way, over all lists together.
+///
+/// The results are compared by [`Order::Value`]. Equal numbers stay equal, and different ones stay different, however close they are.
+/// Numbers that are not finite stay so.
 ///
 /// ```
 /// use pruning_core::score::Order;

@@ -5,12 +5,24 @@ use crate::budget::select::threshold::Shares;
 
 /// Shares `keep` units over layers so that the highest scores of the whole model stay, within bounds for each layer.
 ///
-/// Returns how many each layer keeps: layer `l` keeps its scores above one threshold common to all, but at least
+/// Returns how many units each layer keeps. Layer `l` keeps its scores above one threshold common to all layers, but at least
 /// `bounds[l].0` and at most `bounds[l].1` units. Equal scores at the threshold go to earlier layers. The counts add up to `keep`
-/// exactly; `None` if the bounds do not allow that total.
+/// exactly; the result is `None` if the bounds exclude that total.
+///
+/// ```
+/// use pruning_core::budget::{Scores, share_highest};
+/// use pruning_core::score::Order;
+/// let large = Scores::new(&[9.0, 8.0, 7.0, 6.0], Order::Value)?;
+/// let small = Scores::new(&[5.0, 1.0, 1.0, 1.0], Order::Value)?;
+/// assert_eq!(share_highest(&[&large, &small], &[(1, 4); 2], 5), Some(vec![4, 1]));
+/// // The first layer may keep three units at most.
+/// assert_eq!(share_highest(&[&large, &small], &[(1, 3), (1, 4)], 5), Some(vec![3, 2]));
+/// assert_eq!(share_highest(&[&large, &small], &[(1, 4); 2], 9), None);
+/// # Ok::<(), pruning_core::score::NonFinite>(())
+/// ```
 ///
 /// # Panics
-/// There are not as many bounds as layers.
+/// The number of bounds differs from the number of layers.
 #[must_use]
 pub fn share_highest(layers: &[&Scores<'_>], bounds: &[(usize, usize)], keep: usize) -> Option<Vec<usize>> {
     assert_eq!(layers.len(), bounds.len(), "bounds for each layer");

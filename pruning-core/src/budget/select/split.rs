@@ -22,7 +22,7 @@ pub(super) struct Split {
 }
 
 impl Split {
-    /// Nothing yet, with memory for `len` units, of which about `inside` are inside.
+    /// Creates an empty split with memory for `len` units, about `inside` of them inside the window.
     fn of(window: Window, len: usize, inside: usize) -> Self {
         let words = len.div_ceil(64);
         let (equal, listed) = if window.low == window.high { (words, 0) } else { (0, inside) };
@@ -79,7 +79,7 @@ impl Split {
         self.keys.truncate(start + len);
     }
 
-    /// Units with at least `key`, which must not be below the window.
+    /// Returns how many units have at least `key`, which must not be below the window.
     pub(super) fn at_least(&self, key: u32) -> usize {
         let inside = match key {
             _ if key > self.window.high => 0,
@@ -89,12 +89,12 @@ impl Split {
         self.above_len + inside
     }
 
-    /// Whether the threshold of `keep` units is inside.
+    /// Returns whether the threshold of `keep` units is inside.
     pub(super) fn holds(&self, keep: usize) -> bool {
         (self.above_len..=self.above_len + self.inside_len).contains(&keep)
     }
 
-    /// The mask of the `keep` highest; the split must hold that threshold.
+    /// Returns the mask of the `keep` highest; the split must hold that threshold.
     pub(super) fn into_highest(self, keep: usize) -> Bits {
         let threshold = self.window.highest_where(|key| self.at_least(key) >= keep);
         let mut ties = keep.saturating_sub(self.at_least(threshold.saturating_add(1)));
@@ -174,7 +174,7 @@ impl<K: Fn(f32) -> u32> Pass for SplitBy<'_, K> {
 const BLOCK: usize = 64 * WORDS;
 const WORDS: usize = 16;
 
-/// The `n` lowest set bits of a word; all if there are not more.
+/// Returns the `n` lowest set bits of a word; all if there are not more.
 fn lowest(word: u64, n: usize) -> u64 {
     if n >= word.count_ones() as usize { word } else { ones(word).take(n).fold(0, |kept, bit| kept | 1 << bit) }
 }

@@ -12,12 +12,12 @@ pub(super) struct Shares<'a> {
 }
 
 impl Shares<'_> {
-    /// Units that stay in all, where so many of each layer are above a threshold.
+    /// Returns the number of units that stay in all, if `counts` units of each layer are above a threshold.
     pub(super) fn total(&self, counts: impl Iterator<Item = usize>) -> usize {
         counts.zip(self.bounds).map(|(count, &(lo, hi))| count.clamp(lo, hi)).sum()
     }
 
-    /// The most keys to list: few enough to search them again and again, and to hold them in little memory.
+    /// Returns the most keys to list: few enough to search them again and again, and to hold them in little memory.
     pub(super) fn room(&self) -> usize {
         // Where a list could not number the units, there is none: a window is narrowed down to a single key.
         let numbered = self.layers.iter().all(|layer| u32::try_from(layer.len()).is_ok());
@@ -53,8 +53,8 @@ impl Shares<'_> {
         }
     }
 
-    /// Where in the range the sample says that the threshold lies, give or take some standard deviations; `None` if
-    /// more keys than there is room for would be inside.
+    /// Returns where in the range the threshold lies according to the sample, give or take some standard deviations; `None` if that
+    /// window would hold more keys than there is room for.
     fn guess(&self, deviations: f64, range: Window, room: usize) -> Option<Window> {
         let estimate = |keep: usize| {
             range.highest_where(|key| self.total(self.layers.iter().map(|layer| layer.estimate(key))) >= keep)
@@ -72,7 +72,7 @@ impl Shares<'_> {
         (window.low == window.high || inside <= room).then_some(window)
     }
 
-    /// A single key with about half of the range on each side; one that many units share, if there is one.
+    /// Returns a single key with about half of the range on each side; one that many units share, if there is one.
     fn halve(&self, range: Window) -> Window {
         let mut keys: Vec<u32> = self.layers.iter().flat_map(|layer| layer.sample.iter().copied()).collect();
         keys.retain(|key| (range.low..=range.high).contains(key));
@@ -94,7 +94,7 @@ impl Scores<'_> {
         self.estimate(window.low) - self.estimate(window.high.saturating_add(1))
     }
 
-    /// Units that each key of the sample stands for.
+    /// Returns the number of units that each key of the sample stands for.
     fn scale(&self) -> f64 {
         self.alive_len as f64 / self.sample.len().max(1) as f64
     }

@@ -10,7 +10,7 @@ pub(super) struct Window {
 impl Window {
     pub(super) const ALL: Self = Self { low: 0, high: u32::MAX };
 
-    /// The highest key of the window for which `test` holds, as it then does for all below; the lowest if it holds for none.
+    /// Returns the highest key of the window for which `test` holds, as it then does for all below; the lowest if it holds for none.
     pub(super) fn highest_where(self, test: impl Fn(u32) -> bool) -> u32 {
         let Self { mut low, mut high } = self;
         while low < high {

@@ -4,7 +4,7 @@ use serde::de::value::Error;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
 
-/// The names by which `P` reads its fields, aliases included. A derived `Deserialize` says them; from others there may be none.
+/// Returns the names by which `P` reads its fields, aliases included. A derived `Deserialize` names them; others may name none.
 pub(super) fn of<P: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
     let mut found: &[&str] = &[];
     // It gives no value, so this ends in an error in any case.

@@ -5,9 +5,9 @@ use crate::score::MatrixLayout;
 use crate::score::granularity::{Axis, Granularity};
 use std::ops::Range;
 
-/// Lines of memory, one after the other, that pass through the same units at the same places.
+/// A band of memory lines, one after the other, that pass through the same units at the same places.
 ///
-/// What is the same for all lines is done once for each band, and what differs straight through memory.
+/// What is the same for all lines is computed once for each band; the rest is read straight through memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Band<'a> {
     /// Memory index of the first line.
@@ -26,16 +26,16 @@ pub(crate) struct Band<'a> {
     runs: Option<&'a [Run]>,
 }
 
-/// A unit, and the places that it takes of a line.
+/// A unit and the places that it takes in a line.
 pub(crate) type Run = (usize, Range<usize>);
 
 impl<'a> Band<'a> {
-    /// A band of these runs.
+    /// Creates a band of these runs.
     pub(crate) fn of_runs(lines: usize, len: usize, runs: &'a [Run]) -> Self {
         Self { start: 0, lines, len, skip: 0, width: 1, unit: 0, step: 0, runs: Some(runs) }
     }
 
-    /// Memory index of each line.
+    /// Returns the memory index of each line.
     pub(crate) fn starts(self) -> impl Iterator<Item = usize> {
         (0..self.lines).map(move |line| self.start + line * self.len)
     }
@@ -49,7 +49,7 @@ impl<'a> Band<'a> {
         }
     }
 
-    /// The units of a line, in order, with the places they take.
+    /// Returns the units of a line in order, with the places that they take.
     #[inline(always)]
     pub(crate) fn segments(self) -> impl Iterator<Item = Run> + 'a {
         let Self { len, skip, width, unit, step, runs, .. } = self;
@@ -60,7 +60,7 @@ impl<'a> Band<'a> {
 }
 
 impl Granularity {
-    /// All elements of a parameter, in memory order. A unit may be in several bands.
+    /// Returns all elements of a parameter, in memory order. A unit may be in several bands.
     pub(crate) fn bands<'a>(self, layout: &MatrixLayout) -> impl Iterator<Item = Band<'a>> {
         let layout = *layout;
         let (outer, rows, inner) = (layout.outer(), layout.rows(), layout.inner());

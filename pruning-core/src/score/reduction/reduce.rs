@@ -1,4 +1,4 @@
-//! Element scores to unit scores: [`Units::reduce`].
+//! Reduces element scores to unit scores: [`Units::reduce`].
 
 use crate::mask::Bits;
 use crate::score::reduction::{NormOrder, Reduction};
@@ -7,17 +7,17 @@ use crate::score::{NonFinite, Order, check_finite};
 use pulp::{Arch, NullaryFnOnce};
 
 impl<'a> Units<'a> {
-    /// One score for each unit, from the scores of its elements.
+    /// Computes one score for each unit from the scores of its elements.
     ///
-    /// Elements that are not alive count as zero. Sums are taken in f64 and in one order, so every machine gets the same units.
+    /// Elements that are not alive count as zero. Sums are taken in f64 and in one order, so that every machine gets the same scores.
     ///
     /// # Errors
-    /// The first NaN or infinite score, of an element that is alive or not: units would hide it, since they saturate.
+    /// A score is NaN or infinite, even that of an element that is not alive: a unit score saturates and would hide it.
     pub fn reduce(&self, reduction: Reduction, order: Order) -> Result<Vec<f32>, NonFinite> {
         self.reduced(reduction, order).map_err(|(_, source)| source)
     }
 
-    /// The same; an error comes with the parameter that it is in, if that is not the one the candidate is named after.
+    /// Reduces like [`reduce`](Self::reduce); an error comes with its parameter, if the candidate is named after another one.
     pub(crate) fn reduced(&self, reduction: Reduction, order: Order) -> Result<Vec<f32>, (Option<&'a str>, NonFinite)> {
         let elements = Elements { units: self, order, exact: false };
         // A sum of f32 values or of their squares is finite in f64 exactly if each of them is: then the scores need no look
@@ -38,7 +38,7 @@ impl<'a> Units<'a> {
         Ok(elements.finish(units, reduction).map(single).collect())
     }
 
-    /// The same in double precision, for scores that are finite; a parameter that has no exact ones counts with what it has.
+    /// Reduces finite scores in double precision; a parameter without exact scores contributes its single-precision ones.
     pub(crate) fn reduced_exactly(&self, reduction: Reduction, order: Order) -> Vec<f64> {
         let elements = Elements { units: self, order, exact: true };
         elements.finish(elements.reduce(reduction), reduction).map(|v| v.clamp(f64::MIN, f64::MAX)).collect()
