@@ -146,8 +146,8 @@ fn recipes_that_do_not_fit_the_model_are_refused_whole() {
 #[test]
 fn n_above_m_and_sparsities_out_of_range_never_reach_a_model() {
     for (recipe, part) in [
-        ("granularity = \"4:2\"", "4:2 is no N:M pattern"),
-        ("granularity = \"0:4\"", "0:4 is no N:M pattern"),
+        ("granularity = \"4:2\"", "4:2 is not an N:M pattern"),
+        ("granularity = \"0:4\"", "0:4 is not an N:M pattern"),
         ("sparsity = 1.0", "sparsity 1 is outside [0, 1)"),
         ("sparsity = -0.5", "sparsity -0.5 is outside [0, 1)"),
         ("sparsity = nan", "sparsity NaN is outside [0, 1)"),

@@ -21,16 +21,16 @@ use stage::Stage;
 
 /// A two-dimensional convolution with one sparse weight, prepared for batches up to a size, as [`Plan`](crate::Plan) is for products.
 ///
-/// Weights of half precision are widened; sums are in single precision. Zero weights are skipped: what they would meet adds nothing,
-/// even if it is infinite or NaN. Padding is zeros, which weights do meet: an infinite weight makes NaN of them.
+/// Weights of half precision are widened; sums are in single precision. Zero weights are skipped: an input that only they would meet adds
+/// nothing, even if it is infinite or NaN. Padding is zeros, and weights do meet it: an infinite weight times padding is NaN.
 ///
-/// There are two ways. *Direct* (Park et al. 2017, arXiv:1608.01409): a weight times a run of the padded input, added to a run of
-/// outputs in registers; nothing is unrolled, and where there is neither padding nor stride, as in the usual kernel of 1 x 1, nothing
-/// is copied. *Product*: the input unrolled (im2col), and a [`Plan`](crate::Plan). Direct it is, unless an output has so few
+/// A convolution runs in one of two ways. *Direct* (Park et al. 2017, arXiv:1608.01409) adds a weight times a run of the padded input to
+/// a run of outputs in registers. Nothing is unrolled, and without padding and stride, as in the usual kernel of 1 x 1, nothing is
+/// copied. *Product* unrolls the input (im2col) and runs a [`Plan`](crate::Plan). The direct way is used, unless an output has so few
 /// positions that most of its registers would be empty.
 ///
-/// With the feature `rayon`, a call works in parallel in the current thread pool. Results do not depend on the number of threads, nor
-/// do those of a sample, within a way, on the batch. They do depend, within rounding, on the instruction set.
+/// With the feature `rayon`, a call works in parallel in the current thread pool. Results do not depend on the number of threads. Within
+/// a way, the result of a sample does not depend on the batch. Results do depend, within rounding, on the instruction set.
 ///
 /// ```
 /// use pruning_sparse::{Activation, ConvPlan, ConvShape, Dense, Format, Sparse};
@@ -52,7 +52,7 @@ pub struct ConvPlan {
     output: [usize; 2],
     batch: usize,
     form: Form,
-    /// Of [`run`](Self::run).
+    /// The workspace of [`run`](Self::run).
     workspace: Workspace,
 }
 
@@ -62,13 +62,13 @@ enum Form {
     Product(Product),
 }
 
-/// How a convolution is done.
+/// The way in which a convolution is computed.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// Without unrolling the input.
+    /// The input is not unrolled.
     Direct,
-    /// By products with the unrolled input.
+    /// The unrolled input is multiplied with the weights.
     Product,
 }
 
@@ -76,17 +76,17 @@ impl ConvPlan {
     /// Prepares a convolution for batches of up to `batch` samples.
     ///
     /// # Shapes
-    /// `matrix` `[outputs, channels / groups * kernel height * kernel width]`: the weights of a layer, which have this order already.
+    /// `matrix` `[outputs, channels / groups * kernel height * kernel width]`: the weights of a layer have this order already.
     ///
     /// # Errors
-    /// The convolution is none (see [`ConvShape::output`]), the matrix has other columns, groups do not divide its rows, or memory
+    /// The convolution is invalid (see [`ConvShape::output`]), the matrix has other columns, groups do not divide its rows, or memory
     /// could not hold the input or the output: the padded input of a sample has at most `u32::MAX` elements.
     pub fn new<T: Element>(matrix: &Sparse<T>, shape: &ConvShape, batch: usize) -> Result<Self, SparseError> {
         let best = Level::available().first().copied().unwrap_or(Level::Scalar);
         Self::with_level(matrix, shape, batch, best, None)
     }
 
-    /// As [`new`](Self::new), with the instruction set and, if it is given, the way.
+    /// Prepares a convolution like [`new`](Self::new), with a given instruction set and, optionally, a given way.
     #[doc(hidden)]
     pub fn with_level<T: Element>(
         matrix: &Sparse<T>,
@@ -106,25 +106,25 @@ impl ConvPlan {
         Ok(Self { id: PlanId::new(), shape, outputs, output, batch, form, workspace: Workspace::default() })
     }
 
-    /// The convolution, but for its weights.
+    /// Returns the convolution without its weights.
     #[must_use]
     pub fn shape(&self) -> &ConvShape {
         &self.shape
     }
 
-    /// Channels, height and width of the output.
+    /// Returns channels, height and width of the output.
     #[must_use]
     pub fn output(&self) -> [usize; 3] {
         [self.outputs, self.output[0], self.output[1]]
     }
 
-    /// The most samples of a call.
+    /// Returns the largest batch of a call.
     #[must_use]
     pub fn batch(&self) -> usize {
         self.batch
     }
 
-    /// Bytes of the prepared weights; a [`Workspace`] comes on top.
+    /// Returns the bytes of the prepared weights; a [`Workspace`] takes further memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
         match &self.form {
@@ -133,7 +133,7 @@ impl ConvPlan {
         }
     }
 
-    /// Memory for one call at a time, whatever its batch.
+    /// Creates memory for one call at a time, of any batch up to the planned one.
     #[must_use]
     pub fn workspace(&self) -> Workspace {
         match &self.form {
@@ -142,10 +142,10 @@ impl ConvPlan {
         }
     }
 
-    /// As [`run_in`](Self::run_in), in memory of its own, which the first call allocates.
+    /// Convolves like [`run_in`](Self::run_in), in memory of its own, which the first call allocates.
     ///
     /// # Errors
-    /// A slice has another length, or the batch is larger than planned.
+    /// A slice has the wrong length, or the batch is larger than planned.
     pub fn run(
         &mut self,
         x: &[f32],
@@ -160,14 +160,16 @@ impl ConvPlan {
         done
     }
 
-    /// `y = activation(x * W + bias)`. Nothing is allocated, but for what a thread pool does, and once where it has more threads than
-    /// the one that the workspace was made in.
+    /// Computes `y = activation(x * W + bias)` in a workspace.
+    ///
+    /// Nothing is allocated, except by the thread pool, and once if the pool has more threads than the pool that the workspace was
+    /// created in.
     ///
     /// # Shapes
     /// `x` `[batch, channels, height, width]`, `bias` `[outputs]`, `y` `[batch, outputs, output height, output width]`.
     ///
     /// # Errors
-    /// A slice has another length, or the batch is larger than planned.
+    /// A slice has the wrong length, or the batch is larger than planned.
     pub fn run_in(
         &self,
         workspace: &mut Workspace,
@@ -192,9 +194,11 @@ impl ConvPlan {
     }
 }
 
-/// The way that is the faster one: products where more than two of five lanes of a direct one would be empty, since they fill lanes
-/// from other samples, if there are enough of those, and enough output channels to pay for unrolling the input. From
-/// `cargo bench -p pruning-core --bench convolution -- --ways` on one Zen 3 core.
+/// Returns the faster way.
+///
+/// Products fill lanes from other samples, so they win where more than two of five lanes of a direct one would be empty, if there are
+/// enough samples, and enough output channels to pay for unrolling the input. The limits are from `cargo bench -p pruning-core --bench
+/// convolution -- --ways` on one Zen 3 core.
 fn best(rows: usize, shape: &ConvShape, axes: [Axis; 2], batch: usize, level: Level) -> Way {
     let pixels = axes[0].output * axes[1].output;
     let lanes = Stage::new(axes, false).positions().next_multiple_of(level.lanes());

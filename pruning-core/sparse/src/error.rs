@@ -1,81 +1,81 @@
-//! Why a matrix or a product is refused.
+//! The errors of sparse matrices and their products: [`SparseError`].
 
-/// Why a sparse matrix or a product with one is refused. Entries, rows, columns, groups and blocks count from zero.
+/// An error of a sparse matrix or a product with one. Entries, rows, columns, groups and blocks count from zero.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SparseError {
     /// An array has the wrong length.
-    #[error("{what}: {actual} where {expected} belong")]
+    #[error("{what}: expected {expected}, got {actual}")]
     Length {
-        /// Which array.
+        /// The name of the array.
         what: &'static str,
-        /// How many belong there.
+        /// The length that is expected.
         expected: usize,
-        /// How many there are.
+        /// The length that was given.
         actual: usize,
     },
     /// A number does not fit the integers that hold it.
     #[error("{what}: {actual} is above {limit}")]
     TooLarge {
-        /// What is counted.
+        /// The name of the count.
         what: &'static str,
-        /// The most there may be.
+        /// The greatest allowed number.
         limit: usize,
-        /// What was given.
+        /// The number that was given.
         actual: usize,
     },
-    /// Memory does not hold what is asked for.
-    #[error("{what}: there is no memory for {floats} numbers")]
+    /// Memory does not hold the numbers.
+    #[error("{what}: not enough memory for {floats} numbers")]
     Memory {
-        /// What they are.
+        /// The name of the array.
         what: &'static str,
-        /// How many.
+        /// The number of floats.
         floats: usize,
     },
     /// An index points past the end.
-    #[error("entry {entry}: {what} {index} of {len}")]
+    #[error("entry {entry}: {what} {index} is past the end of {len}")]
     OutOfRange {
-        /// What is indexed.
+        /// The name of the index.
         what: &'static str,
         /// The place of the index in its array.
         entry: usize,
         /// The index.
         index: usize,
-        /// How many there are.
+        /// The number of indices that are valid.
         len: usize,
     },
-    /// An entry comes after one that it should come before.
-    #[error("entry {entry}, row {row}, column {col}, belongs before the one ahead of it")]
+    /// An entry comes after an entry that it should precede.
+    #[error("entry {entry} at row {row}, column {col} must come before the entry ahead of it")]
     Unsorted {
         /// The place of the entry.
         entry: usize,
-        /// Its row.
+        /// The row of the entry.
         row: usize,
-        /// Its column.
+        /// The column of the entry.
         col: usize,
     },
     /// Two entries have the same place in the matrix.
-    #[error("entry {entry}: row {row}, column {col} is there twice")]
+    #[error("entry {entry}: row {row}, column {col} occurs twice")]
     Duplicate {
         /// The place of the second entry.
         entry: usize,
-        /// Its row.
+        /// The row of the entry.
         row: usize,
-        /// Its column.
+        /// The column of the entry.
         col: usize,
     },
     /// A row ends before it begins, or the first one does not begin at zero.
-    #[error("row {row} goes from entry {start} to entry {end}")]
+    #[error("row {row} starts at entry {start} and ends at entry {end}")]
     Pointers {
         /// The row.
         row: usize,
-        /// Its first entry.
+        /// The first entry of the row.
         start: usize,
-        /// One past its last entry.
+        /// One past the last entry of the row.
         end: usize,
     },
-    /// A stored value is the all-zero bit pattern, which is never stored; in a block, every value is.
-    #[error("entry {entry} is zero, and zeros are not stored")]
+    /// A stored value is the all-zero bit pattern, which is never stored; a block is stored unless all its values are zero.
+    #[error("entry {entry} is zero, but zeros are not stored")]
     StoredZero {
         /// The place of the entry or the block.
         entry: usize,
@@ -86,12 +86,12 @@ pub enum SparseError {
         /// The row.
         row: usize,
     },
-    /// No pattern keeps `n` of `m`.
-    #[error("{n}:{m} is no pattern: 1 <= n <= m and 2 <= m <= 64 are needed")]
+    /// The numbers are not a pattern that keeps `n` of `m`.
+    #[error("{n}:{m} is not a pattern: it needs 1 <= n <= m and 2 <= m <= 64")]
     Pattern {
-        /// Kept of each group.
+        /// The number kept in each group.
         n: usize,
-        /// Length of a group.
+        /// The length of a group.
         m: usize,
     },
     /// A group has more values than its pattern allows.
@@ -101,37 +101,37 @@ pub enum SparseError {
         row: usize,
         /// The group within the row.
         group: usize,
-        /// Values that are not zero.
+        /// The number of values that are not zero.
         nonzeros: usize,
-        /// Kept of each group.
+        /// The number kept in each group.
         n: usize,
-        /// Length of a group.
+        /// The length of a group.
         m: usize,
     },
     /// Groups or blocks do not fill the matrix evenly.
     #[error("{what}: {part} does not divide {whole}")]
     DoesNotDivide {
-        /// Which axis.
+        /// The name of the axis.
         what: &'static str,
-        /// Length of a group or a block.
+        /// The length of a group or a block.
         part: usize,
-        /// Length of the axis.
+        /// The length of the axis.
         whole: usize,
     },
-    /// A size that has to be at least 1 is not.
-    #[error("{what}: 0, where at least 1 is needed")]
+    /// A size that must be at least 1 is 0.
+    #[error("{what}: must be at least 1, not 0")]
     Zero {
-        /// Which size.
+        /// The name of the size.
         what: &'static str,
     },
     /// A kernel, with its holes, is larger than the padded input.
     #[error("{what}: a kernel that spans {extent} does not fit a padded input of {padded}")]
     Kernel {
-        /// Which axis.
+        /// The name of the axis.
         what: &'static str,
-        /// What the kernel spans, with its dilation.
+        /// The extent of the kernel with its dilation.
         extent: usize,
-        /// The input and its padding.
+        /// The size of the input with its padding.
         padded: usize,
     },
     /// The bits of a value are wider than its type.
@@ -139,41 +139,42 @@ pub enum SparseError {
     Bits {
         /// The place of the value.
         entry: usize,
-        /// Its bits.
+        /// The bits of the value.
         bits: u32,
     },
-    /// A processor without this instruction set.
+    /// The processor does not have this instruction set.
     #[error("this processor has no {0}")]
     Level(&'static str),
 }
 
-/// An error unless an array has the length that belongs there.
+/// Returns an error unless an array has the expected length.
 pub(crate) fn check_len(what: &'static str, expected: usize, actual: usize) -> Result<(), SparseError> {
     if expected == actual { Ok(()) } else { Err(SparseError::Length { what, expected, actual }) }
 }
 
-/// An error if a count is above what its integers hold.
+/// Returns an error if a count exceeds what its integers hold.
 pub(crate) fn check_most(what: &'static str, limit: usize, actual: usize) -> Result<(), SparseError> {
     if actual <= limit { Ok(()) } else { Err(SparseError::TooLarge { what, limit, actual }) }
 }
 
-/// An error if memory does not hold a batch of samples of `size` numbers, with what pads them.
+/// Returns an error if memory does not hold a batch of samples of `size` numbers, with their padding.
 pub(crate) fn check_memory(what: &'static str, batch: usize, size: usize) -> Result<(), SparseError> {
     let floats = batch.saturating_add(32).saturating_mul(size.saturating_add(1024));
-    // Much memory is asked for, and given back untouched.
+    // A large block is requested, and released untouched.
     let fits = floats < 1 << 28 || Vec::<f32>::new().try_reserve_exact(floats).is_ok();
     if fits { Ok(()) } else { Err(SparseError::Memory { what, floats }) }
 }
 
-/// The longest axis and the most elements of a matrix, whatever is stored of it.
+/// The longest axis and the most elements of a matrix, however few of them are stored.
 const AXIS: usize = 1 << 24;
 const ELEMENTS: usize = 1 << 28;
-/// How much larger each can be for a number that is stored: no matrix of weights is as sparse as that.
+/// The factor by which each may be larger for every stored number: no matrix of weights is sparser than that.
 const FOR_EACH: usize = 1 << 12;
 
-/// The number of elements of a matrix of which so many numbers are stored.
+/// Returns the number of elements of a matrix that stores `stored` numbers.
 ///
-/// Zeros take no room in a sparse format, so that a few bytes of a file could ask for all the memory there is. The size must be in proportion.
+/// Zeros take no room in a sparse format, so a few bytes of a file could ask for all memory. The size must be in proportion to what is
+/// stored.
 pub(crate) fn check_shape(rows: usize, cols: usize, stored: usize) -> Result<usize, SparseError> {
     let stored = stored.saturating_mul(FOR_EACH);
     let axis = AXIS.max(stored).min(u32::MAX as usize);

@@ -1,4 +1,4 @@
-//! Sparse formats: [`Sparse`], a matrix in any of them.
+//! Sparse formats, and [`Sparse`], a matrix in any of them.
 
 pub(crate) mod bitmap;
 pub(crate) mod blocks;
@@ -26,21 +26,30 @@ use crate::SparseError;
 use serde::{Deserialize, Serialize};
 
 /// A matrix in any of the formats.
+///
+/// ```
+/// use pruning_sparse::{Dense, Format, Sparse};
+/// let dense = Dense::new(2, 3, vec![0.0f32, 2.0, 0.0, 1.0, 0.0, -1.0])?;
+/// let sparse = Sparse::from_dense(&dense, Format::Csr16)?;
+/// assert_eq!((sparse.nonzeros(), sparse.format()), (3, Format::Csr16));
+/// assert_eq!(sparse.to_dense(), dense);
+/// # Ok::<(), pruning_sparse::SparseError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "T: Element", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Sparse<T: Element> {
-    /// Every element.
+    /// Every element is stored.
     Dense(Dense<T>),
-    /// Coordinates.
+    /// The coordinates of each entry are stored.
     Coo(Coo<T>),
-    /// Compressed sparse rows.
+    /// Compressed sparse rows are stored.
     Csr(Csr<T>),
-    /// Bits and values.
+    /// A bit for each element and the values of the set bits are stored.
     Bitmap(Bitmap<T>),
-    /// N:M.
+    /// The values and positions of an N:M pattern are stored.
     Packed(Packed<T>),
-    /// Block-sparse rows.
+    /// Block-sparse rows are stored.
     Blocks(Blocks<T>),
 }
 
@@ -58,11 +67,10 @@ macro_rules! each {
 }
 
 impl<T: Element> Sparse<T> {
-    /// A matrix in a format.
+    /// Creates a matrix in a format from a dense matrix.
     ///
     /// # Errors
-    /// The matrix does not fit the format: it breaks an N:M pattern, groups or blocks do not fill it, or it is too large for the
-    /// indices.
+    /// The matrix does not fit the format: it breaks an N:M pattern, groups or blocks do not fill it, or it is too large for the indices.
     pub fn from_dense(dense: &Dense<T>, format: Format) -> Result<Self, SparseError> {
         Ok(match format {
             Format::Dense => Self::Dense(dense.clone()),
@@ -75,13 +83,13 @@ impl<T: Element> Sparse<T> {
         })
     }
 
-    /// The matrix with its zeros.
+    /// Returns the matrix with its zeros.
     #[must_use]
     pub fn to_dense(&self) -> Dense<T> {
         Dense::filled(self.rows(), self.cols(), |f| self.for_each(f))
     }
 
-    /// The format it is in.
+    /// Returns the format of the matrix.
     #[must_use]
     pub fn format(&self) -> Format {
         match self {
@@ -101,24 +109,24 @@ impl<T: Element> Sparse<T> {
         }
     }
 
-    /// Output units.
+    /// Returns the number of rows: the output units.
     #[must_use]
     pub fn rows(&self) -> usize {
         each!(self, matrix => matrix.rows())
     }
 
-    /// Fan-in.
+    /// Returns the number of columns: the fan-in.
     #[must_use]
     pub fn cols(&self) -> usize {
         each!(self, matrix => matrix.cols())
     }
 
-    /// Calls `f(row, column, value)` for what is not zero, row after row, by ascending column.
+    /// Calls `f(row, column, value)` for each value that is not zero, row after row, by ascending column.
     pub fn for_each(&self, f: impl FnMut(usize, usize, T)) {
         each!(self, matrix => matrix.for_each(f));
     }
 
-    /// How many elements are not zero.
+    /// Returns how many elements are not zero.
     #[must_use]
     pub fn nonzeros(&self) -> usize {
         let mut nonzeros = 0;
@@ -126,7 +134,7 @@ impl<T: Element> Sparse<T> {
         nonzeros
     }
 
-    /// Bytes of its arrays, as [`Format::bytes`] foretells them.
+    /// Returns the bytes of the arrays, as [`Format::bytes`] predicts them.
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {

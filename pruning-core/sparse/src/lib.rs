@@ -1,6 +1,6 @@
-//! Sparse matrices, and products and convolutions with them.
+//! Sparse matrices, with products and convolutions.
 //!
-//! A pruned weight matrix `[rows, cols]`, rows = output units, columns = fan-in, in the format that suits it:
+//! This crate stores a pruned weight matrix `[rows, cols]`, rows = output units, columns = fan-in, in the format that suits it:
 //!
 //! | format | what is stored | single precision: smaller than dense iff |
 //! |---|---|---|
@@ -13,7 +13,7 @@
 //!
 //! Row pointers and padding are left out of this table; [`Format::bytes`] counts every byte of the arrays, before anything is built.
 //! Conversions are exact, bit for bit: only the all-zero bit pattern is a zero (see [`Element`]). [`smallest`] and [`fastest`] choose a
-//! format; a [`Plan`] multiplies with a matrix of any, and a [`ConvPlan`] convolves with it.
+//! format. A [`Plan`] multiplies with a matrix of any format, and a [`ConvPlan`] convolves with it.
 //!
 //! ```
 //! use pruning_sparse::{Dense, Format, Sparse};
@@ -21,26 +21,26 @@
 //! let packed = Sparse::from_dense(&dense, Format::Packed { n: 2, m: 4, kernel: 1 })?;
 //! assert_eq!(packed.to_dense(), dense);
 //! assert_eq!(packed.bytes() as u64, Format::Packed { n: 2, m: 4, kernel: 1 }.bytes(2, 4, 3, 4));
-//! // Three words an entry: 3 entries of 8 elements are not yet sparse enough for coordinates.
+//! // An entry takes three words: 3 entries of 8 elements are not sparse enough for coordinates.
 //! assert!(Format::Coo.bytes(2, 4, 3, 4) > Format::Dense.bytes(2, 4, 3, 4));
 //! # Ok::<(), pruning_sparse::SparseError>(())
 //! ```
 //!
 //! # Contract
 //!
-//! A zero is the all-zero bit pattern, so every conversion is exact. Constructors and serde check every index; what the kernels build from
-//! them is private and never changed, and their unchecked reads rely on that. A [`Plan`] copies the weights into the order of use, and
-//! threads share it: a call works in a [`Workspace`], which knows whose it is, since a padded input keeps its zeros from call to call.
+//! A zero is the all-zero bit pattern, so every conversion is exact. Constructors and serde check every index. The kernels build private
+//! structures from them that never change, and their unchecked reads rely on that. A [`Plan`] copies the weights into the order of use,
+//! and threads share it. A call works in a [`Workspace`], which knows its plan, since a padded input keeps its zeros from call to call.
 //!
-//! Batches: `X` in transposed tiles, columns in panels that stay in the first-level cache (wider below 4 % nonzeros), rows in chunks of
-//! 256 sorted by their nonzeros in a panel, since the processor then predicts where a row ends. Single samples: a dot product, scalar for
-//! compressed rows; for bits AVX-512's expand, or a permutation from a table on AVX2. Sums go in one order whatever the threads, and no
-//! zero is multiplied, not even with an infinity.
+//! Batches: `X` lies in transposed tiles, and columns lie in panels that stay in the first-level cache (wider below 4 % nonzeros). Rows
+//! lie in chunks of 256, sorted by their nonzeros in a panel, since the processor then predicts where a row ends. Single samples: a dot
+//! product runs scalar for compressed rows; for bits it uses AVX-512's expand, or on AVX2 a permutation from a table. Sums are taken in
+//! one order whatever the threads, and no zero is multiplied, not even with an infinity.
 //!
 //! A [`ConvPlan`] adds each weight times a run of the input to a run of outputs in registers (direct sparse convolution). A copy of the
-//! input with its padding, split by the remainders of the stride, makes every tap one offset; input without padding and stride is read
-//! where it is. Bands of channels stay in the first-level cache; a fitted cost chooses registers and bands. Outputs of a few pixels go by
-//! products with the unrolled input.
+//! input with its padding, split by the remainders of the stride, gives every tap one offset; input without padding and stride is read in
+//! place. Bands of channels stay in the first-level cache; a fitted cost chooses registers and bands. Outputs of a few pixels are
+//! computed by products with the unrolled input.
 
 mod choose;
 mod conv;

@@ -139,7 +139,7 @@ fn all_problems_are_reported_at_once_each_with_its_path() {
         ("sparsity: ", "1.5 is outside [0, 1)"),
         ("criterion: ", "unknown field `q`"),
         ("alocator: ", "did you mean \"allocator\"?"),
-        ("granularity: ", "5:4 is no N:M pattern"),
+        ("granularity: ", "5:4 is not an N:M pattern"),
         ("rounding: ", "unknown variant `up`"),
         ("schedule.end: ", "5: must be above begin, 10"),
         ("schedule.curve: ", "unknown curve \"cubc\", did you mean \"cubic\"?"),

@@ -103,7 +103,7 @@ impl Along {
 #[non_exhaustive]
 pub enum GranularityError {
     /// The N:M pattern has N = 0, N >= M, or M above 64.
-    #[error("{n}:{m} is no N:M pattern: n of every m are kept, with 0 < n < m <= 64")]
+    #[error("{n}:{m} is not an N:M pattern: n of every m are kept, with 0 < n < m <= 64")]
     Pattern {
         /// The number kept in each group.
         n: usize,

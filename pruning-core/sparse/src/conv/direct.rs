@@ -19,8 +19,8 @@ use kernel::Work;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tiling::{CHUNK_BYTES, Chunk, Size, chunks};
 
-/// Bytes of the padded inputs of the samples that are worked on together: few where the weights stay in the second-level cache
-/// anyway, else as many as stay in the third, so that the weights are fetched less often.
+/// Bytes of the padded inputs of the samples that are processed together: few where the weights stay in the second-level cache anyway,
+/// else as many as stay in the third, so that the weights are fetched less often.
 const STAGE_BYTES: [usize; 2] = [512 << 10, 4 << 20];
 
 /// Bytes after which addresses share a set of the first-level cache.
@@ -38,7 +38,7 @@ pub(crate) struct Direct {
     chunks: Vec<Chunk>,
     /// The largest offset.
     reach: usize,
-    /// Registers of a tile; the last one of a sample may have fewer.
+    /// The registers of a tile; the last tile of a sample may have fewer.
     registers: usize,
     /// Samples that are worked on together.
     samples: usize,
@@ -48,7 +48,7 @@ pub(crate) struct Direct {
 }
 
 impl Direct {
-    /// The weights of a matrix whose shape is that of the convolution.
+    /// Prepares the weights of a matrix whose shape is that of the convolution.
     pub(crate) fn new<T: Element>(
         matrix: &Sparse<T>,
         shape: &ConvShape,
@@ -102,13 +102,13 @@ impl Direct {
         Workspace::new(id, self.inputs, self.part() * threads(), Vec::new())
     }
 
-    /// Floats of the sums of a thread.
+    /// Returns the floats of the sums of a thread.
     fn part(&self) -> usize {
         let rows = self.chunks.iter().map(|c| c.rows).max().unwrap_or(0);
         (rows * self.registers * self.level.lanes()).next_multiple_of(LINE).max(LINE)
     }
 
-    /// The convolution of a batch, whose slices have the lengths that the plan checked.
+    /// Convolves a batch whose slices have the lengths that the plan checked.
     pub(crate) fn run(
         &self,
         workspace: &mut Workspace,
@@ -164,7 +164,7 @@ impl Direct {
         }
     }
 
-    /// Copies samples to where the kernel wants them.
+    /// Copies samples to the place where the kernel reads them.
     fn copy(&self, x: &[f32], inputs: &mut [f32], stride: usize, threads: usize) {
         let channel = self.stage.channel();
         if self.area == 0 || channel == 0 {
@@ -192,8 +192,8 @@ impl Direct {
     }
 }
 
-/// Calls a function for each item, in as many threads as there are parts of the sums: each takes the next item when it is through
-/// with one.
+/// Calls a function for each item, in as many threads as there are parts of the sums: each thread takes the next item when it has
+/// finished one.
 fn each(items: usize, sums: &mut [f32], part: usize, item: impl Fn(usize, &mut [f32]) + Sync) {
     let next = AtomicUsize::new(0);
     let work = |sums: &mut [f32]| {

@@ -19,7 +19,7 @@ pub(crate) struct Product {
 }
 
 impl Product {
-    /// The weights of a matrix whose shape is that of the convolution.
+    /// Prepares the weights of a matrix whose shape is that of the convolution.
     pub(crate) fn new<T: Element>(
         matrix: &Sparse<T>,
         shape: &ConvShape,
@@ -43,14 +43,14 @@ impl Product {
         self.plans.iter().map(Plan::bytes).sum()
     }
 
-    /// Memory for the lines of a group and what becomes of them, and for each plan.
+    /// Creates memory for the lines of a group and their results, and for each plan.
     pub(crate) fn workspace(&self, id: PlanId) -> Workspace {
         let most = |of: fn(&Plan) -> usize| self.plans.iter().map(|p| p.batch() * of(p)).max().unwrap_or(0);
         let parts = self.plans.iter().map(Plan::workspace).collect();
         Workspace::new(id, most(Plan::cols), most(Plan::rows), parts)
     }
 
-    /// The convolution of a batch, whose slices have the lengths that the plan checked.
+    /// Convolves a batch whose slices have the lengths that the plan checked.
     pub(crate) fn run(
         &self,
         workspace: &mut Workspace,
@@ -92,7 +92,7 @@ impl Product {
     }
 }
 
-/// What the taps of one output position meet, channel after channel.
+/// Collects the inputs that the taps of one output position meet, channel after channel.
 fn unroll(x: &[f32], [height, width]: [Axis; 2], at: [usize; 2], line: &mut [f32]) {
     let (taps, area) = (height.kernel * width.kernel, height.input * width.input);
     for tap in 0..taps {
@@ -109,7 +109,7 @@ fn unroll(x: &[f32], [height, width]: [Axis; 2], at: [usize; 2], line: &mut [f32
     }
 }
 
-/// The rows of each group.
+/// Returns the rows of each group.
 fn parts<T: Element>(matrix: &Sparse<T>, groups: usize) -> Result<Vec<Csr<T>>, SparseError> {
     let rows = matrix.rows() / groups;
     let mut parts = vec![(vec![0u32; rows + 1], Vec::new(), Vec::new()); groups];

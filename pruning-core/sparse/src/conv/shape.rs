@@ -1,13 +1,13 @@
-//! What a convolution reads and writes.
+//! The shape of a convolution: the sizes that it reads and writes.
 
 use crate::SparseError;
 use crate::error::{check_len, check_most};
 
-/// A two-dimensional convolution, but for its weights. Pairs are `[vertical, horizontal]`.
+/// The shape of a two-dimensional convolution. Pairs are `[vertical, horizontal]`.
 ///
-/// Input `[batch, channels, height, width]`, weights `[outputs, channels / groups, kernel height, kernel width]`, output
-/// `[batch, outputs, output height, output width]`, as PyTorch and Burn have them: a cross-correlation, in which output channel `o`
-/// belongs to group `o / (outputs / groups)`.
+/// The input is `[batch, channels, height, width]`, the weights are `[outputs, channels / groups, kernel height, kernel width]`, and the
+/// output is `[batch, outputs, output height, output width]`, as in PyTorch and Burn. It is a cross-correlation, in which output channel
+/// `o` belongs to group `o / (outputs / groups)`.
 ///
 /// ```
 /// use pruning_sparse::ConvShape;
@@ -19,77 +19,79 @@ use crate::error::{check_len, check_most};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConvShape {
-    /// Channels of the input.
+    /// The channels of the input.
     pub channels: usize,
-    /// Height and width of the input.
+    /// The height and width of the input.
     pub input: [usize; 2],
-    /// Height and width of the kernel.
+    /// The height and width of the kernel.
     pub kernel: [usize; 2],
-    /// Steps between outputs, in elements of the input.
+    /// The steps between outputs, in elements of the input.
     pub stride: [usize; 2],
-    /// Zeros around the input: `[[top, bottom], [left, right]]`.
+    /// The zeros around the input: `[[top, bottom], [left, right]]`.
     pub padding: [[usize; 2]; 2],
-    /// Steps between the taps of a kernel; 1 for kernels without holes.
+    /// The steps between the taps of a kernel; 1 for kernels without holes.
     pub dilation: [usize; 2],
-    /// Groups of channels that do not see each other.
+    /// The number of groups of channels that do not see each other.
     pub groups: usize,
 }
 
 impl ConvShape {
-    /// Stride and dilation 1, no padding, one group.
+    /// Creates a shape with stride and dilation 1, no padding and one group.
     #[must_use]
     pub fn new(channels: usize, input: [usize; 2], kernel: [usize; 2]) -> Self {
         Self { channels, input, kernel, stride: [1, 1], padding: [[0, 0]; 2], dilation: [1, 1], groups: 1 }
     }
 
-    /// With other steps between outputs.
+    /// Sets the steps between outputs.
     #[must_use]
     pub fn with_stride(self, stride: [usize; 2]) -> Self {
         Self { stride, ..self }
     }
 
-    /// With as many zeros above as below, and to the left as to the right.
+    /// Sets the zeros above and below, and to the left and right.
     #[must_use]
     pub fn with_padding(self, padding: [usize; 2]) -> Self {
         Self { padding: padding.map(|p| [p, p]), ..self }
     }
 
-    /// With zeros for each side: `[[top, bottom], [left, right]]`.
+    /// Sets the zeros of each side: `[[top, bottom], [left, right]]`.
     #[must_use]
     pub fn with_sides(self, padding: [[usize; 2]; 2]) -> Self {
         Self { padding, ..self }
     }
 
-    /// With steps between the taps of a kernel.
+    /// Sets the steps between the taps of a kernel.
     #[must_use]
     pub fn with_dilation(self, dilation: [usize; 2]) -> Self {
         Self { dilation, ..self }
     }
 
-    /// With so many groups; as many as channels for a depthwise convolution.
+    /// Sets the number of groups; a depthwise convolution has as many as channels.
     #[must_use]
     pub fn with_groups(self, groups: usize) -> Self {
         Self { groups, ..self }
     }
 
-    /// Weights of an output channel, `channels / groups * kernel height * kernel width`: the columns of the weights as a matrix.
-    /// `usize::MAX` if there are no groups, or more than a number can hold.
+    /// Returns the weights of an output channel, `channels / groups * kernel height * kernel width`: the columns of the weights as a
+    /// matrix.
+    ///
+    /// It is `usize::MAX` if there are no groups, or more weights than a number can hold.
     #[must_use]
     pub fn fan_in(&self) -> usize {
         let channels = self.channels.checked_div(self.groups).unwrap_or(usize::MAX);
         channels.saturating_mul(self.kernel[0].saturating_mul(self.kernel[1]))
     }
 
-    /// Height and width of the output, `(input + padding - dilation (kernel - 1) - 1) / stride + 1`, rounded down.
+    /// Returns height and width of the output, `(input + padding - dilation (kernel - 1) - 1) / stride + 1`, rounded down.
     ///
     /// # Errors
-    /// A size that must not be zero is, groups do not divide the channels, or the kernel does not fit the padded input.
+    /// A size that must not be zero is zero, groups do not divide the channels, or the kernel does not fit the padded input.
     pub fn output(&self) -> Result<[usize; 2], SparseError> {
         let [height, width] = self.axes()?;
         Ok([height.output, width.output])
     }
 
-    /// Both axes, checked.
+    /// Returns both axes after checking them.
     pub(crate) fn axes(&self) -> Result<[Axis; 2], SparseError> {
         if self.groups == 0 {
             return Err(SparseError::Zero { what: "groups" });
@@ -104,7 +106,7 @@ impl ConvShape {
         Ok([height, width])
     }
 
-    /// Both axes, and what memory has to hold, checked for a matrix of weights and a batch.
+    /// Returns both axes after checking them, a matrix of weights, and the memory that a batch needs.
     pub(crate) fn check(&self, rows: usize, cols: usize, batch: usize) -> Result<[Axis; 2], SparseError> {
         let axes = self.axes()?;
         check_divides("output channels", self.groups, rows)?;
@@ -114,7 +116,7 @@ impl ConvShape {
             let all = sizes.iter().try_fold(1usize, |all, &size| all.checked_mul(size));
             check_most(what, most, all.unwrap_or(usize::MAX))
         };
-        // With what comes between, so that no product of some of these sizes is too much.
+        // Intermediate arrays are checked too, so that no product of some of these sizes overflows.
         let [height, width] = &axes;
         product("inputs", &[batch.max(1), self.channels.max(1), self.input[0].max(1), self.input[1].max(1)])?;
         product("outputs", &[batch.max(1), rows.max(1), height.output, width.output])?;
@@ -163,7 +165,7 @@ impl Axis {
         Ok(Self { input, kernel, stride, before, dilation, padded, output: (padded - extent) / stride + 1 })
     }
 
-    /// Where a tap falls, in elements of the padded input, for the first output.
+    /// Returns where a tap falls, in elements of the padded input, for the first output.
     pub(crate) fn tap(&self, index: usize) -> usize {
         index * self.dilation
     }

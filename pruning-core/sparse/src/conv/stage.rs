@@ -1,4 +1,4 @@
-//! The input as the kernel wants it: zeros around it, and every tap at a fixed distance from the output.
+//! The input in the form that the kernel reads: zeros around it, and every tap at a fixed distance from the output.
 //!
 //! Output `(i, j)` is position `p = i * pitch + j`. A stride above one splits the padded input into phases, one for each remainder of
 //! a coordinate, so that the next output is the next element of its phase: a tap is `offset + p`, whatever the stride. The zeros to
@@ -7,22 +7,22 @@
 use crate::conv::shape::{Axis, ConvShape};
 use crate::kernels::workspace::LINE;
 
-/// Where the input lies for the kernel.
+/// The place of the input for the kernel.
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
     axes: [Axis; 2],
     phases: [Vec<Phase>; 2],
-    /// From a line of outputs to the next one.
+    /// The distance from a line of outputs to the next.
     pub(crate) pitch: usize,
-    /// From a phase of a channel to the next one.
+    /// The distance from a phase of a channel to the next.
     plane: usize,
-    /// Whether the input serves as it is, without a copy.
+    /// Whether the kernel reads the input in place, without a copy.
     pub(crate) in_place: bool,
     /// The largest quotient of a tap, for each axis.
     reach: [usize; 2],
 }
 
-/// The elements of an axis whose padded coordinate has one remainder by the stride.
+/// The elements of an axis whose padded coordinates have one remainder by the stride.
 #[derive(Clone, Debug)]
 struct Phase {
     remainder: usize,
@@ -47,7 +47,7 @@ impl Phase {
 }
 
 impl Stage {
-    /// For a convolution; without a copy where the input has its form already, if that is allowed.
+    /// Creates the stage of a convolution; it needs no copy where the input has the right form already, if that is allowed.
     pub(crate) fn new(axes: [Axis; 2], in_place: bool) -> Self {
         let reach = axes.map(|a| a.tap(a.kernel - 1) / a.stride);
         let needed = [axes[0].output + reach[0], axes[1].output + reach[1]];
@@ -62,18 +62,18 @@ impl Stage {
         Self { axes, phases, pitch, plane, in_place, reach }
     }
 
-    /// Positions from the first output to the last one.
+    /// Returns the positions from the first output to the last.
     pub(crate) fn positions(&self) -> usize {
         let [height, width] = self.axes.map(|a| a.output);
         if height == 0 { 0 } else { (height - 1) * self.pitch + width }
     }
 
-    /// From a channel to the next one.
+    /// Returns the distance from a channel to the next.
     pub(crate) fn channel(&self) -> usize {
         self.plane * self.phases[0].len() * self.phases[1].len()
     }
 
-    /// Where a tap of a channel lies for the first output.
+    /// Returns where a tap of a channel lies for the first output.
     pub(crate) fn offset(&self, channel: usize, tap: [usize; 2]) -> usize {
         let [(i, y), (j, x)] = [0, 1].map(|axis| {
             let at = self.axes[axis].tap(tap[axis]);
@@ -86,14 +86,14 @@ impl Stage {
             + x
     }
 
-    /// Floats of a channel that a tile of so many positions meets.
+    /// Returns the floats of a channel that a tile of `positions` positions meets.
     pub(crate) fn touched(&self, positions: usize) -> usize {
         let line = positions + self.reach[1];
         let spread = self.reach[0] * self.pitch + line;
         spread.min(self.axes[0].kernel * line) * self.phases[0].len() * self.phases[1].len()
     }
 
-    /// Copies a channel to where it lies; padding, which is zero, stays.
+    /// Copies a channel to its place; padding, which is zero, stays.
     pub(crate) fn fill(&self, source: &[f32], channel: &mut [f32]) {
         let [height, width] = &self.axes;
         if self.pitch == width.input && self.axes.iter().all(|a| a.stride == 1 && a.padded == a.input) {

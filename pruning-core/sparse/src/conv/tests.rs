@@ -139,11 +139,11 @@ fn what_a_zero_weight_would_meet_adds_nothing() {
 fn what_is_no_convolution_is_refused_by_name() {
     let shape = ConvShape::new(4, [5, 6], [3, 3]);
     let error = |shape: ConvShape| shape.output().unwrap_err().to_string();
-    assert_eq!(error(shape.clone().with_groups(0)), "groups: 0, where at least 1 is needed");
+    assert_eq!(error(shape.clone().with_groups(0)), "groups: must be at least 1, not 0");
     assert_eq!(error(shape.clone().with_groups(3)), "channels: 3 does not divide 4");
-    assert_eq!(error(shape.clone().with_stride([1, 0])), "horizontal stride: 0, where at least 1 is needed");
-    assert_eq!(error(shape.clone().with_dilation([0, 1])), "vertical dilation: 0, where at least 1 is needed");
-    assert_eq!(error(ConvShape::new(4, [5, 6], [0, 1])), "kernel height: 0, where at least 1 is needed");
+    assert_eq!(error(shape.clone().with_stride([1, 0])), "horizontal stride: must be at least 1, not 0");
+    assert_eq!(error(shape.clone().with_dilation([0, 1])), "vertical dilation: must be at least 1, not 0");
+    assert_eq!(error(ConvShape::new(4, [5, 6], [0, 1])), "kernel height: must be at least 1, not 0");
     assert_eq!(
         error(shape.clone().with_dilation([1, 3])),
         "width: a kernel that spans 7 does not fit a padded input of 6"
@@ -157,7 +157,7 @@ fn what_is_no_convolution_is_refused_by_name() {
     let error = |rows, cols, shape: &ConvShape, batch| {
         ConvPlan::new(&sparse(rows, cols), shape, batch).unwrap_err().to_string()
     };
-    assert_eq!(error(2, 35, &shape, 1), "columns of the weights: 35 where 36 belong");
+    assert_eq!(error(2, 35, &shape, 1), "columns of the weights: expected 36, got 35");
     assert_eq!(error(3, 18, &shape.clone().with_groups(2), 1), "output channels: 2 does not divide 3");
     assert!(error(2, 36, &shape, usize::MAX).starts_with("inputs: "));
     let wide = ConvShape::new(4, [1 << 30, 1 << 30], [3, 3]);
@@ -176,9 +176,9 @@ fn what_is_no_convolution_is_refused_by_name() {
         plan.run(&vec![0.0; x], batch, bias, Activation::None, &mut vec![0.0; y]).unwrap_err().to_string()
     };
     assert_eq!(run(360, 3, None, 72), "batch: 3 is above 2");
-    assert_eq!(run(119, 1, None, 24), "inputs: 119 where 120 belong");
-    assert_eq!(run(120, 1, None, 23), "outputs: 23 where 24 belong");
-    assert_eq!(run(120, 1, Some(&[1.0]), 24), "biases: 1 where 2 belong");
+    assert_eq!(run(119, 1, None, 24), "inputs: expected 120, got 119");
+    assert_eq!(run(120, 1, None, 23), "outputs: expected 24, got 23");
+    assert_eq!(run(120, 1, Some(&[1.0]), 24), "biases: expected 2, got 1");
 }
 
 /// The same bits whatever the number of threads.

@@ -1,11 +1,11 @@
-//! One bit for each element, and the values of those that are set.
+//! The bitmap format: one bit for each element, and the values of the set bits.
 
 use crate::error::{check_len, check_shape};
 use crate::formats::element::Values;
 use crate::{Dense, Element, SparseError};
 use serde::{Deserialize, Serialize};
 
-/// A matrix as one bit for each element and the values of the set ones, row after row. A row's bits fill 16-bit words, lowest column
+/// A matrix as one bit for each element and the values of the set bits, row after row. The bits of a row fill 16-bit words, lowest column
 /// in the lowest bit.
 ///
 /// With `k` values of `s` bytes it takes `s k + 2 n ceil(m / 16)` bytes, which is less than the dense `s n m` **iff
@@ -38,10 +38,11 @@ impl<T: Element> TryFrom<Parts<T>> for Bitmap<T> {
 }
 
 impl<T: Element> Bitmap<T> {
-    /// A matrix from its words, `ceil(cols / 16)` for each row, and its values.
+    /// Creates a matrix from its words, `ceil(cols / 16)` for each row, and its values.
     ///
     /// # Errors
-    /// The arrays do not fit each other, a bit past the last column is set, or a value is zero; more than 2^24 rows without columns.
+    /// The arrays do not fit each other, a bit past the last column is set, or a value is zero; or there are more than 2^24 rows without
+    /// columns.
     pub fn new(rows: usize, cols: usize, words: Vec<u16>, values: Vec<T>) -> Result<Self, SparseError> {
         check_shape(rows, cols, words.len())?;
         let width = cols.div_ceil(16);
@@ -59,7 +60,7 @@ impl<T: Element> Bitmap<T> {
         }
     }
 
-    /// The bits and values of a matrix.
+    /// Creates the bitmap of a dense matrix.
     #[must_use]
     pub fn from_dense(dense: &Dense<T>) -> Self {
         let width = dense.cols().div_ceil(16);
@@ -72,25 +73,25 @@ impl<T: Element> Bitmap<T> {
         Self { rows: dense.rows(), cols: dense.cols(), words, values: Values(values) }
     }
 
-    /// Output units.
+    /// Returns the number of rows: the output units.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Fan-in.
+    /// Returns the number of columns: the fan-in.
     #[must_use]
     pub fn cols(&self) -> usize {
         self.cols
     }
 
-    /// The bits, `ceil(cols / 16)` words for each row.
+    /// Returns the bits, `ceil(cols / 16)` words for each row.
     #[must_use]
     pub fn words(&self) -> &[u16] {
         &self.words
     }
 
-    /// The values of the set bits.
+    /// Returns the values of the set bits.
     #[must_use]
     pub fn values(&self) -> &[T] {
         &self.values.0
@@ -111,7 +112,7 @@ impl<T: Element> Bitmap<T> {
         }
     }
 
-    /// Bytes of the arrays.
+    /// Returns the bytes of the arrays.
     pub(crate) fn bytes(&self) -> usize {
         self.values.0.len() * T::BYTES + 2 * self.words.len()
     }

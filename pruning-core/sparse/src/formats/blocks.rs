@@ -1,12 +1,12 @@
-//! Block-sparse rows: whole blocks, dense inside.
+//! The block-sparse format: rows of blocks, dense inside.
 
 use crate::error::{check_len, check_most, check_shape};
 use crate::formats::element::Values;
 use crate::{Dense, Element, SparseError};
 use serde::{Deserialize, Serialize};
 
-/// A matrix as the blocks `[height, width]` that are not all zero: where each row of blocks starts, the columns of its blocks, and
-/// their elements, row after row within a block.
+/// A matrix as its blocks `[height, width]` that are not all zero: the start of each row of blocks, the columns of its blocks, and their
+/// elements, row after row within a block.
 ///
 /// With `b` blocks of `height * width` elements of `s` bytes it takes `(s height width + 4) b + 4 (n / height + 1)` bytes, which is
 /// less than the dense `s n m` **iff `b < (s n m - 4 (n / height + 1)) / (s height width + 4)`**: in single precision with blocks of
@@ -43,7 +43,7 @@ impl<T: Element> TryFrom<Parts<T>> for Blocks<T> {
     }
 }
 
-/// An error unless blocks fill the matrix.
+/// Returns an error unless blocks fill the matrix.
 pub(crate) fn check_blocks(rows: usize, cols: usize, height: usize, width: usize) -> Result<(), SparseError> {
     for (what, part, whole) in [("rows", height, rows), ("columns", width, cols)] {
         // Nothing but zero is a multiple of zero.
@@ -55,11 +55,12 @@ pub(crate) fn check_blocks(rows: usize, cols: usize, height: usize, width: usize
 }
 
 impl<T: Element> Blocks<T> {
-    /// A matrix from its arrays: `rows / height + 1` starts, the column of each block in blocks, and `height * width` values each.
+    /// Creates a matrix from its arrays: `rows / height + 1` starts, the column of each block in blocks, and `height * width` values
+    /// each.
     ///
     /// # Errors
-    /// Blocks do not fill the matrix, the arrays do not fit each other, or a block is outside, out of order, there twice, or all
-    /// zero; more than 2^28 elements, or an axis of more than 2^24, with less than one value for each 4096 of them.
+    /// Blocks do not fill the matrix, the arrays do not fit each other, or a block is outside, out of order, repeated, or all zero; or
+    /// there are more than 2^28 elements, or an axis of more than 2^24, with less than one value for each 4096 of them.
     pub fn new(
         rows: usize,
         cols: usize,
@@ -73,7 +74,7 @@ impl<T: Element> Blocks<T> {
         let (lines, across) = (rows / height, cols / width);
         check_len("starts of rows of blocks", lines + 1, starts.len())?;
         check_len("blocks of all rows", indices.len(), starts[lines] as usize)?;
-        // Saturation cannot be the length of a vector, so that it is an error.
+        // No vector has the saturated length, so it is an error.
         check_len("values", indices.len().saturating_mul(height.saturating_mul(width)), values.len())?;
         check_len("blocks", starts[lines] as usize - (starts[0] as usize).min(starts[lines] as usize), indices.len())?;
         for line in 0..lines {
@@ -100,10 +101,11 @@ impl<T: Element> Blocks<T> {
         Ok(Self { rows, cols, height, width, starts, indices, values: Values(values) })
     }
 
-    /// The blocks of a matrix that are not all zero.
+    /// Creates the blocks of a dense matrix that are not all zero.
     ///
     /// # Errors
-    /// Blocks do not fill the matrix, or there are more than 32 bits can count, or too few for more than 2^28 elements (see [`new`](Self::new)).
+    /// Blocks do not fill the matrix, or there are more than 32 bits can count, or too few for more than 2^28 elements (see
+    /// [`new`](Self::new)).
     pub fn from_dense(dense: &Dense<T>, (height, width): (usize, usize)) -> Result<Self, SparseError> {
         let (rows, cols) = (dense.rows(), dense.cols());
         check_blocks(rows, cols, height, width)?;
@@ -123,43 +125,43 @@ impl<T: Element> Blocks<T> {
         Ok(Self { rows, cols, height, width, starts, indices, values: Values(values) })
     }
 
-    /// Output units.
+    /// Returns the number of rows: the output units.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Fan-in.
+    /// Returns the number of columns: the fan-in.
     #[must_use]
     pub fn cols(&self) -> usize {
         self.cols
     }
 
-    /// `(height, width)` of a block.
+    /// Returns `(height, width)` of a block.
     #[must_use]
     pub fn block(&self) -> (usize, usize) {
         (self.height, self.width)
     }
 
-    /// The first block of each row of blocks, and the number of blocks.
+    /// Returns the first block of each row of blocks, and the number of blocks at the end.
     #[must_use]
     pub fn starts(&self) -> &[u32] {
         &self.starts
     }
 
-    /// The column of each block, in blocks.
+    /// Returns the column of each block, in blocks.
     #[must_use]
     pub fn indices(&self) -> &[u32] {
         &self.indices
     }
 
-    /// The elements of each block.
+    /// Returns the elements of each block.
     #[must_use]
     pub fn values(&self) -> &[T] {
         &self.values.0
     }
 
-    /// Calls `f(row, column, value)` for what is not zero, row after row.
+    /// Calls `f(row, column, value)` for each value that is not zero, row after row.
     pub fn for_each(&self, mut f: impl FnMut(usize, usize, T)) {
         for row in 0..self.rows {
             let (line, i) = (row / self.height, row % self.height);
@@ -173,7 +175,7 @@ impl<T: Element> Blocks<T> {
         }
     }
 
-    /// Bytes of the arrays.
+    /// Returns the bytes of the arrays.
     pub(crate) fn bytes(&self) -> usize {
         self.values.0.len() * T::BYTES + 4 * (self.starts.len() + self.indices.len())
     }

@@ -1,4 +1,4 @@
-//! Coordinates: row, column and value of each entry.
+//! The coordinate format: row, column and value of each entry.
 
 use crate::error::{check_len, check_shape};
 use crate::formats::element::Values;
@@ -39,11 +39,11 @@ impl<T: Element> TryFrom<Parts<T>> for Coo<T> {
 }
 
 impl<T: Element> Coo<T> {
-    /// A matrix from its entries.
+    /// Creates a matrix from its entries.
     ///
     /// # Errors
-    /// The arrays differ in length, or an entry is outside, out of order, there twice, or zero; more than 2^28 elements, or an axis of more
-    /// than 2^24, with less than one entry for each 4096 of them.
+    /// The arrays differ in length, or an entry is outside, out of order, repeated, or zero; or there are more than 2^28 elements, or an
+    /// axis of more than 2^24, with less than one entry for each 4096 of them.
     pub fn new(
         rows: usize,
         cols: usize,
@@ -75,10 +75,10 @@ impl<T: Element> Coo<T> {
         Ok(Self { rows, cols, row_indices, col_indices, values: Values(values) })
     }
 
-    /// The entries of a matrix.
+    /// Creates the entries of a dense matrix.
     ///
     /// # Errors
-    /// Of more than 2^28 elements, less than one of 4096 is an entry.
+    /// The matrix has more than 2^28 elements, and less than one of 4096 is an entry.
     pub fn from_dense(dense: &Dense<T>) -> Result<Self, SparseError> {
         let nonzeros = dense.nonzeros();
         check_shape(dense.rows(), dense.cols(), nonzeros)?;
@@ -92,31 +92,31 @@ impl<T: Element> Coo<T> {
         Ok(Self { rows: dense.rows(), cols: dense.cols(), row_indices, col_indices, values: Values(values) })
     }
 
-    /// Output units.
+    /// Returns the number of rows: the output units.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Fan-in.
+    /// Returns the number of columns: the fan-in.
     #[must_use]
     pub fn cols(&self) -> usize {
         self.cols
     }
 
-    /// The row of each entry.
+    /// Returns the row of each entry.
     #[must_use]
     pub fn row_indices(&self) -> &[u32] {
         &self.row_indices
     }
 
-    /// The column of each entry.
+    /// Returns the column of each entry.
     #[must_use]
     pub fn col_indices(&self) -> &[u32] {
         &self.col_indices
     }
 
-    /// The value of each entry.
+    /// Returns the value of each entry.
     #[must_use]
     pub fn values(&self) -> &[T] {
         &self.values.0
@@ -129,7 +129,7 @@ impl<T: Element> Coo<T> {
         }
     }
 
-    /// Bytes of the arrays.
+    /// Returns the bytes of the arrays.
     pub(crate) fn bytes(&self) -> usize {
         self.values.0.len() * (8 + T::BYTES)
     }

@@ -5,21 +5,21 @@ use crate::formats::element::Values;
 use crate::{Dense, Element, SparseError};
 use serde::{Deserialize, Serialize};
 
-/// Columns that indices of 16 bits reach.
+/// The number of columns that 16-bit indices reach.
 pub(crate) const NARROW: usize = 1 << 16;
 
 /// Column indices, as wide as the matrix needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Indices {
-    /// For up to 65,536 columns.
+    /// Indices for up to 65,536 columns.
     U16(Vec<u16>),
-    /// For more.
+    /// Indices for more columns.
     U32(Vec<u32>),
 }
 
 impl Indices {
-    /// How many there are.
+    /// Returns the number of indices.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -28,13 +28,13 @@ impl Indices {
         }
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no indices.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes of one.
+    /// Returns the bytes of one index.
     #[must_use]
     pub fn width(&self) -> usize {
         match self {
@@ -43,7 +43,7 @@ impl Indices {
         }
     }
 
-    /// The index of an entry.
+    /// Returns the index of an entry.
     pub(crate) fn get(&self, entry: usize) -> usize {
         match self {
             Self::U16(indices) => indices[entry].into(),
@@ -52,7 +52,7 @@ impl Indices {
     }
 }
 
-/// A matrix as compressed sparse rows: where each row starts, and the columns and values of its entries, sorted by column.
+/// A matrix as compressed sparse rows: the start of each row, and the columns and values of its entries, sorted by column.
 ///
 /// With `k` entries, indices of `i` bytes and values of `s` it takes `(s + i) k + 4 (rows + 1)` bytes, which is less than the dense
 /// `s n m` **iff `k < (s n m - 4 (n + 1)) / (s + i)`**. For wide matrices in single precision: more than a third zeros with 16-bit
@@ -86,11 +86,11 @@ impl<T: Element> TryFrom<Parts<T>> for Csr<T> {
 }
 
 impl<T: Element> Csr<T> {
-    /// A matrix from its arrays: `rows + 1` starts, the last of them the number of entries.
+    /// Creates a matrix from its arrays: `rows + 1` starts, the last of which is the number of entries.
     ///
     /// # Errors
-    /// The arrays do not fit each other, or an entry is outside, out of order, there twice, or zero; more than 2^28 elements, or an axis of
-    /// more than 2^24, with less than one row or entry for each 4096 of them.
+    /// The arrays do not fit each other, or an entry is outside, out of order, repeated, or zero; or there are more than 2^28 elements,
+    /// or an axis of more than 2^24, with less than one row or entry for each 4096 of them.
     pub fn new(
         rows: usize,
         cols: usize,
@@ -128,7 +128,7 @@ impl<T: Element> Csr<T> {
         Ok(Self { rows, cols, starts, indices, values: Values(values) })
     }
 
-    /// The entries of a matrix, with indices of 16 bits where they reach, of 32 where they do not.
+    /// Creates the entries of a dense matrix, with 16-bit indices where they reach and 32-bit indices elsewhere.
     ///
     /// # Errors
     /// There are more entries than 32 bits can count, or more than 2^28 elements with less than one row or entry for each 4096 of them.
@@ -136,7 +136,7 @@ impl<T: Element> Csr<T> {
         Self::with_width(dense, if dense.cols() <= NARROW { 2 } else { 4 })
     }
 
-    /// The entries of a matrix, with indices of two or four bytes.
+    /// Creates the entries of a dense matrix, with indices of two or four bytes.
     pub(crate) fn with_width(dense: &Dense<T>, width: usize) -> Result<Self, SparseError> {
         let nonzeros = dense.nonzeros();
         check_most("entries", u32::MAX as usize, nonzeros)?;
@@ -162,31 +162,31 @@ impl<T: Element> Csr<T> {
         Ok(Self { rows: dense.rows(), cols: dense.cols(), starts, indices, values: Values(values) })
     }
 
-    /// Output units.
+    /// Returns the number of rows: the output units.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Fan-in.
+    /// Returns the number of columns: the fan-in.
     #[must_use]
     pub fn cols(&self) -> usize {
         self.cols
     }
 
-    /// The first entry of each row, and the number of entries.
+    /// Returns the first entry of each row, and the number of entries at the end.
     #[must_use]
     pub fn starts(&self) -> &[u32] {
         &self.starts
     }
 
-    /// The column of each entry.
+    /// Returns the column of each entry.
     #[must_use]
     pub fn indices(&self) -> &Indices {
         &self.indices
     }
 
-    /// The value of each entry.
+    /// Returns the value of each entry.
     #[must_use]
     pub fn values(&self) -> &[T] {
         &self.values.0
@@ -201,7 +201,7 @@ impl<T: Element> Csr<T> {
         }
     }
 
-    /// Bytes of the arrays.
+    /// Returns the bytes of the arrays.
     pub(crate) fn bytes(&self) -> usize {
         self.values.0.len() * (T::BYTES + self.indices.width()) + 4 * self.starts.len()
     }

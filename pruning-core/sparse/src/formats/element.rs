@@ -6,31 +6,31 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A type of weights: `f32`, `f16` or `bf16`.
 ///
-/// A zero is the all-zero bit pattern and nothing else. Minus zero, NaNs and infinities are values, and are carried through every
-/// conversion bit for bit.
+/// A zero is the all-zero bit pattern and nothing else. Minus zero, NaNs and infinities are values, and every conversion keeps them bit
+/// for bit.
 pub trait Element: Copy + PartialEq + std::fmt::Debug + Send + Sync + 'static + sealed::Sealed {
-    /// Bytes of a value.
+    /// The bytes of a value.
     const BYTES: usize;
     /// The all-zero bit pattern.
     const ZERO: Self;
 
-    /// The bits of a value, in the lower half where it has 16.
+    /// Returns the bits of the value, in the lower half if it has 16.
     fn bits(self) -> u32;
 
-    /// The value with these bits; none if they are too wide.
+    /// Returns the value with these bits; `None` if they are too wide.
     fn from_bits(bits: u32) -> Option<Self>;
 
-    /// The value in single precision, which holds all of them.
+    /// Returns the value in single precision, which holds every value exactly.
     fn to_f32(self) -> f32;
 
-    /// Whether it is the all-zero bit pattern.
+    /// Returns whether the value is the all-zero bit pattern.
     fn is_zero(self) -> bool {
         self.bits() == 0
     }
 }
 
 mod sealed {
-    /// The three types there are.
+    /// The three types that can be elements.
     pub trait Sealed {}
     impl Sealed for f32 {}
     impl Sealed for half::f16 {}
@@ -76,7 +76,7 @@ macro_rules! half {
 }
 half!(f16, bf16);
 
-/// Values, equal if their bits are, and written as their bits: formats without NaNs keep them.
+/// Values that are equal if their bits are, and are written as their bits, so that formats without NaNs keep them.
 #[derive(Clone)]
 pub(crate) struct Values<T>(pub(crate) Vec<T>);
 

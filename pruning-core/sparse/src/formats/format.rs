@@ -1,4 +1,4 @@
-//! The formats, and what each one takes.
+//! The formats, and the bytes that each takes.
 
 use crate::formats::csr::NARROW;
 use crate::formats::packed::{one, row_words};
@@ -9,51 +9,59 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Format {
-    /// Every element.
+    /// Every element is stored.
     Dense,
-    /// Coordinates of each entry.
+    /// The coordinates of each entry are stored.
     Coo,
-    /// Compressed sparse rows, indices of 16 bits.
+    /// Compressed sparse rows are stored with 16-bit indices.
     Csr16,
-    /// Compressed sparse rows, indices of 32 bits.
+    /// Compressed sparse rows are stored with 32-bit indices.
     Csr32,
-    /// A bit for each element.
+    /// A bit for each element is stored, with the values of the set bits.
     Bitmap,
-    /// N:M with packed positions.
+    /// The values of an N:M pattern are stored with packed positions.
     Packed {
-        /// Kept of each group.
+        /// The number kept in each group.
         n: usize,
-        /// Length of a group.
+        /// The length of a group.
         m: usize,
-        /// Columns from a member of a group to the next one: the size of the kernel for groups along the input channels of a convolution, else 1.
+        /// The columns from a member of a group to the next: the size of the kernel for groups along the input channels of a convolution,
+        /// else 1.
         #[serde(default = "one")]
         kernel: usize,
     },
-    /// Block-sparse rows.
+    /// The blocks that are not all zero are stored.
     Blocks {
-        /// Rows of a block.
+        /// The rows of a block.
         height: usize,
-        /// Columns of a block.
+        /// The columns of a block.
         width: usize,
     },
 }
 
 impl Format {
-    /// Chooses compressed sparse rows with the narrowest indices that reach so many columns.
+    /// Returns compressed sparse rows with the narrowest indices that reach `cols` columns.
     #[must_use]
     pub const fn csr(cols: usize) -> Self {
         if cols <= NARROW { Self::Csr16 } else { Self::Csr32 }
     }
 
-    /// Bytes that the arrays of a matrix `[rows, cols]` take in this format.
+    /// Returns the bytes that the arrays of a matrix `[rows, cols]` take in this format.
     ///
-    /// `stored` is what is stored of it: for [`Blocks`](Self::Blocks) the blocks that are not all zero, else the elements that are
-    /// not zero; dense and N:M take the same whatever it is. `element` is the bytes of a value ([`Element::BYTES`](crate::Element)).
-    /// What is too much for 64 bits, or no pattern, is `u64::MAX`.
+    /// `stored` is the number of what is stored: for [`Blocks`](Self::Blocks) the blocks that are not all zero, else the elements that
+    /// are not zero; dense and N:M take the same whatever it is. `element` is the bytes of a value ([`Element::BYTES`](crate::Element)).
+    /// The result is `u64::MAX` for a size that 64 bits cannot hold, and for an invalid pattern.
+    ///
+    /// ```
+    /// use pruning_sparse::Format;
+    /// // 1,000 of 100 x 100 values, in single precision: a row start, and two bytes and a value for each entry.
+    /// assert_eq!(Format::Csr16.bytes(100, 100, 1000, 4), 101 * 4 + 1000 * (2 + 4));
+    /// assert_eq!(Format::Dense.bytes(100, 100, 1000, 4), 40_000);
+    /// ```
     #[must_use]
     pub fn bytes(self, rows: usize, cols: usize, stored: usize, element: usize) -> u64 {
         let [n_rows, n_cols, stored, element] = [rows, cols, stored, element].map(|v| v as u128);
-        // Sums and products of two sizes fit; what is larger than that is too much in any case.
+        // Sums and products of two sizes fit; anything larger is too much in any case.
         let times = |a: u128, b: u128| a.saturating_mul(b);
         let bytes = match self {
             Self::Dense => times(n_rows * n_cols, element),

@@ -1,12 +1,14 @@
-//! N:M packed: of every `m` columns, `n` values and their positions.
+//! The packed N:M format: of every `m` columns, `n` values and their positions.
 
 use crate::error::{check_len, check_shape};
 use crate::formats::element::Values;
 use crate::{Dense, Element, SparseError};
 use serde::{Deserialize, Serialize};
 
-/// A matrix with at most `n` values in every group of `m` columns of a row: `n` values for each group, and as many positions of
-/// `ceil(log2 m)` bits. A row's positions fill 32-bit words, first group in the lowest bits.
+/// A matrix with at most `n` values in every group of `m` columns of a row.
+///
+/// It stores `n` values for each group, and as many positions of `ceil(log2 m)` bits. The positions of a row fill 32-bit words, first
+/// group in the lowest bits.
 ///
 /// The members of a group are `kernel` columns apart: with the columns of a convolution, `kernel` for each input channel, a group is `m`
 /// consecutive input channels at one place of the kernel. Group `g` has the columns `(g / kernel * m + position) * kernel + g % kernel`.
@@ -41,7 +43,7 @@ struct Parts<T: Element> {
     values: Values<T>,
 }
 
-/// The kernel of what was written before there were others.
+/// Returns the kernel of files that were written before there were others.
 pub(crate) fn one() -> usize {
     1
 }
@@ -54,7 +56,7 @@ impl<T: Element> TryFrom<Parts<T>> for Packed<T> {
     }
 }
 
-/// An error unless the pattern is one and its groups fill the rows.
+/// Returns an error unless the pattern is valid and its groups fill the rows.
 pub(crate) fn check_pattern(cols: usize, n: usize, m: usize, kernel: usize) -> Result<(), SparseError> {
     if !(2..=64).contains(&m) || n == 0 || n > m {
         return Err(SparseError::Pattern { n, m });
@@ -70,23 +72,23 @@ pub(crate) fn check_pattern(cols: usize, n: usize, m: usize, kernel: usize) -> R
     }
 }
 
-/// The members of each group of a row, group after group.
+/// Returns the members of each group of a row, group after group.
 pub(crate) fn groups<T>(row: &[T], m: usize, kernel: usize) -> impl Iterator<Item = impl Iterator<Item = &T> + Clone> {
     row.chunks_exact(m * kernel).flat_map(move |block| (0..kernel).map(move |k| block[k..].iter().step_by(kernel)))
 }
 
-/// Bits of a position in a group of `m`.
+/// Returns the bits of a position in a group of `m`.
 pub(crate) fn position_bits(m: usize) -> usize {
     m.next_power_of_two().trailing_zeros() as usize
 }
 
-/// Words that the positions of a row take.
+/// Returns the words that the positions of a row take.
 pub(crate) fn row_words(cols: usize, n: usize, m: usize) -> usize {
     // A row's positions may be more bits than a number holds, before anything is checked.
     ((cols / m * n) as u128 * position_bits(m) as u128).div_ceil(32) as usize
 }
 
-/// The position at `slot` of a row.
+/// Reads the position at `slot` of a row.
 fn read(words: &[u32], slot: usize, bits: usize) -> usize {
     let at = slot * bits;
     let low = u64::from(words[at / 32]);
@@ -105,11 +107,11 @@ fn write(words: &mut [u32], slot: usize, bits: usize, position: usize) {
 }
 
 impl<T: Element> Packed<T> {
-    /// A matrix from its values, `n` for each group, and their positions, ascending within each group.
+    /// Creates a matrix from its values, `n` for each group, and their positions, ascending within each group.
     ///
     /// # Errors
-    /// `n:m` is no pattern of the columns in kernels of this size, the arrays do not fit, a position is outside its group, out of order or there twice, or
-    /// a bit past the last position of a row is set; more than 2^24 rows without columns.
+    /// `n:m` is not a pattern of the columns in kernels of this size, the arrays do not fit, a position is outside its group, out of
+    /// order or repeated, or a bit past the last position of a row is set; or there are more than 2^24 rows without columns.
     pub fn new(
         rows: usize,
         cols: usize,
@@ -148,10 +150,10 @@ impl<T: Element> Packed<T> {
         Ok(Self { rows, cols, n, m, kernel, positions, values: Values(values) })
     }
 
-    /// The groups of a matrix.
+    /// Creates the groups of a dense matrix.
     ///
     /// # Errors
-    /// `n:m` is no pattern of the columns in kernels of this size, or a group has more than `n` values.
+    /// `n:m` is not a pattern of the columns in kernels of this size, or a group has more than `n` values.
     pub fn from_dense(dense: &Dense<T>, (n, m): (usize, usize), kernel: usize) -> Result<Self, SparseError> {
         let (rows, cols) = (dense.rows(), dense.cols());
         check_pattern(cols, n, m, kernel)?;
@@ -180,50 +182,50 @@ impl<T: Element> Packed<T> {
         Ok(Self { rows, cols, n, m, kernel, positions, values: Values(values) })
     }
 
-    /// Output units.
+    /// Returns the number of rows: the output units.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Fan-in.
+    /// Returns the number of columns: the fan-in.
     #[must_use]
     pub fn cols(&self) -> usize {
         self.cols
     }
 
-    /// `(n, m)`: kept of each group, and its length.
+    /// Returns `(n, m)`: the number kept in each group, and its length.
     #[must_use]
     pub fn pattern(&self) -> (usize, usize) {
         (self.n, self.m)
     }
 
-    /// Columns from a member of a group to the next one.
+    /// Returns the columns from a member of a group to the next.
     #[must_use]
     pub fn kernel(&self) -> usize {
         self.kernel
     }
 
-    /// The packed positions, each row in whole words.
+    /// Returns the packed positions, each row in whole words.
     #[must_use]
     pub fn positions(&self) -> &[u32] {
         &self.positions
     }
 
-    /// The values, `n` for each group, zeros among them where a group has fewer.
+    /// Returns the values, `n` for each group, including zeros where a group has fewer values.
     #[must_use]
     pub fn values(&self) -> &[T] {
         &self.values.0
     }
 
-    /// Calls `f(row, column, value)` for what is not zero, row after row.
+    /// Calls `f(row, column, value)` for each value that is not zero, row after row.
     pub fn for_each(&self, mut f: impl FnMut(usize, usize, T)) {
         let (slots, width) = (self.cols / self.m * self.n, row_words(self.cols, self.n, self.m));
         let bits = position_bits(self.m);
         if slots == 0 || self.rows == 0 {
             return;
         }
-        // Of the groups whose columns alternate, how many values of each are passed.
+        // How many values of each group are passed, among groups whose columns alternate.
         let mut passed = vec![0; self.kernel];
         for row in 0..self.rows {
             let words = &self.positions[row * width..][..width];
@@ -244,7 +246,7 @@ impl<T: Element> Packed<T> {
         }
     }
 
-    /// Bytes of the arrays.
+    /// Returns the bytes of the arrays.
     pub(crate) fn bytes(&self) -> usize {
         self.values.0.len() * T::BYTES + 4 * self.positions.len()
     }

@@ -257,7 +257,7 @@ fn what_is_read_is_checked() {
     assert!(json.contains(r#""u16":[0,1,0]"#), "{json}");
     let bad = json.replace(r#""u16":[0,1,0]"#, r#""u16":[0,9,0]"#);
     let error = serde_json::from_str::<Sparse<f32>>(&bad).unwrap_err().to_string();
-    assert!(error.contains("entry 1: column 9 of 4"), "{error}");
+    assert!(error.contains("entry 1: column 9 is past the end of 4"), "{error}");
     let half = r#"{"rows":1,"cols":1,"values":[65536]}"#;
     let error = serde_json::from_str::<Dense<f16>>(half).unwrap_err().to_string();
     assert!(error.contains("bits 0x10000 do not fit"), "{error}");

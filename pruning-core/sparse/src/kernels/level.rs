@@ -7,7 +7,7 @@ use pulp::{Scalar, Simd, WithSimd};
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// One lane.
+    /// One lane at a time.
     Scalar,
     /// AVX2 and FMA, 8 lanes.
     Avx2,
@@ -18,7 +18,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// Whether this processor has it.
+    /// Returns whether this processor has the instruction set.
     #[must_use]
     pub fn is_available(self) -> bool {
         match self {
@@ -34,14 +34,14 @@ impl Level {
         }
     }
 
-    /// What this processor has, fastest first.
+    /// Returns the instruction sets of this processor, fastest first.
     #[must_use]
     pub fn available() -> Vec<Self> {
         let levels = [Self::Avx512, Self::Avx2, Self::Neon, Self::Scalar];
         levels.into_iter().filter(|l| l.is_available()).collect()
     }
 
-    /// The level itself, if this processor has it.
+    /// Returns the level itself, if this processor has it.
     pub(crate) fn check(self) -> Result<Self, SparseError> {
         let name = match self {
             Self::Scalar => "scalar",
@@ -97,8 +97,8 @@ impl Level {
         }
     }
 
-    /// Density above which a single sample goes faster by bits, whose values are spread over lanes, than by named columns. Measured where
-    /// the dense matrix is larger than the caches: on Zen 4, and for AVX2 on a Zen processor without AVX-512.
+    /// Returns the density above which a single sample is faster by bits, whose values are spread over lanes, than by named columns. It
+    /// was measured where the dense matrix is larger than the caches: on Zen 4, and for AVX2 on a Zen processor without AVX-512.
     pub(crate) fn spreads_from(self) -> f64 {
         match self {
             Self::Avx512 => 0.0,
@@ -107,7 +107,7 @@ impl Level {
         }
     }
 
-    /// Floats of a register.
+    /// Returns the floats of a register.
     pub(crate) fn lanes(self) -> usize {
         match self {
             Self::Scalar => 1,
@@ -117,7 +117,7 @@ impl Level {
         }
     }
 
-    /// Runs a kernel on tiles of so many registers, 1 to [`MOST`], of a level that is available.
+    /// Runs a kernel on tiles of `registers` registers, 1 to [`MOST`], of a level that is available.
     pub(crate) fn registers<K: Tile>(self, registers: usize, kernel: K) {
         macro_rules! with {
             ($simd:expr; $($count:literal)*) => {
@@ -150,7 +150,7 @@ impl Level {
         }
     }
 
-    /// Runs a kernel that takes its lanes as they come.
+    /// Runs a kernel that handles lanes by itself.
     pub(crate) fn run<K: WithSimd>(self, kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         match self {
@@ -174,13 +174,12 @@ impl Level {
     }
 }
 
-/// Most registers of a tile: what AVX2 has beside a weight and an input.
+/// The most registers of a tile: those that AVX2 has beside a weight and an input.
 pub(crate) const MOST: usize = 12;
 
-/// A kernel over tiles of `V` registers. Its method is to be marked `#[inline(always)]`: what is not inlined is compiled for the
-/// lowest level.
+/// A kernel over tiles of `V` registers. Mark its method `#[inline(always)]`: what is not inlined is compiled for the lowest level.
 pub(crate) trait Tile {
-    /// Does it.
+    /// Runs the kernel.
     fn run<S: Simd, const V: usize>(self, simd: S);
 }
 

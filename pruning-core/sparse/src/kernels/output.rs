@@ -2,19 +2,19 @@
 
 use std::marker::PhantomData;
 
-/// What follows a product.
+/// The function that follows a product.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Activation {
-    /// Nothing.
+    /// The result is left as it is.
     #[default]
     None,
-    /// `max(y, 0)`; a NaN stays one.
+    /// The result is `max(y, 0)`; a NaN stays NaN.
     Relu,
 }
 
 impl Activation {
-    /// The value after it.
+    /// Returns the value after the activation.
     #[inline(always)]
     pub(crate) fn apply(self, value: f32) -> f32 {
         // Not `max`, which would hide a NaN.
@@ -38,38 +38,38 @@ unsafe impl Send for Output<'_> {}
 unsafe impl Sync for Output<'_> {}
 
 impl<'a> Output<'a> {
-    /// Over a whole `Y`.
+    /// Creates the output over a whole `Y`.
     pub(crate) fn new(y: &'a mut [f32], batch: usize, rows: usize) -> Self {
         assert_eq!(y.len(), batch * rows);
         Self { y: y.as_mut_ptr(), batch, rows, life: PhantomData }
     }
 
-    /// How many rows `Y` has.
+    /// Returns the number of rows of `Y`.
     pub(crate) fn batch(&self) -> usize {
         self.batch
     }
 
-    /// The part of one row of `Y` that belongs to `len` rows of the weights.
+    /// Returns the part of one row of `Y` that belongs to `len` rows of the weights.
     ///
     /// # Safety
-    /// No other part that overlaps is alive, in any thread.
+    /// No overlapping part is alive, in any thread.
     #[inline(always)]
     pub(crate) unsafe fn part(&self, sample: usize, first: usize, len: usize) -> &'a mut [f32] {
         assert!(sample < self.batch && len <= self.rows && first <= self.rows - len);
-        // SAFETY: it is inside the slice by the line above; that nothing else has it is the caller's promise.
+        // SAFETY: it is inside the slice by the line above; the caller promises that nothing else has it.
         unsafe { std::slice::from_raw_parts_mut(self.y.add(sample * self.rows + first), len) }
     }
 }
 
-/// Whether so many multiply-adds are worth the other threads: handing work to a pool and waiting for it takes longer than a small
-/// product does, most of all on a machine that is busy.
+/// Returns whether `multiplies` multiply-adds are worth other threads. Handing work to a pool and waiting for it takes longer than a
+/// small product does, most of all on a busy machine.
 pub(crate) fn in_parallel(multiplies: usize) -> bool {
     // Tests are of small matrices.
     let least = if cfg!(test) { 0 } else { 1 << 18 };
     multiplies >= least && threads() > 1
 }
 
-/// Threads that there are to work.
+/// Returns the number of threads that can work.
 pub(crate) fn threads() -> usize {
     #[cfg(feature = "rayon")]
     return rayon::current_num_threads();

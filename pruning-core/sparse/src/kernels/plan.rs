@@ -8,14 +8,15 @@ use crate::kernels::panels::Panels;
 use crate::kernels::workspace::{PlanId, Workspace, aligned};
 use crate::{Element, Sparse, SparseError};
 
-/// `Y = X W^T` for one sparse `W`, prepared for batches up to a size: weights in the order in which they are used, and all the
-/// memory that a call needs.
+/// A product `Y = X W^T` with one sparse `W`, prepared for batches up to a size.
 ///
-/// Weights of half precision are widened; sums are in single precision. Zeros of `W` are skipped, so that a column of `X` that no
-/// weight of a row uses adds nothing to it, even if it is infinite or NaN.
+/// A plan holds the weights in the order of use, and all the memory that a call needs.
 ///
-/// With the feature `rayon`, a call works on the rows in parallel, in the current thread pool. Results do not depend on the number
-/// of threads. They do depend, within rounding, on the instruction set and on the batch the plan was made for.
+/// Weights of half precision are widened; sums are in single precision. Zeros of `W` are skipped: a column of `X` that no weight of a row
+/// uses adds nothing to it, even if it is infinite or NaN.
+///
+/// With the feature `rayon`, a call works on the rows in parallel, in the current thread pool. Results do not depend on the number of
+/// threads. They do depend, within rounding, on the instruction set and on the batch of the plan.
 ///
 /// ```
 /// use pruning_sparse::{Activation, Dense, Format, Plan, Sparse};
@@ -35,7 +36,7 @@ pub struct Plan {
     batch: usize,
     level: Level,
     form: Form,
-    /// Of [`run`](Self::run).
+    /// The workspace of [`run`](Self::run).
     workspace: Workspace,
 }
 
@@ -46,11 +47,12 @@ enum Form {
 }
 
 impl Plan {
-    /// The size of a batch from which samples are multiplied in tiles; smaller ones go sample by sample.
+    /// The batch size from which samples are multiplied in tiles; smaller batches go sample by sample.
     pub const TILED: usize = 4;
 
-    /// Counts the samples that a plan for a batch multiplies at once: 1, 8, 16 or 32. Plans of one matrix with the same count hold the
-    /// weights in the same form.
+    /// Returns how many samples a plan for a batch multiplies at once: 1, 8, 16 or 32.
+    ///
+    /// Plans of one matrix with the same count hold the weights in the same form.
     #[must_use]
     pub const fn lanes(batch: usize) -> usize {
         match batch {
@@ -64,13 +66,13 @@ impl Plan {
     /// Prepares a product with a matrix for batches of up to `batch` samples.
     ///
     /// # Errors
-    /// The matrix has more entries than 32 bits can count, or no memory holds the inputs of a batch.
+    /// The matrix has more entries than 32 bits can count, or memory does not hold the inputs of a batch.
     pub fn new<T: Element>(matrix: &Sparse<T>, batch: usize) -> Result<Self, SparseError> {
         let best = Level::available().first().copied().unwrap_or(Level::Scalar);
         Self::with_level(matrix, batch, best)
     }
 
-    /// As [`new`](Self::new), with the instruction set given.
+    /// Prepares a product like [`new`](Self::new), with a given instruction set.
     #[doc(hidden)]
     pub fn with_level<T: Element>(matrix: &Sparse<T>, batch: usize, level: Level) -> Result<Self, SparseError> {
         let level = level.check()?;
@@ -83,25 +85,25 @@ impl Plan {
         Ok(Self { id, rows: matrix.rows(), cols: matrix.cols(), batch, level, form, workspace })
     }
 
-    /// Output units.
+    /// Returns the number of rows: the output units.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Fan-in.
+    /// Returns the number of columns: the fan-in.
     #[must_use]
     pub fn cols(&self) -> usize {
         self.cols
     }
 
-    /// The most samples of a call.
+    /// Returns the largest batch of a call.
     #[must_use]
     pub fn batch(&self) -> usize {
         self.batch
     }
 
-    /// Bytes of the prepared weights; a [`Workspace`] comes on top.
+    /// Returns the bytes of the prepared weights; a [`Workspace`] takes further memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
         match &self.form {
@@ -110,7 +112,7 @@ impl Plan {
         }
     }
 
-    /// Memory for one call at a time, whatever its batch.
+    /// Creates memory for one call at a time, of any batch up to the planned one.
     #[must_use]
     pub fn workspace(&self) -> Workspace {
         let (inputs, sums) = match &self.form {
@@ -120,10 +122,10 @@ impl Plan {
         Workspace::new(self.id, inputs, sums, Vec::new())
     }
 
-    /// As [`run_in`](Self::run_in), in memory of its own, which the first call allocates.
+    /// Multiplies like [`run_in`](Self::run_in), in memory of its own, which the first call allocates.
     ///
     /// # Errors
-    /// A slice has another length, or the batch is larger than planned.
+    /// A slice has the wrong length, or the batch is larger than planned.
     pub fn run(
         &mut self,
         x: &[f32],
@@ -138,13 +140,13 @@ impl Plan {
         done
     }
 
-    /// `y = activation(x W^T + bias)`, without allocating, but for what a thread pool does.
+    /// Computes `y = activation(x W^T + bias)` in a workspace. Nothing is allocated, except by the thread pool.
     ///
     /// # Shapes
     /// `x` `[batch, cols]`, `bias` `[rows]`, `y` `[batch, rows]`, row after row.
     ///
     /// # Errors
-    /// A slice has another length, or the batch is larger than planned.
+    /// A slice has the wrong length, or the batch is larger than planned.
     pub fn run_in(
         &self,
         workspace: &mut Workspace,

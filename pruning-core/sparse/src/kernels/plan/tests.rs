@@ -147,9 +147,9 @@ fn slices_of_another_length_are_refused() {
         plan.run(&vec![0.0; x], batch, bias, Activation::None, &mut vec![0.0; y]).unwrap_err().to_string()
     };
     assert_eq!(run(9, 3, None, 6), "batch: 3 is above 2");
-    assert_eq!(run(5, 2, None, 4), "inputs: 5 where 6 belong");
-    assert_eq!(run(6, 2, None, 5), "outputs: 5 where 4 belong");
-    assert_eq!(run(6, 2, Some(&[1.0]), 4), "biases: 1 where 2 belong");
+    assert_eq!(run(5, 2, None, 4), "inputs: expected 6, got 5");
+    assert_eq!(run(6, 2, None, 5), "outputs: expected 4, got 5");
+    assert_eq!(run(6, 2, Some(&[1.0]), 4), "biases: expected 2, got 1");
 }
 
 #[test]
