@@ -1,4 +1,4 @@
-//! Every strategy of this project, linked and registered.
+//! All plugins of this project, linked and registered.
 //!
 //! Depend on this crate and call [`all`], or [`Plugins::linked`] after it, to use any of them by name in a recipe.
 
@@ -11,7 +11,7 @@ pub use {
 
 use pruning_core::plugin::Plugins;
 
-/// Every plugin of this project, and every one that other crates of the program have registered.
+/// Returns every plugin of this project, and every plugin that other crates of the program have registered.
 ///
 /// ```
 /// let plugins = pruning_plugins::all();

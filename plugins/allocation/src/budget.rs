@@ -2,7 +2,7 @@ use pruning_core::budget::{AllocationError, Allocator, LayerUnits, Measure};
 use pruning_core::plugin::Plugin;
 use serde::{Deserialize, Serialize};
 
-/// A budget of parameters or multiply-accumulates, spent where a score buys most.
+/// A share of the parameters or multiply-accumulates, spent where a score buys most.
 ///
 /// Units are ranked over the whole model by their score divided by what they measure, `score / cost`, the greedy rule for
 /// knapsacks; the highest stay while the budget lasts. So a sparsity of 0.5 removes half of the parameters (or of the
@@ -15,15 +15,26 @@ use serde::{Deserialize, Serialize};
 /// - `of`: `"params"` (the default) or `"macs"`. MACs need a trace: `Pruner::with_trace`, or a `Shrinker`, which has one.
 ///
 /// ```
-/// # use pruning_core::budget::Allocator;
 /// # use pruning_core::plugin::Plugins;
+/// use pruning_core::budget::{Allocator, Amount, LayerUnits, Rounding, Scores, Sparsity, allocate};
+/// use pruning_core::score::{MatrixLayout, Order};
 /// # let mut plugins = Plugins::empty();
 /// # pruning_allocation::register(&mut plugins);
-/// assert!(plugins.build::<dyn Allocator>("budget", serde_json::json!({ "of": "macs" })).is_ok());
+/// let large = Scores::new(&[8.0, 7.0, 6.0, 5.0], Order::Value)?;
+/// let small = Scores::new(&[4.0, 3.0, 2.0, 1.9], Order::Value)?;
+/// let layers = [("fc1.weight", &large, 4), ("fc2.weight", &small, 1)].map(|(path, scores, weights)| {
+///     LayerUnits::new(path, MatrixLayout::row_major(4, weights), scores).with_unit_cost(weights, None)
+/// });
+/// let budget = plugins.build::<dyn Allocator>("budget", serde_json::json!({ "of": "params" }))?;
+/// // Units of the first layer have four weights each. Half of the 20 weights: one unit of the first layer and the second layer; another
+/// // unit of the first layer does not fit.
+/// let amount = Amount::OfTotal(Sparsity::new(0.5)?);
+/// assert_eq!(allocate(&*budget, &layers, amount, Rounding::HalfEven)?, [1, 4]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Errors
-/// MACs are asked for, and a layer's are not known.
+/// The budget counts MACs, and those of a layer are not known.
 ///
 /// # References
 /// George B. Dantzig, "Discrete-Variable Extremum Problems", Operations Research 5(2), 1957: the greedy rule.
@@ -31,23 +42,23 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Budget {
-    /// What is counted.
+    /// The quantity that is counted.
     pub of: Of,
 }
 
-/// What a budget counts.
+/// The quantity that a budget counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Of {
-    /// Weights.
+    /// The weights of the units.
     #[default]
     Params,
-    /// Multiply-accumulates.
+    /// The multiply-accumulates of the units.
     Macs,
 }
 
 impl Budget {
-    /// A budget of multiply-accumulates.
+    /// Creates a budget of multiply-accumulates.
     #[must_use]
     pub fn macs() -> Self {
         Self { of: Of::Macs }
@@ -72,7 +83,7 @@ impl Allocator for Budget {
         let costs: Vec<usize> = layers.iter().map(|l| l.cost(self.measure()).unwrap_or(1)).collect();
         let mut counts: Vec<usize> = layers.iter().map(|l| l.least).collect();
         let mut left = keep.saturating_sub(counts.iter().zip(&costs).map(|(n, c)| n * c).sum());
-        // Of each layer its units beyond the floor, the best first.
+        // The units of each layer beyond the floor, the best first.
         let mut ranked: Vec<(f64, usize)> = Vec::new();
         for (l, layer) in layers.iter().enumerate() {
             let mut scores: Vec<f32> = layer.scores.alive_scores().collect();
@@ -81,10 +92,10 @@ impl Allocator for Budget {
             // A unit that costs nothing always stays.
             ranked.extend(beyond.map(|s| (f64::from(s) / costs[l] as f64, l)));
         }
-        // Equal ones by the path of their layer.
+        // Ties go by the path of the layer.
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         for (_, l) in ranked {
-            // The first that does not fit ends it, so that less budget never keeps more of a layer.
+            // The first unit that does not fit ends the loop, so that less budget never keeps more of a layer.
             if costs[l] > left {
                 break;
             }

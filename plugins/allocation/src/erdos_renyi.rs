@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Density falls with the size of a layer, as in a sparse random graph.
 ///
 /// Layer `l` with `n_out` output units and `n_in` input channels has density `eps (n_in + n_out) / (n_in n_out)`, with one `eps` for all
-/// layers such that the total is met. A layer that would be over-full is dense, and `eps` is found anew for the others.
+/// layers such that the total is met. A layer that would be more than full is dense, and `eps` is recomputed for the others.
 ///
 /// # Shapes
 /// One count for each layer.
@@ -14,11 +14,21 @@ use serde::{Deserialize, Serialize};
 /// None.
 ///
 /// ```
-/// # use pruning_core::budget::Allocator;
 /// # use pruning_core::plugin::Plugins;
+/// use pruning_core::budget::{Allocator, Amount, LayerUnits, Rounding, Scores, Sparsity, allocate};
+/// use pruning_core::score::{MatrixLayout, Order};
 /// # let mut plugins = Plugins::empty();
 /// # pruning_allocation::register(&mut plugins);
-/// assert!(plugins.build::<dyn Allocator>("erdos_renyi", Default::default()).is_ok());
+/// let scores = Scores::new(&[1.0; 400], Order::Value)?;
+/// let few = Scores::new(&[1.0; 16], Order::Value)?;
+/// let layers = [("fc1.weight", &scores, 20), ("fc2.weight", &few, 4)].map(|(path, scores, side)| {
+///     LayerUnits::new(path, MatrixLayout::row_major(side, side), scores)
+/// });
+/// let erdos_renyi = plugins.build::<dyn Allocator>("erdos_renyi", Default::default())?;
+/// // The densities 40 / 400 and 8 / 16 are in proportion to (20 + 20) / 400 and (4 + 4) / 16.
+/// let amount = Amount::OfTotal(Sparsity::new(1.0 - 48.0 / 416.0)?);
+/// assert_eq!(allocate(&*erdos_renyi, &layers, amount, Rounding::HalfEven)?, [40, 8]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Compatible implementations

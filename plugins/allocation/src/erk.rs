@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 /// Density falls with the size of a layer, its kernel included (Erdos-Renyi-Kernel).
 ///
 /// A layer of shape `[n_out, n_in, h, w]` has density `eps (n_out + n_in + h + w) / (n_out n_in h w)`: the sum of its dimensions over
-/// their product, with one `eps` for all layers such that the total is met. A layer that would be over-full is dense, and `eps` is
-/// found anew for the others.
+/// their product, with one `eps` for all layers such that the total is met. A layer that would be more than full is dense,
+/// and `eps` is recomputed for the others.
 ///
 /// # Shapes
 /// One count for each layer.
@@ -15,11 +15,23 @@ use serde::{Deserialize, Serialize};
 /// None.
 ///
 /// ```
-/// # use pruning_core::budget::Allocator;
 /// # use pruning_core::plugin::Plugins;
+/// use pruning_core::budget::{Allocator, Amount, LayerUnits, Rounding, Scores, Sparsity, allocate};
+/// use pruning_core::score::{MatrixLayout, Order};
 /// # let mut plugins = Plugins::empty();
 /// # pruning_allocation::register(&mut plugins);
-/// assert!(plugins.build::<dyn Allocator>("erk", Default::default()).is_ok());
+/// let scores = Scores::new(&[1.0; 400], Order::Value)?;
+/// let few = Scores::new(&[1.0; 16], Order::Value)?;
+/// let layer = |path, shape: &'static [usize; 2], scores| {
+///     let [rows, cols] = *shape;
+///     LayerUnits::new(path, MatrixLayout::row_major(rows, cols), scores).with_layer("Linear", shape, 0)
+/// };
+/// let layers = [layer("fc1.weight", &[20, 20], &scores), layer("fc2.weight", &[4, 4], &few)];
+/// let erk = plugins.build::<dyn Allocator>("erk", Default::default())?;
+/// // The densities 40 / 400 and 8 / 16 are in proportion to (20 + 20) / 400 and (4 + 4) / 16.
+/// let amount = Amount::OfTotal(Sparsity::new(1.0 - 48.0 / 416.0)?);
+/// assert_eq!(allocate(&*erk, &layers, amount, Rounding::HalfEven)?, [40, 8]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Compatible implementations

@@ -10,28 +10,36 @@ use std::collections::BTreeMap;
 /// One count for each layer.
 ///
 /// # Config
-/// - `layers`: pattern of paths to sparsity; default empty.
+/// - `layers`: a sparsity for each pattern of paths; default empty.
 ///
 /// ```
-/// # use pruning_core::budget::Allocator;
 /// # use pruning_core::plugin::Plugins;
+/// use pruning_core::budget::{Allocator, Amount, LayerUnits, Rounding, Scores, Sparsity, allocate};
+/// use pruning_core::score::{MatrixLayout, Order};
 /// # let mut plugins = Plugins::empty();
 /// # pruning_allocation::register(&mut plugins);
-/// let config = serde_json::json!({ "layers": { "fc1": 0.95, "conv*": 0.3 } });
-/// assert!(plugins.build::<dyn Allocator>("fixed", config).is_ok());
+/// let large = Scores::new(&[8.0, 7.0, 6.0, 5.0], Order::Value)?;
+/// let small = Scores::new(&[4.0, 3.0, 2.0, 1.0], Order::Value)?;
+/// let layers = [("fc1.weight", &large), ("fc2.weight", &small)]
+///     .map(|(path, scores)| LayerUnits::new(path, MatrixLayout::row_major(2, 2), scores));
+/// let fixed = plugins.build::<dyn Allocator>("fixed", serde_json::json!({ "layers": { "fc1": 0.75 } }))?;
+/// // The first layer keeps a quarter, and the second layer keeps the rest of the four units.
+/// let amount = Amount::OfTotal(Sparsity::new(0.5)?);
+/// assert_eq!(allocate(&*fixed, &layers, amount, Rounding::HalfEven)?, [1, 3]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Compatible implementations
-/// The per-layer sparsities of other toolkits. Unlike `[[override]]` of a recipe, which takes layers out of the shared budget, this one
-/// keeps the total that the recipe asks for.
+/// The per-layer sparsities of other toolkits. `[[override]]` of a recipe takes layers out of the shared budget; this allocator keeps the
+/// total that the recipe asks for.
 ///
 /// # Errors
-/// A pattern that matches no layer, or two that match one; a total that the fixed layers leave no way to.
+/// A pattern matches no layer, two patterns match one layer, or the fixed layers exclude the total.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Fixed {
-    /// Pattern to sparsity.
+    /// The sparsity of each pattern.
     pub layers: BTreeMap<String, Sparsity>,
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The highest scores of the whole model stay, whatever layer they are in.
 ///
-/// One threshold `t` for all layers: layer `l` keeps its units with a score above `t`, but at least the share `floor` and at
+/// One threshold `t` holds for all layers: layer `l` keeps its units with a score above `t`, but at least the share `floor` and at
 /// most the share `cap` of its units. Scores at the threshold go to layers in the order of their paths.
 ///
 /// # Shapes
@@ -15,12 +15,20 @@ use serde::{Deserialize, Serialize};
 /// - `cap`: greatest density of a layer, in `[floor, 1]`; default 1.
 ///
 /// ```
-/// # use pruning_core::budget::Allocator;
 /// # use pruning_core::plugin::Plugins;
+/// use pruning_core::budget::{Allocator, Amount, LayerUnits, Rounding, Scores, Sparsity, allocate};
+/// use pruning_core::score::{MatrixLayout, Order};
 /// # let mut plugins = Plugins::empty();
 /// # pruning_allocation::register(&mut plugins);
-/// let config = serde_json::json!({ "floor": 0.05, "cap": 0.8 });
-/// assert!(plugins.build::<dyn Allocator>("global", config).is_ok());
+/// let large = Scores::new(&[8.0, 7.0, 6.0, 5.0], Order::Value)?;
+/// let small = Scores::new(&[4.0, 3.0, 2.0, 1.0], Order::Value)?;
+/// let layers = [("fc1.weight", &large), ("fc2.weight", &small)]
+///     .map(|(path, scores)| LayerUnits::new(path, MatrixLayout::row_major(2, 2), scores));
+/// let global = plugins.build::<dyn Allocator>("global", serde_json::json!({ "cap": 0.75 }))?;
+/// // The four highest scores are those of the first layer, which may keep three of them.
+/// let amount = Amount::OfTotal(Sparsity::new(0.5)?);
+/// assert_eq!(allocate(&*global, &layers, amount, Rounding::HalfEven)?, [3, 1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Compatible implementations
@@ -37,9 +45,9 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Global {
-    /// Least density of a layer.
+    /// The least density of a layer.
     pub floor: f64,
-    /// Greatest density of a layer.
+    /// The greatest density of a layer.
     pub cap: f64,
 }
 
@@ -50,7 +58,7 @@ impl Default for Global {
 }
 
 impl Global {
-    /// With limits on the density of a layer.
+    /// Creates the allocator with limits on the density of a layer.
     #[must_use]
     pub fn within(floor: f64, cap: f64) -> Self {
         Self { floor, cap }

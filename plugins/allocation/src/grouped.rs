@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// The same sparsity in every group of layers; another allocator shares it out within each.
 ///
-/// A layer is in the group of the first pattern that matches it; those that none matches are a group too.
+/// A layer is in the group of the first pattern that matches it; layers that no pattern matches form a group of their own.
 ///
 /// # Shapes
 /// One count for each layer.
@@ -16,24 +16,33 @@ use serde_json::{Value, json};
 /// - `inner`: the allocator within a group, by name or as a table with `name`; default `"global"`.
 ///
 /// ```
-/// # use pruning_core::budget::Allocator;
 /// # use pruning_core::plugin::Plugins;
+/// use pruning_core::budget::{Allocator, Amount, LayerUnits, Rounding, Scores, Sparsity, allocate};
+/// use pruning_core::score::{MatrixLayout, Order};
 /// # let mut plugins = Plugins::empty();
 /// # pruning_allocation::register(&mut plugins);
-/// let config = serde_json::json!({ "by": ["encoder", "decoder"], "inner": { "name": "global", "floor": 0.05 } });
-/// assert!(plugins.build::<dyn Allocator>("grouped", config).is_ok());
+/// let large = Scores::new(&[8.0, 7.0, 6.0, 5.0], Order::Value)?;
+/// let small = Scores::new(&[4.0, 3.0, 2.0, 1.0], Order::Value)?;
+/// let layers = ["encoder.0", "encoder.1", "head.0", "head.1"].into_iter().zip([&large, &small, &small, &large]);
+/// let layers: Vec<_> =
+///     layers.map(|(path, scores)| LayerUnits::new(path, MatrixLayout::row_major(2, 2), scores)).collect();
+/// let grouped = plugins.build::<dyn Allocator>("grouped", serde_json::json!({ "by": ["encoder"], "inner": "global" }))?;
+/// // Each group keeps half of its eight units. Within the group, the highest scores stay.
+/// let amount = Amount::OfTotal(Sparsity::new(0.5)?);
+/// assert_eq!(allocate(&*grouped, &layers, amount, Rounding::HalfEven)?, [3, 1, 1, 3]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Compatible implementations
 /// None known.
 ///
 /// # Errors
-/// A pattern that matches no layer; what `inner` cannot share out.
+/// A pattern matches no layer, or `inner` cannot share out the budget of a group.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Grouped {
-    /// One pattern for each group.
+    /// The patterns of the groups, one for each.
     pub by: Vec<Pattern>,
     /// The allocator within a group.
     pub inner: Value,
@@ -81,7 +90,7 @@ impl Allocator for Grouped {
             let within: Vec<_> = group.iter().map(|&i| layers[i]).collect();
             let found = match &self.allocator {
                 Some(inner) => inner.allocate(&within, share)?,
-                // Built by hand, without a registry to find the other one in.
+                // Built by hand, without a registry that has the inner allocator.
                 None => {
                     in_proportion(&within.iter().map(|l| Share::new(l.units() as f64, l)).collect::<Vec<_>>(), share)?
                 }

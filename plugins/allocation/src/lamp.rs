@@ -3,10 +3,10 @@ use pruning_core::plugin::Plugin;
 use pruning_core::score::Order;
 use serde::{Deserialize, Serialize};
 
-/// The highest scores stay, each relative to all that are as high in its layer (layer-adaptive magnitude pruning).
+/// The highest scores stay, each relative to the scores of its layer that are not lower (layer-adaptive magnitude pruning).
 ///
 /// With the scores of a layer in descending order, `s_1 >= s_2 >= ...`, unit `k` ranks by `s_k^2 / (s_1^2 + ... + s_k^2)`, over the whole
-/// model. Within a layer that is the order of the scores themselves, so only the shares of the layers change. The highest unit of
+/// model. Within a layer this keeps the order of the scores, so only the shares of the layers change. The highest unit of
 /// each layer has 1, so no layer is emptied before all others are.
 ///
 /// # Shapes
@@ -16,11 +16,20 @@ use serde::{Deserialize, Serialize};
 /// None.
 ///
 /// ```
-/// # use pruning_core::budget::Allocator;
 /// # use pruning_core::plugin::Plugins;
+/// use pruning_core::budget::{Allocator, Amount, LayerUnits, Rounding, Scores, Sparsity, allocate};
+/// use pruning_core::score::{MatrixLayout, Order};
 /// # let mut plugins = Plugins::empty();
 /// # pruning_allocation::register(&mut plugins);
-/// assert!(plugins.build::<dyn Allocator>("lamp", Default::default()).is_ok());
+/// let large = Scores::new(&[8.0, 7.0, 6.0, 5.0], Order::Value)?;
+/// let small = Scores::new(&[0.8, 0.7, 0.6, 0.5], Order::Value)?;
+/// let layers = [("fc1.weight", &large), ("fc2.weight", &small)]
+///     .map(|(path, scores)| LayerUnits::new(path, MatrixLayout::row_major(2, 2), scores));
+/// let lamp = plugins.build::<dyn Allocator>("lamp", Default::default())?;
+/// // The scores differ in scale between layers, but their relative scores do not.
+/// let amount = Amount::OfTotal(Sparsity::new(0.5)?);
+/// assert_eq!(allocate(&*lamp, &layers, amount, Rounding::HalfEven)?, [2, 2]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Compatible implementations
@@ -39,7 +48,7 @@ pub struct Lamp {}
 
 impl Plugin for Lamp {
     const NAME: &'static str = "lamp";
-    const SUMMARY: &'static str = "The highest scores stay, each relative to all that are as high in its layer (layer-adaptive magnitude pruning).";
+    const SUMMARY: &'static str = "The highest scores stay, each relative to the scores of its layer that are not lower (layer-adaptive magnitude pruning).";
     const REFERENCES: &'static [&'static str] = &["Lee et al. 2021, arXiv:2010.07611"];
 }
 

@@ -1,4 +1,4 @@
-//! Allocators: how a budget is shared out over the layers.
+//! Allocators, which share a budget out over the layers.
 
 #![forbid(unsafe_code)]
 

@@ -14,11 +14,20 @@ use serde::{Deserialize, Serialize};
 /// None.
 ///
 /// ```
-/// # use pruning_core::budget::Allocator;
 /// # use pruning_core::plugin::Plugins;
+/// use pruning_core::budget::{Allocator, Amount, LayerUnits, Rounding, Scores, Sparsity, allocate};
+/// use pruning_core::score::{MatrixLayout, Order};
 /// # let mut plugins = Plugins::empty();
 /// # pruning_allocation::register(&mut plugins);
-/// assert!(plugins.build::<dyn Allocator>("uniform", Default::default()).is_ok());
+/// let large = Scores::new(&[8.0, 7.0, 6.0, 5.0], Order::Value)?;
+/// let small = Scores::new(&[4.0, 3.0, 2.0, 1.0], Order::Value)?;
+/// let layers = [("fc1.weight", &large), ("fc2.weight", &small)]
+///     .map(|(path, scores)| LayerUnits::new(path, MatrixLayout::row_major(2, 2), scores).with_bounds(1, 2));
+/// let uniform = plugins.build::<dyn Allocator>("uniform", Default::default())?;
+/// // Each layer keeps half of its units, however its scores compare.
+/// let amount = Amount::OfTotal(Sparsity::new(0.5)?);
+/// assert_eq!(allocate(&*uniform, &layers, amount, Rounding::HalfEven)?, [2, 2]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Compatible implementations
@@ -53,7 +62,7 @@ impl Allocator for Uniform {
             layers.iter().map(|l| ((share(l) / alive as u128) as usize).max(l.least)).collect();
         let mut by_remainder: Vec<usize> = (0..layers.len()).collect();
         by_remainder.sort_by_key(|&i| std::cmp::Reverse(share(&layers[i]) % alive as u128));
-        // Rounding down left a few out; a lower limit may have put some too many in.
+        // Rounding down left a few units out; a lower limit may have put too many in.
         let mut missing = keep as isize - counts.iter().sum::<usize>() as isize;
         for &i in by_remainder.iter().cycle() {
             match missing {

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// The same sparsity in every layer, but the first convolution stays dense and the last layer keeps a fifth.
 ///
-/// First and last in the order of the model's fields. What the two keep more, the others keep less, so the total is met.
+/// First and last are meant in the order of the model's fields. The other layers keep as many units less as these two keep more, so the
+/// total is met.
 ///
 /// # Shapes
 /// One count for each layer.
@@ -13,11 +14,21 @@ use serde::{Deserialize, Serialize};
 /// - `last`: greatest sparsity of the last layer, in `[0, 1]`; default 0.8.
 ///
 /// ```
-/// # use pruning_core::budget::Allocator;
 /// # use pruning_core::plugin::Plugins;
+/// use pruning_core::budget::{Allocator, Amount, LayerUnits, Rounding, Scores, Sparsity, allocate};
+/// use pruning_core::score::{MatrixLayout, Order};
 /// # let mut plugins = Plugins::empty();
 /// # pruning_allocation::register(&mut plugins);
-/// assert!(plugins.build::<dyn Allocator>("uniform_plus", serde_json::json!({ "last": 0.5 })).is_ok());
+/// let large = Scores::new(&[8.0, 7.0, 6.0, 5.0], Order::Value)?;
+/// let layers = [("conv.weight", "Conv2d"), ("fc1.weight", "Linear"), ("fc2.weight", "Linear")];
+/// let layers: Vec<_> = layers.into_iter().enumerate().map(|(place, (path, kind))| {
+///     LayerUnits::new(path, MatrixLayout::row_major(2, 2), &large).with_layer(kind, &[2, 2], place)
+/// }).collect();
+/// let uniform_plus = plugins.build::<dyn Allocator>("uniform_plus", serde_json::json!({ "last": 0.75 }))?;
+/// // The first convolution stays dense; the last layer and the layer in between keep the rest evenly.
+/// let amount = Amount::OfTotal(Sparsity::new(0.5)?);
+/// assert_eq!(allocate(&*uniform_plus, &layers, amount, Rounding::HalfEven)?, [4, 1, 1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Compatible implementations
@@ -32,7 +43,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct UniformPlus {
-    /// Greatest sparsity of the last layer.
+    /// The greatest sparsity of the last layer.
     pub last: f64,
 }
 

@@ -3,9 +3,9 @@ use pruning_burn::plugin::Plugin;
 use pruning_burn::score::{Criterion, CriterionError, LayerView, Need, Needs};
 use serde::{Deserialize, Serialize};
 
-/// Second-order estimate of the loss of a weight, by the diagonal of the empirical Fisher information.
+/// Second-order estimate of the change of the loss without a weight, by the diagonal of the empirical Fisher information.
 ///
-/// `w^2 h / 2`, the saliency of Optimal Brain Damage, with the mean squared gradient as the diagonal `h` of the Hessian.
+/// The score is `w^2 h / 2`, the saliency of Optimal Brain Damage, with the mean squared gradient as the diagonal `h` of the Hessian.
 ///
 /// # Shapes
 /// The shape of the weight matrix.
@@ -17,16 +17,29 @@ use serde::{Deserialize, Serialize};
 /// None.
 ///
 /// ```
-/// # use pruning_burn::plugin::Plugins;
-/// # use pruning_burn::Pruner;
+/// # use burn::{module::Param, nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
+/// use pruning_burn::prelude::*;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_gradient::register(&mut plugins);
-/// # let recipe = r#"
-/// granularity = "2:4"
+/// # pruning_allocation::register(&mut plugins);
+/// let recipe = r#"
+/// sparsity = 0.5
 /// criterion = "fisher"
-/// # "#;
-/// # Pruner::from_toml(recipe, &plugins)?;
-/// # Ok::<(), pruning_burn::recipe::RecipeError>(())
+/// allocator = "global"
+/// schedule = { kind = "iterative", rounds = 10 }
+/// "#;
+/// let pruner = Pruner::from_toml(recipe, &plugins)?;
+/// # let device = Device::flex().autodiff();
+/// let mut model = LinearConfig::new(2, 2).with_bias(false).init(&device);
+/// model.weight = Param::from_tensor(Tensor::from_floats([[3.0, 1.0], [1.0, -2.0]], &device));
+/// // The squared gradients of the two examples are [[1, 1], [0, 0]] and [[0, 0], [4, 4]], and their mean is [[0.5, 0.5], [2, 2]].
+/// // So the scores are [[2.25, 0.25], [1, 4]].
+/// let examples = [[[1.0, 0.0]], [[0.0, 2.0]]].map(|x| Tensor::<2>::from_floats(x, &device));
+/// let loss = |model: &Linear, x: &Tensor<2>| model.forward(x.clone()).sum();
+/// let inputs = CriterionInputs::new().with_gradients(&model, pruner.needs(), &examples, loss)?;
+/// pruner.prune(&mut model, &inputs)?;
+/// assert_eq!(masks(&model).get("weight").unwrap().bits().to_bools(), [true, false, false, true]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Compatible implementations
@@ -45,8 +58,7 @@ pub struct Fisher {}
 
 impl Plugin for Fisher {
     const NAME: &'static str = "fisher";
-    const SUMMARY: &'static str =
-        "Second-order estimate of the loss of a weight, by the diagonal of the empirical Fisher information.";
+    const SUMMARY: &'static str = "Second-order estimate of the change of the loss without a weight, by the diagonal of the empirical Fisher information.";
     const REFERENCES: &'static [&'static str] =
         &["LeCun et al. 1989, Optimal Brain Damage", "Theis et al. 2018, arXiv:1801.05787"];
 }

@@ -1,4 +1,6 @@
-//! Criteria from gradients. Collect what they need into [`CriterionInputs`](pruning_burn::score::CriterionInputs), and prune with it.
+//! Criteria from gradients.
+//!
+//! Collect the inputs that they need into [`CriterionInputs`](pruning_burn::score::CriterionInputs), and prune with them.
 
 #![forbid(unsafe_code)]
 

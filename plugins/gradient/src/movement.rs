@@ -3,11 +3,12 @@ use pruning_burn::plugin::Plugin;
 use pruning_burn::score::{Criterion, CriterionError, LayerView, Need, Needs};
 use serde::{Deserialize, Serialize};
 
-/// Whether training moves a weight away from zero.
+/// Movement of each weight away from zero during training.
 ///
-/// `sum_t -w_t g_t` over steps `t` of training, signed: weights that shrink have scores below zero and go first.
+/// The score is `sum_t -w_t g_t` over steps `t` of training, with its sign: weights that shrink have scores below zero and are pruned
+/// first.
 ///
-/// For single weights and N:M. The loss does not change with the scale of a channel that a batch norm follows, so the signed
+/// It is meant for single weights and N:M. The loss does not change with the scale of a channel that a batch norm follows, so the signed
 /// scores of such a channel add up to almost nothing, and ranking whole channels by them is noise.
 ///
 /// # Shapes
@@ -20,21 +21,35 @@ use serde::{Deserialize, Serialize};
 /// None.
 ///
 /// ```
-/// # use pruning_burn::plugin::Plugins;
-/// # use pruning_burn::Pruner;
+/// # use burn::{module::Param, nn::LinearConfig, optim::GradientsParams, tensor::{Device, Tensor}};
+/// use pruning_burn::prelude::*;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_gradient::register(&mut plugins);
-/// # let recipe = r#"
-/// granularity = "2:4"
+/// # pruning_schedule::register(&mut plugins);
+/// # pruning_allocation::register(&mut plugins);
+/// let recipe = r#"
+/// sparsity = 0.5
 /// criterion = "movement"
-/// # "#;
-/// # Pruner::from_toml(recipe, &plugins)?;
-/// # Ok::<(), pruning_burn::recipe::RecipeError>(())
+/// allocator = "global"
+/// schedule = { kind = "gradual", begin = 0, end = 1000, every = 10, curve = "cubic" }
+/// "#;
+/// let pruner = Pruner::from_toml(recipe, &plugins)?;
+/// # let device = Device::flex().autodiff();
+/// let mut model = LinearConfig::new(2, 2).with_bias(false).init(&device);
+/// model.weight = Param::from_tensor(Tensor::from_floats([[1.0, -2.0], [3.0, -1.0]], &device));
+/// // At each step of training: the gradient of this loss is [[1, 1], [-1, -1]], so the scores -w g are [[-1, 2], [3, -1]].
+/// let mut inputs = CriterionInputs::new();
+/// let x = Tensor::<2>::from_floats([[1.0, -1.0]], &device);
+/// let gradients = GradientsParams::from_grads(model.forward(x).sum().backward(), &model);
+/// inputs.record_movement(&model, &gradients);
+/// pruner.prune(&mut model, &inputs)?;
+/// assert_eq!(masks(&model).get("weight").unwrap().bits().to_bools(), [false, true, true, false]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Compatible implementations
-/// The scores of the authors' hard movement pruning, up to the learning rate, without their straight-through gradient for pruned
-/// weights.
+/// These are the scores of the authors' hard movement pruning, up to the learning rate, without their straight-through gradient for
+/// pruned weights.
 ///
 /// # Errors
 /// An input is missing.
@@ -49,7 +64,7 @@ pub struct Movement {}
 
 impl Plugin for Movement {
     const NAME: &'static str = "movement";
-    const SUMMARY: &'static str = "Whether training moves a weight away from zero.";
+    const SUMMARY: &'static str = "Movement of each weight away from zero during training.";
     const REFERENCES: &'static [&'static str] = &["Sanh et al. 2020, arXiv:2005.07683"];
 }
 

@@ -3,10 +3,9 @@ use pruning_burn::plugin::Plugin;
 use pruning_burn::score::{Criterion, CriterionError, LayerView, Need, Needs};
 use serde::{Deserialize, Serialize};
 
-/// First-order estimate of what the loss gains or loses when a weight goes.
+/// First-order estimate of the change of the loss without a weight.
 ///
-/// `|w g|`, or `(w g)^2` with `squared`, with `g` the gradient of the loss.
-/// A unit scores the sum over its weights.
+/// The score is `|w g|`, or `(w g)^2` with `squared`, with `g` the gradient of the loss. A unit scores the sum over its weights.
 ///
 /// # Shapes
 /// The shape of the weight matrix.
@@ -18,21 +17,34 @@ use serde::{Deserialize, Serialize};
 /// - `squared`: whether the estimate is squared; default false.
 ///
 /// ```
-/// # use pruning_burn::plugin::Plugins;
-/// # use pruning_burn::Pruner;
+/// # use burn::{module::Param, nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
+/// use pruning_burn::prelude::*;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_gradient::register(&mut plugins);
-/// # let recipe = r#"
-/// granularity = "2:4"
+/// # pruning_allocation::register(&mut plugins);
+/// let recipe = r#"
+/// sparsity = 0.34
 /// criterion = { name = "taylor", squared = true }
-/// # "#;
-/// # Pruner::from_toml(recipe, &plugins)?;
-/// # Ok::<(), pruning_burn::recipe::RecipeError>(())
+/// allocator = "global"
+/// granularity = "channel"
+/// schedule = { kind = "iterative", rounds = 10 }
+/// "#;
+/// let pruner = Pruner::from_toml(recipe, &plugins)?;
+/// # let device = Device::flex().autodiff();
+/// let mut model = LinearConfig::new(2, 3).with_bias(false).init(&device);
+/// model.weight = Param::from_tensor(Tensor::from_floats([[1.0, 2.0, 0.5], [1.0, 0.1, 0.5]], &device));
+/// // The gradient is [[1, 1, 1], [2, 2, 2]], so the channels score the sums of (w g)^2 over their columns: 5, 4.04 and 1.25.
+/// let batch = Tensor::<2>::from_floats([[1.0, 2.0]], &device);
+/// let loss = |model: &Linear, batch: &Tensor<2>| model.forward(batch.clone()).sum();
+/// let inputs = CriterionInputs::new().with_gradients(&model, pruner.needs(), &[batch], loss)?;
+/// pruner.prune(&mut model, &inputs)?;
+/// assert_eq!(masks(&model).get("weight").unwrap().bits().to_bools(), [true, true, false, true, true, false]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Compatible implementations
-/// `TaylorImportance` of Torch-Pruning (`squared` is the estimate of the paper for single weights); like it, and unlike the
-/// paper, the gradient is averaged before the product is taken.
+/// `TaylorImportance` of Torch-Pruning; `squared` is the estimate of the paper for single weights. As there, and unlike the paper, the
+/// gradient is averaged before the product is taken.
 ///
 /// # Errors
 /// An input is missing.
@@ -49,7 +61,7 @@ pub struct Taylor {
 }
 
 impl Taylor {
-    /// `(w g)^2`.
+    /// Creates the criterion `(w g)^2`.
     #[must_use]
     pub fn squared() -> Self {
         Self { squared: true }
@@ -58,7 +70,7 @@ impl Taylor {
 
 impl Plugin for Taylor {
     const NAME: &'static str = "taylor";
-    const SUMMARY: &'static str = "First-order estimate of what the loss gains or loses when a weight goes.";
+    const SUMMARY: &'static str = "First-order estimate of the change of the loss without a weight.";
     const REFERENCES: &'static [&'static str] = &["Molchanov et al. 2019, arXiv:1906.10771"];
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// Absolute value of each weight; p-norm of each block or channel.
 ///
-/// Single weights score `|w|`, whatever `p`, since every p-norm of one number is that. A unit of several scores
+/// Single weights score `|w|`, whatever `p`, since every p-norm of one number is its absolute value. A unit of several scores
 /// `(sum |w|^p)^(1/p)`, and `max |w|` for `p = inf`.
 ///
 /// # Shapes
@@ -15,24 +15,32 @@ use serde::{Deserialize, Serialize};
 /// - `p`: order of the norm, above 0, `inf` included; default 1.
 ///
 /// ```
-/// # use pruning_burn::plugin::Plugins;
-/// # use pruning_burn::Pruner;
+/// # use burn::{module::Param, nn::LinearConfig, tensor::{Device, Tensor}};
+/// use pruning_burn::prelude::*;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_magnitude::register(&mut plugins);
-/// # let recipe = r#"
-/// granularity = "2:4"
+/// # pruning_allocation::register(&mut plugins);
+/// // Whole output units, by the Euclidean norm of their weights.
+/// let recipe = r#"
+/// sparsity = 0.5
 /// criterion = { name = "magnitude", p = 2 }
-/// # "#;
-/// # Pruner::from_toml(recipe, &plugins)?;
-/// # Ok::<(), pruning_burn::recipe::RecipeError>(())
+/// granularity = "channel"
+/// "#;
+/// # let device = Device::flex();
+/// let mut model = LinearConfig::new(2, 2).with_bias(false).init(&device);
+/// model.weight = Param::from_tensor(Tensor::from_floats([[3.0, 4.0], [3.0, -0.5]], &device));
+/// Pruner::from_toml(recipe, &plugins)?.prune(&mut model, None)?;
+/// // The columns have the norms 4.24 and 4.03.
+/// assert_eq!(masks(&model).get("weight").unwrap().bits().to_bools(), [true, false, true, false]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Compatible implementations
 /// `torch.nn.utils.prune`: `l1_unstructured` (elements), `ln_structured` with `n = p` (channels, `dim = 0` for output and
-/// `dim = 1` for input). Ties go to the lower index here, and anywhere there.
+/// `dim = 1` for input). Ties go to the lower index here, and to any index there.
 ///
 /// # Errors
-/// None; weights that are not finite are found when the scores are ranked.
+/// None of its own; weights that are not finite are found when the scores are ranked.
 ///
 /// # References
 /// Song Han, Jeff Pool, John Tran, William J. Dally, "Learning both Weights and Connections for Efficient Neural Networks",
@@ -41,7 +49,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Magnitude {
-    /// Order of the norm.
+    /// The order of the norm.
     pub p: NormOrder,
 }
 
@@ -52,19 +60,19 @@ impl Default for Magnitude {
 }
 
 impl Magnitude {
-    /// With norms of order `p`.
+    /// Creates the criterion with norms of order `p`.
     #[must_use]
     pub fn new(p: NormOrder) -> Self {
         Self { p }
     }
 
-    /// `p = 1`.
+    /// Creates the criterion with `p = 1`.
     #[must_use]
     pub fn l1() -> Self {
         Self::new(NormOrder::L1)
     }
 
-    /// `p = 2`.
+    /// Creates the criterion with `p = 2`.
     #[must_use]
     pub fn l2() -> Self {
         Self::new(NormOrder::L2)

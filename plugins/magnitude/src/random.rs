@@ -3,29 +3,34 @@ use pruning_burn::plugin::Plugin;
 use pruning_burn::score::{Criterion, CriterionError, LayerView};
 use serde::{Deserialize, Serialize};
 
-/// Random scores from a seed: the baseline every other criterion has to beat.
+/// Random scores from a seed, the baseline that every other criterion has to beat.
 ///
-/// Drawn uniformly from `[0, 1)` on the host from the seed and the parameter's path, so a mask is the same on every device,
-/// and one layer's does not depend on the others. Pruning again with one seed draws the same scores; each update of dynamic
-/// sparse training (SET) draws others.
+/// The scores are drawn uniformly from `[0, 1)` on the host, from the seed and the parameter's path. So a mask is the same on every device,
+/// and does not depend on other layers. Pruning again with one seed draws the same scores; each update of dynamic sparse training (SET)
+/// draws others.
 ///
 /// # Shapes
 /// The shape of the weight matrix.
 ///
 /// # Config
-/// - `seed`: default 0.
+/// - `seed`: the seed of the scores; default 0.
 ///
 /// ```
-/// # use pruning_burn::plugin::Plugins;
-/// # use pruning_burn::Pruner;
+/// # use burn::{nn::LinearConfig, tensor::Device};
+/// use pruning_burn::prelude::*;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_magnitude::register(&mut plugins);
-/// # let recipe = r#"
-/// granularity = "2:4"
-/// criterion = { name = "random", seed = 7 }
-/// # "#;
-/// # Pruner::from_toml(recipe, &plugins)?;
-/// # Ok::<(), pruning_burn::recipe::RecipeError>(())
+/// # pruning_allocation::register(&mut plugins);
+/// let pruned = |recipe: &str| {
+///     let mut model = LinearConfig::new(20, 10).init(&Device::flex());
+///     Pruner::from_toml(recipe, &plugins)?.prune(&mut model, None)?;
+///     Ok::<_, Box<dyn std::error::Error>>(masks(&model))
+/// };
+/// let masks = pruned("sparsity = 0.9\ncriterion = { name = \"random\", seed = 7 }")?;
+/// assert_eq!(masks.get("weight").unwrap().kept(), 20);
+/// assert_eq!(pruned("sparsity = 0.9\ncriterion = { name = \"random\", seed = 7 }")?, masks);
+/// assert_ne!(pruned("sparsity = 0.9\ncriterion = { name = \"random\", seed = 8 }")?, masks);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Compatible implementations
@@ -37,12 +42,12 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Random {
-    /// Seed of the scores.
+    /// The seed of the scores.
     pub seed: u64,
 }
 
 impl Random {
-    /// With a seed.
+    /// Creates the criterion with a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { seed }
@@ -67,7 +72,7 @@ impl Criterion for Random {
         let start = if layer.update() == 0 { start } else { split_mix(start ^ split_mix(layer.update() as u64)) };
         let score = |i: usize| unit(split_mix(start.wrapping_add(i as u64)));
         let tensor = |scores, shape| Tensor::from_data(TensorData::new::<f32, _>(scores, shape), &layer.device());
-        // In the order of memory, which saves turning them by and by; the number of a score is its place in the matrix.
+        // The scores are made in memory order, which saves a transposition later; the number of a score is its place in the matrix.
         Ok(match layer.layout().inner() {
             1 => {
                 let mut scores = Vec::with_capacity(rows * cols);

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// Absolute value of the scale of each channel of a normalization layer (network slimming).
 ///
-/// `|gamma|`. Its targets are the scales themselves, so the recipe names them; a channel whose scale is zero passes on nothing but its
-/// shift.
+/// The score is `|gamma|`. Its targets are the scales themselves, so the recipe names them. A channel whose scale is zero passes on nothing
+/// but its shift.
 ///
 /// # Shapes
 /// `[channels, 1]`, as the matrix of a norm is.
@@ -15,27 +15,33 @@ use serde::{Deserialize, Serialize};
 /// None.
 ///
 /// ```
-/// # use pruning_burn::plugin::Plugins;
-/// # use pruning_burn::Pruner;
+/// # use burn::{module::Param, nn::BatchNormConfig, tensor::{Device, Tensor}};
+/// use pruning_burn::prelude::*;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_norm::register(&mut plugins);
 /// # pruning_allocation::register(&mut plugins);
-/// # let recipe = r#"
+/// let recipe = r#"
 /// sparsity = 0.5
 /// criterion = "bn_scale"
 /// allocator = "global"
-/// target = { include = ["*.gamma"] }
-/// # "#;
-/// # Pruner::from_toml(recipe, &plugins)?;
-/// # Ok::<(), pruning_burn::recipe::RecipeError>(())
+/// target = { include = ["gamma"] }
+/// "#;
+/// # let device = Device::flex();
+/// let mut model = BatchNormConfig::new(4).init(&device);
+/// model.gamma = Param::from_tensor(Tensor::from_floats([1.0, -0.1, -0.5, 0.01], &device));
+/// Pruner::from_toml(recipe, &plugins)?.prune(&mut model, None)?;
+/// assert_eq!(masks(&model).get("gamma").unwrap().bits().to_bools(), [true, false, true, false]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// In a network, the pattern `"*.gamma"` names the scales of every norm.
+///
 /// # Compatible implementations
-/// The authors' code, which also takes one threshold over the scales of all layers. Training with an L1 penalty on the scales, the
-/// other half of the method, is up to the training loop.
+/// The authors' code, which also takes one threshold over the scales of all layers. The other half of the method, training with an L1
+/// penalty on the scales, belongs in the training loop.
 ///
 /// # Errors
-/// The layer is no normalization layer.
+/// The parameter is not the scale of a normalization layer.
 ///
 /// # References
 /// Zhuang Liu, Jianguo Li, Zhiqiang Shen, Gao Huang, Shoumeng Yan, Changshui Zhang, "Learning Efficient Convolutional Networks through

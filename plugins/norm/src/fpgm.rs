@@ -3,10 +3,10 @@ use pruning_burn::plugin::Plugin;
 use pruning_burn::score::{Criterion, CriterionError, LayerView, Reduction};
 use serde::{Deserialize, Serialize};
 
-/// Distance of an output unit to all others of its layer: what lies near the geometric median can be replaced by the rest.
+/// Distance of each output unit to all others of its layer: the others can replace a unit near the geometric median.
 ///
-/// Row `i` of the weight matrix scores `sum_j ||W_i - W_j||_2`, and every weight of the row has that score. Meant for channels; the score
-/// of a block or of single weights is that of the rows they are in.
+/// Row `i` of the weight matrix scores `sum_j ||W_i - W_j||_2`, and every weight of the row has that score. The criterion is meant for
+/// channels; blocks and single weights have the scores of their rows.
 ///
 /// # Shapes
 /// The shape of the weight matrix; all columns of a row are equal.
@@ -15,16 +15,23 @@ use serde::{Deserialize, Serialize};
 /// None.
 ///
 /// ```
-/// # use pruning_burn::plugin::Plugins;
-/// # use pruning_burn::Pruner;
+/// # use burn::{module::Param, nn::LinearConfig, tensor::{Device, Tensor}};
+/// use pruning_burn::prelude::*;
 /// # let mut plugins = Plugins::empty();
 /// # pruning_norm::register(&mut plugins);
-/// # let recipe = r#"
-/// granularity = "2:4"
+/// # pruning_allocation::register(&mut plugins);
+/// let recipe = r#"
+/// sparsity = 0.34
 /// criterion = "fpgm"
-/// # "#;
-/// # Pruner::from_toml(recipe, &plugins)?;
-/// # Ok::<(), pruning_burn::recipe::RecipeError>(())
+/// granularity = "channel"
+/// "#;
+/// # let device = Device::flex();
+/// let mut model = LinearConfig::new(2, 3).with_bias(false).init(&device);
+/// // The columns (0, 0), (1, 0) and (5, 5) are three units; the second one lies nearest to the others.
+/// model.weight = Param::from_tensor(Tensor::from_floats([[0.0, 1.0, 5.0], [0.0, 0.0, 5.0]], &device));
+/// Pruner::from_toml(recipe, &plugins)?.prune(&mut model, None)?;
+/// assert_eq!(masks(&model).get("weight").unwrap().bits().to_bools(), [true, false, true, true, false, true]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Compatible implementations
@@ -44,7 +51,7 @@ pub struct Fpgm {}
 impl Plugin for Fpgm {
     const NAME: &'static str = "fpgm";
     const SUMMARY: &'static str =
-        "Distance of an output unit to all others of its layer: what lies near the geometric median goes.";
+        "Distance of each output unit to all others of its layer: units near the geometric median are pruned.";
     const REFERENCES: &'static [&'static str] = &["He et al. 2019, arXiv:1811.00250"];
 }
 

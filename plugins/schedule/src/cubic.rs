@@ -3,7 +3,7 @@ use pruning_core::plugin::Plugin;
 use pruning_core::schedule::Curve;
 use serde::{Deserialize, Serialize};
 
-/// Fast at first, slow towards the target.
+/// Sparsity grows fast at first, and slowly towards the target.
 ///
 /// `s(t) = s_f + (s_i - s_f) (1 - t)^3` from the initial sparsity `s_i` to the target `s_f`, with progress `t` in `[0, 1]`.
 ///
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 ///
 /// # Compatible implementations
-/// Equation 1 of the paper; the polynomial decay of power 3 of the TensorFlow Model Optimization Toolkit.
+/// Equation 1 of the paper, and the polynomial decay of power 3 of the TensorFlow Model Optimization Toolkit.
 ///
 /// # Errors
 /// None.
@@ -41,7 +41,7 @@ pub struct Cubic {}
 
 impl Plugin for Cubic {
     const NAME: &'static str = "cubic";
-    const SUMMARY: &'static str = "Fast at first, slow towards the target.";
+    const SUMMARY: &'static str = "Sparsity grows fast at first, and slowly towards the target.";
     const REFERENCES: &'static [&'static str] = &["Zhu & Gupta 2017, arXiv:1710.01878"];
 }
 

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 ///
 /// # Compatible implementations
-/// An iterative schedule with equal rounds has the same sparsities.
+/// An iterative schedule with `rounds` reaches the same sparsities.
 ///
 /// # Errors
 /// None.
