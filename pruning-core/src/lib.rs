@@ -4,10 +4,10 @@
 //!
 //! | question | answer |
 //! |---|---|
-//! | What is removed together? | [`Granularity`](score::Granularity): element, N:M, block, channel |
-//! | Which weights matter least? | scores, from a criterion (a plugin of `pruning-burn`); [`Reduction`](score::Reduction) turns them into scores of units |
-//! | How is the budget shared out? | [`Allocator`](budget::Allocator), a plugin |
-//! | When, and how much each time? | [`Schedule`](schedule::Schedule), with a [`Curve`](schedule::Curve), a plugin |
+//! | What is removed together? | [`Granularity`](score::Granularity): element, N:M, block, channel, head |
+//! | Which weights matter least? | scores of a criterion (a plugin of `pruning-burn`), and an [`Allocator`](budget::Allocator) that shares the budget out over the layers |
+//! | When, and how much at a time? | [`Schedule`](schedule::Schedule), with a [`Curve`](schedule::Curve) |
+//! | From which weights does training go on? | [`Initialization`](schedule::Initialization) |
 //!
 //! A [`Recipe`](recipe::Recipe) holds all answers as data, with its plugins found in a [`Plugins`](plugin::Plugins) registry.
 //! [`choose_masks`](budget::choose_masks) performs one pruning: it takes the scores of each layer and returns the masks, with exactly as
