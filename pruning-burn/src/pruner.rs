@@ -57,8 +57,15 @@ pub struct Pruner {
 }
 
 impl From<&Pruner> for Recipe {
+    /// The recipe, with the amount of [`Pruner::with_amount`] in place of its budget where that is a sparsity or a count.
     fn from(pruner: &Pruner) -> Self {
-        pruner.recipe.clone()
+        let mut recipe = pruner.recipe.clone();
+        match pruner.amount {
+            Some(Amount::OfTotal(sparsity)) => recipe.budget = Budget::Sparsity(sparsity),
+            Some(Amount::Count(count)) => recipe.budget = Budget::Count(count),
+            Some(Amount::OfRemaining(_)) | None => {}
+        }
+        recipe
     }
 }
 
@@ -136,7 +143,8 @@ impl Pruner {
 
     /// Makes [`prune`](Self::prune) remove this amount instead of the target of the recipe.
     ///
-    /// Layers with an override keep their own sparsity, and a [`Session`](crate::Session) follows the schedule of the recipe.
+    /// A [`Shrinker`](crate::shrink::Shrinker) takes the amount as well, if it is no [`Amount::OfRemaining`]. Layers with an override keep their
+    /// own sparsity, an N:M recipe removes no more than its pattern, and sessions, rounds and scans follow the recipe.
     /// [`Amount::OfRemaining`] and [`Amount::Count`] act like repeated calls of `torch.nn.utils.prune`.
     ///
     /// ```
@@ -166,6 +174,15 @@ impl Pruner {
         let mut pruner = self.clone();
         pruner.recipe = recipe;
         pruner
+    }
+
+    /// Whether channels and heads are masked in whole groups, because there is a trace; nothing where no unit is one.
+    pub(crate) fn masks_groups(&self) -> Option<bool> {
+        #[cfg(feature = "trace")]
+        let traced = self.trace.is_some();
+        #[cfg(not(feature = "trace"))]
+        let traced = false;
+        self.recipe.is_structural().then_some(traced)
     }
 
     /// Multiply-accumulates that each weight of a parameter takes, where the budget is of those and a trace says it.

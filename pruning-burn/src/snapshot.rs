@@ -61,6 +61,12 @@ pub(crate) enum Kept {
 impl Kept {
     pub(crate) fn new(snapshot: Snapshot, file: Option<&Path>) -> Result<Self, PruneError> {
         let Some(file) = file else { return Ok(Self::Memory(snapshot)) };
+        // Another kind of file is not replaced: it was named by mistake.
+        if let Err(PruneError::Snapshot { source }) = open(file)
+            && matches!(*source, StoreError::Kind { .. })
+        {
+            return Err(PruneError::Snapshot { source });
+        }
         KIND.save(Contents::new(snapshot.pack("")), Form::Burnpack, file).map_err(unusable)?;
         Ok(Self::File(file.to_path_buf()))
     }

@@ -46,6 +46,17 @@ fn the_real_plugins_are_known_and_unknown_ones_are_suggested() {
 }
 
 #[test]
+fn a_schedule_that_ends_elsewhere_than_its_pattern_is_refused() {
+    let text = problems(
+        "criterion = \"magnitude\"\ngranularity = \"1:4\"\nschedule = { kind = \"iterative\", rounds = 3, fraction = 0.2 }",
+    );
+    assert!(
+        text.contains("schedule: it ends at a sparsity of 0.48") && text.contains("the N:M pattern has 0.75"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_plugin_of_another_kind_is_told_as_such() {
     let text = problems("sparsity = 0.5\ncriterion = \"cubic\"\nallocator = \"magnitude\"");
     for part in [

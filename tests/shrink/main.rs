@@ -7,6 +7,7 @@ mod experts;
 mod fold;
 mod heads;
 mod layers;
+mod mistakes;
 mod models;
 mod operations;
 mod random;

@@ -8,7 +8,9 @@ use pruning_core::recipe::{OverrideDraft, Pattern, RecipeDraft, RecipeError};
 use pruning_core::schedule::{Initialization, Schedule};
 use pruning_core::score::{ChannelScore, Granularity, Reduction};
 
-/// A builder of a [`Pruner`], which can set what a recipe file can set and makes the same checks.
+/// A builder of a [`Pruner`], which sets the keys of a recipe in code and makes the same checks.
+///
+/// `grow` and the granularity of an override are set by recipe files alone.
 ///
 /// ```
 /// # use pruning_magnitude::Magnitude;

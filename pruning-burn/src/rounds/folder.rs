@@ -48,6 +48,9 @@ pub(super) struct State {
     #[serde(rename = "pruning.file")]
     seal: String,
     parameters: Vec<Parameter>,
+    /// Whether channels and heads are masked in whole groups, as with a trace; not there in files of 0.1, and where no unit is a channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    traced: Option<bool>,
     pub(super) history: History,
     pub(super) trained: Option<Trained>,
 }
@@ -62,12 +65,13 @@ struct Parameter {
 pub(super) struct Folder {
     pub(super) path: PathBuf,
     parameters: Vec<Parameter>,
+    traced: Option<bool>,
 }
 
 impl Folder {
-    pub(super) fn new<M: Module>(path: PathBuf, model: &M) -> Self {
+    pub(super) fn new<M: Module>(path: PathBuf, model: &M, pruner: &Pruner) -> Self {
         let parameters = first_layers(model).into_iter().map(|l| Parameter { path: l.path, shape: l.shape }).collect();
-        Self { path, parameters }
+        Self { path, parameters, traced: pruner.masks_groups() }
     }
 
     /// The weights to go back to.
@@ -94,7 +98,10 @@ impl Folder {
             };
         };
         let folder = || self.path.display().to_string();
-        let keys = differing(&pruner.recipe().to_value(), &state.history.recipe);
+        let mut keys = differing(&pruner.recipe().to_value(), &state.history.recipe);
+        if state.traced.is_some() && state.traced != self.traced {
+            keys.push("with_trace".to_string());
+        }
         if !keys.is_empty() {
             return Err(RoundsError::OtherRecipe { folder: folder(), keys });
         }
@@ -115,7 +122,7 @@ impl Folder {
     pub(super) fn write(&self, history: &History, trained: Option<&Trained>) -> Result<(), RoundsError> {
         let parameters = self.parameters.clone();
         let (history, trained) = (history.clone(), trained.cloned());
-        let state = State { seal: KIND.open_seal(), parameters, history, trained };
+        let state = State { seal: KIND.open_seal(), parameters, traced: self.traced, history, trained };
         let file = self.path.join(STATE);
         let text = serde_json::to_vec_pretty(&state).map_err(|error| unwritten(&file, &error))?;
         Ok(KIND.write(&file, |unfinished| unfinished.write_all(&text).map_err(|error| error.to_string()))?)

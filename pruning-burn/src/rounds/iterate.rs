@@ -117,7 +117,7 @@ impl<'a, M: Module> IterativePruning<'a, M> {
     ) -> Result<History, RoundsError> {
         self.check(model)?;
         let last = self.last();
-        let folder = self.folder.take().map(|path| Folder::new(path, model));
+        let folder = self.folder.take().map(|path| Folder::new(path, model, self.pruner));
         let state = folder.as_ref().map(|folder| folder.read(self.pruner, last)).transpose()?.flatten();
         let mut at = match (&folder, state) {
             (Some(folder), Some(state)) => self.resume(folder, model, state)?,

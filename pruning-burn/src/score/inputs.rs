@@ -247,9 +247,13 @@ impl CriterionInputs {
     /// assert!(inputs.holds(Need::MOVEMENT));
     /// ```
     pub fn record_movement<M: Module>(&mut self, model: &M, gradients: &GradientsParams) {
-        let mut values = self.held.remove(Need::MOVEMENT.name()).map_or_else(Values::new, |held| held.values);
+        let mut values = self.held.get(Need::MOVEMENT.name()).map_or_else(Values::new, |held| held.values.clone());
         let mut read = Read { gradients, values: BTreeMap::new() };
         walk::visit(model, &mut read);
+        // Gradients of another model say nothing of this one: the movement is not collected then, and a pruning says that it is missing.
+        if read.values.is_empty() {
+            return;
+        }
         for (path, weight) in weights(model) {
             // A parameter that the loss does not depend on does not move; its entry tells this model from another.
             let step = match read.values.remove(&path) {

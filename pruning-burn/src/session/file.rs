@@ -23,6 +23,9 @@ pub(crate) struct State {
     /// Where the snapshot is, or will be, if the session does not hold it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     snapshot_file: Option<PathBuf>,
+    /// Whether channels and heads are masked in whole groups, as with a trace; not there in files of 0.1, and where no unit is a channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    traced: Option<bool>,
 }
 
 /// Saves a model with the session that prunes it. Saving fails if the session belongs to another model.
@@ -91,6 +94,7 @@ pub(crate) fn pack(session: &Session) -> Result<(String, Vec<burn_pack::Tensor>)
         targets: session.targets.clone(),
         snapshot: session.snapshot.is_some(),
         snapshot_file: session.snapshot_file.clone(),
+        traced: session.pruner.masks_groups(),
     };
     let snapshot = match &session.snapshot {
         Some(Kept::Memory(snapshot)) => snapshot.pack(SNAPSHOT),
@@ -107,7 +111,10 @@ pub(crate) fn resume<M: Module>(
     mut snapshot: Snapshot,
     name: &dyn Fn() -> String,
 ) -> Result<Session, StoreError> {
-    let keys = differing(&pruner.recipe().to_value(), &state.recipe);
+    let mut keys = differing(&pruner.recipe().to_value(), &state.recipe);
+    if state.traced.is_some() && state.traced != pruner.masks_groups() {
+        keys.push("with_trace".to_string());
+    }
     if !keys.is_empty() {
         return Err(StoreError::OtherRecipe { file: name(), keys });
     }

@@ -148,6 +148,10 @@ fn write<M: Module>(model: &M, file: &Path) -> Result<CompactReport, StoreError>
     let name = || file.display().to_string();
     let failed = |reason: String| StoreError::Write { file: name(), reason };
     let mut plain = model.clone();
+    if let Some((layer, name)) = first_layers(model).iter().find_map(|l| Some((l.path.clone(), l.foreign()?.clone()))) {
+        let source = crate::PruneError::Reparameterized { path: layer, name };
+        return Err(StoreError::Prune { file: file.display().to_string(), source });
+    }
     if first_layers(model).iter().any(|l| l.keep.is_some()) {
         finish(&mut plain).map_err(|source| StoreError::Prune { file: name(), source })?;
     }

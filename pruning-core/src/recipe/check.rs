@@ -160,6 +160,16 @@ fn budget(
         (Some(s), None, Some(p)) if differs(s, p) => {
             ("sparsity", format!("{s}: the N:M pattern has sparsity {p}; remove this key"))
         }
+        (None, None, Some(p))
+            if let Some(end) = schedule.and_then(|s| s.target(None)).filter(|end| differs(*end, p)) =>
+        {
+            (
+                "schedule",
+                format!(
+                    "it ends at a sparsity of {end}, and the N:M pattern has {p}: give the sparsity, and rounds or fraction"
+                ),
+            )
+        }
         (_, None, Some(p)) => return Some(Budget::Sparsity(p)),
         (Some(s), None, None) => return Some(Budget::Sparsity(s)),
         (None, None, None) => {

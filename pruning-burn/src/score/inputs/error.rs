@@ -87,9 +87,7 @@ pub enum InputError {
     },
     /// The values of an input have another shape than it declares.
     #[error(
-        "{path}: the values of the input {input} have shape {found:?}, expected {expected:?} (which is {} of the layer as a \
-         matrix), or as many values in one list",
-        input.shape()
+        "{path}: the values of the input {input} have shape {found:?}, expected {expected:?}, or as many values in one list"
     )]
     Shape {
         /// The input.
