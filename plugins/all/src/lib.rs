@@ -5,8 +5,9 @@
 #![forbid(unsafe_code)]
 
 pub use {
-    pruning_allocation as allocation, pruning_gradient as gradient, pruning_magnitude as magnitude,
-    pruning_norm as norm, pruning_schedule as schedule,
+    pruning_activation as activation, pruning_allocation as allocation, pruning_gradient as gradient,
+    pruning_magnitude as magnitude, pruning_norm as norm, pruning_reconstruction as reconstruction,
+    pruning_schedule as schedule,
 };
 
 use pruning_core::plugin::Plugins;
@@ -21,10 +22,12 @@ use pruning_core::plugin::Plugins;
 #[must_use]
 pub fn all() -> Plugins {
     let mut plugins = Plugins::linked();
+    pruning_activation::register(&mut plugins);
     pruning_allocation::register(&mut plugins);
     pruning_gradient::register(&mut plugins);
     pruning_magnitude::register(&mut plugins);
     pruning_norm::register(&mut plugins);
+    pruning_reconstruction::register(&mut plugins);
     pruning_schedule::register(&mut plugins);
     plugins
 }

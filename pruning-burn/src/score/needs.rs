@@ -79,6 +79,18 @@ impl Need {
     pub const MOVEMENT: Self = Self::new("movement", NeedShape::Weight);
     /// The gradient of the summed outputs of the network of absolute weights.
     pub const FLOW: Self = Self::new("flow", NeedShape::Weight);
+    /// The norm of each input column over all calibration rows, divided by the root of their number.
+    pub const INPUT_NORM: Self = Self::new("input_norm", NeedShape::Column);
+    /// The mean of each input column over all calibration rows.
+    pub const INPUT_MEAN: Self = Self::new("input_mean", NeedShape::Column);
+    /// The mean product of each pair of input columns over all calibration rows: the Gram matrix divided by their number.
+    pub const INPUT_GRAM: Self = Self::new("input_gram", NeedShape::Columns);
+    /// The size of each input column: its mean absolute value over the positions of an example, as the norm over all examples.
+    pub const INPUT_ACTIVATION: Self = Self::new("input_activation", NeedShape::Column);
+    /// The share of zeros in the output of each unit, after the activation that follows the layer.
+    pub const OUTPUT_ZEROS: Self = Self::new("output_zeros", NeedShape::Output);
+    /// The mean rank of the feature maps of each unit, after the activation that follows the layer.
+    pub const OUTPUT_RANK: Self = Self::new("output_rank", NeedShape::Output);
 
     /// Creates an input from its name and shape.
     ///
