@@ -2,6 +2,7 @@
 
 use crate::shown;
 use std::any::Any;
+use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Calls a function and returns its result, or the message of its panic.
@@ -13,6 +14,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// The call panicked.
 pub fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panic_message(&*panic))
+}
+
+/// Formats a plugin by its `Debug`, which may panic too.
+pub(crate) fn printed(plugin: &(impl Debug + ?Sized)) -> String {
+    caught(|| shown::debug(plugin)).unwrap_or_else(|_| "that cannot be printed".to_string())
 }
 
 /// Returns the message of a panic.

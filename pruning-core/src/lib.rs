@@ -34,6 +34,7 @@ pub mod graph;
 pub mod mask;
 pub mod plugin;
 pub mod recipe;
+pub mod reconstruct;
 pub mod report;
 pub mod schedule;
 pub mod score;

@@ -1,8 +1,9 @@
 //! How a budget is shared out over layers: the [`Allocator`] plugin and its contract.
 
 use crate::budget::{Amount, LayerUnits, Measure, Rounding};
+use crate::caught::{caught, printed};
 use crate::plugin::PluginKind;
-use crate::{caught, shown};
+use crate::shown;
 use std::fmt::Debug;
 
 /// A plugin that shares the kept units out over the layers: see [`register_allocator`](crate::register_allocator).
@@ -231,10 +232,6 @@ pub fn allocate(
         Measure::Macs => "multiply-accumulates",
     };
     Err(broken(format!("it keeps {kept} {what} instead of {keep}")))
-}
-
-fn printed(allocator: &dyn Allocator) -> String {
-    caught(|| shown::debug(allocator)).unwrap_or_else(|_| "that cannot be printed".to_string())
 }
 
 /// Registers an [`Allocator`](crate::budget::Allocator): write `register_allocator!(MyAllocator);` beside its definition.
