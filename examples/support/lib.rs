@@ -2,14 +2,19 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bert;
 pub mod device;
+pub mod gpt;
 pub mod lenet;
 pub mod lenet5;
+pub mod made_up;
 pub mod mnist;
 pub mod output;
 pub mod picture;
 pub mod resnet;
 pub mod sensitivity_picture;
+pub mod sts;
+pub mod text;
 pub mod training;
 pub mod vgg;
 
