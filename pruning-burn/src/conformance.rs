@@ -28,13 +28,14 @@
 //! output a positive number, as norms are; for each pair of columns an entry of a symmetric, positive definite matrix, as products of inputs
 //! form it.
 //!
-//! The test kits for allocators and curves are in [`pruning_core::conformance`], and share its types.
+//! The test kits for allocators, curves and reconstructions are in [`pruning_core::conformance`], and share its types.
 
 mod cases;
 mod checks;
 
 pub use pruning_core::conformance::{
-    Check, Failure, FirstAnswers, Subject, allocator_checks, assert_all, assert_allocator, assert_curve, curve_checks,
+    Check, Failure, FirstAnswers, Subject, allocator_checks, assert_all, assert_allocator, assert_curve,
+    assert_reconstruction, curve_checks, reconstruction_checks,
 };
 
 use crate::host::to_matrix;

@@ -1,4 +1,4 @@
-//! The published test kit for allocators and curves, which checks what every plugin of these kinds must do.
+//! The published test kit for allocators, curves and reconstructions, which checks what every plugin of these kinds must do.
 //!
 //! One line in the tests of a plugin crate runs all checks. A failure names the plugin, the check and the case, with what was expected
 //! and found:
@@ -23,7 +23,8 @@
 //! pruning_core::conformance::assert_allocator::<Even>();
 //! ```
 //!
-//! A test runner that wants one trial for each check takes the checks from [`allocator_checks`] and [`curve_checks`].
+//! A test runner that wants one trial for each check takes the checks from [`allocator_checks`], [`curve_checks`] and
+//! [`reconstruction_checks`].
 //!
 //! # Contract
 //!
@@ -33,13 +34,16 @@
 
 mod allocator;
 mod curve;
+mod reconstruction;
 
 pub use allocator::allocator_checks;
 pub use curve::curve_checks;
+pub use reconstruction::reconstruction_checks;
 
 use crate::budget::Allocator;
 use crate::caught;
 use crate::plugin::{Configured, PluginKind, Plugins, Register};
+use crate::reconstruct::Reconstruction;
 use crate::schedule::Curve;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -250,6 +254,15 @@ pub fn assert_allocator<P: Register + Allocator>() {
 pub fn assert_curve<P: Register + Curve>() {
     let plugins = Plugins::empty().with::<P>();
     assert_all(&curve_checks(), &Subject::new(&plugins, P::NAME));
+}
+
+/// Runs every check on a reconstruction, with its default configuration.
+///
+/// # Panics
+/// A check fails.
+pub fn assert_reconstruction<P: Register + Reconstruction>() {
+    let plugins = Plugins::empty().with::<P>();
+    assert_all(&reconstruction_checks(), &Subject::new(&plugins, P::NAME));
 }
 
 #[cfg(test)]

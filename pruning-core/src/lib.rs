@@ -10,6 +10,7 @@
 //! | From which weights does training go on? | [`Initialization`](schedule::Initialization) |
 //!
 //! A [`Recipe`](recipe::Recipe) holds all answers as data, with its plugins found in a [`Plugins`](plugin::Plugins) registry.
+//! What the weights that stay become is a [`Reconstruction`](reconstruct::Reconstruction), another plugin.
 //! [`choose_masks`](budget::choose_masks) performs one pruning: it takes the scores of each layer and returns the masks, with exactly as
 //! many units as asked, the same on every machine. A [`Mask`](mask::Mask) is a bitset in the memory order of its parameter, true where
 //! the weight is kept.

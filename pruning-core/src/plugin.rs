@@ -2,8 +2,8 @@
 //!
 //! # Contract
 //!
-//! The struct of a plugin is its serde configuration. `register_criterion!`, `register_allocator!` and `register_curve!` put it into
-//! `inventory`. Every plugin crate also has a function `register(&mut Plugins)`, which keeps the linker from dropping the crate.
+//! The struct of a plugin is its serde configuration. `register_criterion!`, `register_allocator!`, `register_curve!` and
+//! `register_reconstruction!` put it into `inventory`. Every plugin crate also has a function `register(&mut Plugins)`, which keeps the linker from dropping the crate.
 //! [`Plugins`] is a value. Two plugins under one name make that name fail, and the error names both origins; if the name belongs to
 //! another kind, the error tells the kind. A plugin that is configured with another one by name finds it in [`Plugin::resolve`], in the
 //! registry that builds it. The key `name` of a recipe selects the plugin, so a configuration with a field of that name (or alias) is
@@ -90,7 +90,7 @@ pub trait Plugin: Serialize + DeserializeOwned + Default + Debug + Send + Sync +
     }
 }
 
-/// A family of plugins, named by its trait object: `dyn Allocator`, `dyn Curve`, `dyn Criterion`.
+/// A family of plugins, named by its trait object: `dyn Allocator`, `dyn Curve`, `dyn Criterion`, `dyn Reconstruction`.
 pub trait PluginKind: 'static {
     /// The word for this kind of plugin in recipes and messages.
     const KIND: &'static str;
@@ -107,8 +107,8 @@ pub trait Register: Plugin {
 
 /// Registers a type as a plugin of a kind, for every [`Plugins::linked`] of the program.
 ///
-/// The kinds have macros of their own ([`register_allocator`](crate::register_allocator), [`register_curve`](crate::register_curve)),
-/// which fill in the kind.
+/// The kinds have macros of their own ([`register_allocator`](crate::register_allocator), [`register_curve`](crate::register_curve),
+/// [`register_reconstruction`](crate::register_reconstruction)), which fill in the kind.
 #[macro_export]
 macro_rules! register_plugin {
     ($plugin:ty, $kind:ty) => {

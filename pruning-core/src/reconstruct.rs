@@ -9,7 +9,7 @@ mod gram;
 mod problem;
 
 pub use error::ReconstructionError;
-pub use gram::{dead_columns, output_error};
+pub use gram::{dead_columns, output_error, output_power};
 pub use problem::LayerProblem;
 
 use crate::caught::{caught, printed};
@@ -21,8 +21,8 @@ use std::fmt::Debug;
 ///
 /// Its contract, which [`reconstruct()`] checks: it returns as many finite weights as it was given, exact zeros where the mask removes, and
 /// biases only if it [`corrects_bias`](Self::corrects_bias) and was given some. A reconstruction that [`chooses`](Self::chooses) returns
-/// its own mask, which keeps as many weights as the given one. The conformance kit also checks that the output error is at most that of
-/// the mask alone, that a mask which removes nothing changes nothing, and that the scale of the Gram matrix does not matter.
+/// its own mask, which keeps as many weights as the given one. The conformance kit also checks that outputs come nearer to what they were
+/// than with the mask alone, that a mask which removes nothing changes nothing, and that the scale of the inputs does not matter.
 pub trait Reconstruction: Debug + Send + Sync {
     /// Returns whether it chooses itself which weights stay. Then it keeps as many as the given mask, or as its N:M pattern says.
     fn chooses(&self) -> bool {

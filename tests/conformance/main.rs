@@ -2,10 +2,13 @@
 
 use libtest_mimic::{Arguments, Trial};
 use pruning_burn::budget::Allocator;
-use pruning_burn::conformance::{Check, Subject, allocator_checks, criterion_checks, curve_checks};
+use pruning_burn::conformance::{
+    Check, Subject, allocator_checks, criterion_checks, curve_checks, reconstruction_checks,
+};
 use pruning_burn::schedule::Curve;
 use pruning_burn::score::Criterion;
 use pruning_core::plugin::PluginKind;
+use pruning_core::reconstruct::Reconstruction;
 use pruning_tests::devices::devices;
 
 fn add<K: PluginKind + ?Sized>(trials: &mut Vec<Trial>, checks: impl Fn() -> Vec<Check<K>>) {
@@ -29,6 +32,7 @@ fn main() {
     add::<dyn Criterion>(&mut trials, || criterion_checks(&devices));
     add::<dyn Allocator>(&mut trials, allocator_checks);
     add::<dyn Curve>(&mut trials, curve_checks);
+    add::<dyn Reconstruction>(&mut trials, reconstruction_checks);
     assert!(trials.len() > 40, "plugins are linked: {}", trials.len());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

@@ -1,8 +1,9 @@
 //! The recipe reference has the keys that the reader of recipes knows, values that it reads, and its defaults.
 
 use crate::between;
+use pruning_core::reconstruct::Reconstruction;
 use pruning_plugins::all;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const PAGE: &str = include_str!("../../docs/guide/recipes.md");
 
@@ -147,6 +148,10 @@ fn the_settings_of_plugins_are_those_of_the_registry() {
         let recipe = match kind.as_str() {
             "criterion" => read("sparsity = 0.9\n@", &format!("criterion = '{name}'")),
             "allocator" => read("criterion = 'magnitude'\nsparsity = 0.9\n@", &format!("allocator = '{name}'")),
+            "reconstruction" => {
+                let plugin = all().build::<dyn Reconstruction>(name, Value::Null).unwrap();
+                Ok(json!({ "reconstruction": plugin.config() }))
+            }
             _ => read(TABLES[4].1[0], &format!("curve = '{name}'")),
         };
         let mut recipe = recipe.unwrap();

@@ -7,11 +7,13 @@
 mod centered;
 mod column_scaled;
 mod cosine;
+mod rescaled;
 mod square_root;
 
 pub use centered::Centered;
 pub use column_scaled::{COLUMN_NORM, ColumnScaled};
 pub use cosine::Cosine;
+pub use rescaled::Rescaled;
 pub use square_root::SquareRoot;
 
 use pruning_core::plugin::Plugins;
@@ -21,5 +23,6 @@ pub fn register(plugins: &mut Plugins) {
     plugins.add::<Centered>();
     plugins.add::<ColumnScaled>();
     plugins.add::<Cosine>();
+    plugins.add::<Rescaled>();
     plugins.add::<SquareRoot>();
 }

@@ -1,11 +1,11 @@
 //! Whether the plugins do what plugins must: one line each. And whether the criterion is its formula, on numbers by hand.
 
-use acme_pruning::{COLUMN_NORM, Centered, ColumnScaled, Cosine, SquareRoot};
+use acme_pruning::{COLUMN_NORM, Centered, ColumnScaled, Cosine, Rescaled, SquareRoot};
 use burn::module::Param;
 use burn::nn::LinearConfig;
 use burn::tensor::{Device, Tensor};
 use pruning_burn::Pruner;
-use pruning_burn::conformance::{assert_allocator, assert_criterion, assert_curve};
+use pruning_burn::conformance::{assert_allocator, assert_criterion, assert_curve, assert_reconstruction};
 use pruning_burn::score::CriterionInputs;
 
 #[test]
@@ -22,6 +22,11 @@ fn the_allocator_conforms() {
 #[test]
 fn the_curve_conforms() {
     assert_curve::<Cosine>();
+}
+
+#[test]
+fn the_reconstruction_conforms() {
+    assert_reconstruction::<Rescaled>();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Allocators and curves that are wrong on purpose: each must be caught by the check that is for it.
+//! Allocators, curves and reconstructions that are wrong on purpose: each must be caught by the check that is for it.
 
 use crate::budget::{AllocationError, LayerUnits, Share, Sparsity, in_proportion};
 use crate::conformance::*;
@@ -20,6 +20,8 @@ macro_rules! plugin {
         }
     };
 }
+
+mod reconstruction;
 
 macro_rules! allocator {
     ($type:ident, $name:literal, ($layers:ident, $keep:ident) => $counts:expr) => {
