@@ -12,6 +12,6 @@ pub(crate) struct Amounts<'a> {
 impl Amounts<'_> {
     pub(crate) fn rules<'a>(&self, recipe: &'a Recipe) -> ChooseRules<'a> {
         let rules = ChooseRules::new(self.shared).with_rounding(recipe.rounding);
-        rules.with_allocator(recipe.allocator.as_deref())
+        rules.with_allocator(recipe.allocator.as_deref()).with_compare(recipe.compare)
     }
 }

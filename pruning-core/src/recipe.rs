@@ -1,6 +1,7 @@
 //! A recipe, which says as data what is to be pruned and how: [`Recipe`].
 
 mod check;
+mod conflicts;
 mod draft;
 mod fields;
 mod problem;
@@ -12,7 +13,7 @@ pub use draft::{Found, GrowDraft, OverrideDraft, RecipeDraft, ScheduleDraft};
 pub use problem::{Problem, RecipeError};
 pub use target::{Match, Pattern, PatternIndex, Targets};
 
-use crate::budget::{Allocator, Rounding, Sparsity};
+use crate::budget::{Allocator, Compare, Rounding, Sparsity};
 use crate::plugin::{Configured, PluginKind, Plugins};
 use crate::schedule::{Grow, Initialization, Schedule};
 use crate::score::{ChannelScore, Granularity, Reduction};
@@ -27,6 +28,7 @@ use serde_json::{Value, json};
 /// criterion = "magnitude"                 # or { name = "magnitude", p = 2 }
 /// allocator = "global"                    # default "uniform"
 /// granularity = "element"                 # "channel", "2:4", "2:4 taps", { kind = "block", rows = 1, cols = 4 }
+/// compare = "layer"                       # "row": weights compete within their output unit, as in Wanda
 /// skip_unfit = false                      # leave layers dense that the granularity does not divide
 /// # channel_score = "group"               # "own": of channels and heads of a traced model
 /// rounding = "half_even"                  # "floor", "ceil"
@@ -59,6 +61,8 @@ pub struct Recipe<K: ?Sized> {
     pub allocator: Option<Configured<dyn Allocator>>,
     /// The shape of what is removed together.
     pub granularity: Granularity,
+    /// The weights of a layer that compete with each other.
+    pub compare: Compare,
     /// Whether layers that the granularity does not fit are left dense and reported; otherwise they are an error.
     pub skip_unfit: bool,
     /// The way in which element scores become unit scores; the criterion's own way by default.
@@ -89,6 +93,7 @@ impl<K: ?Sized> Clone for Recipe<K> {
             criterion: self.criterion.clone(),
             allocator: self.allocator.clone(),
             granularity: self.granularity,
+            compare: self.compare,
             skip_unfit: self.skip_unfit,
             reduction: self.reduction,
             channel_score: self.channel_score,

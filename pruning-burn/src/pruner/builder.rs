@@ -2,7 +2,7 @@
 
 use crate::pruner::Pruner;
 use crate::score::Criterion;
-use pruning_core::budget::{Allocator, Rounding};
+use pruning_core::budget::{Allocator, Compare, Rounding};
 use pruning_core::plugin::{Plugins, Register};
 use pruning_core::recipe::{OverrideDraft, Pattern, RecipeDraft, RecipeError};
 use pruning_core::schedule::{Initialization, Schedule};
@@ -59,6 +59,12 @@ impl PrunerBuilder {
     /// Sets the granularity, which says what is removed together.
     pub fn with_granularity(mut self, granularity: Granularity) -> Self {
         self.draft.granularity = Some(granularity);
+        self
+    }
+
+    /// Sets which weights of a layer compete with each other for the number that it keeps.
+    pub fn with_compare(mut self, compare: Compare) -> Self {
+        self.draft.compare = compare;
         self
     }
 

@@ -97,7 +97,7 @@ impl Chooser<'_> {
         for (i, quota) in quotas.iter_mut().enumerate() {
             quota.keep = self.rounded(i, quota.keep)?;
         }
-        let chosen = self.ranked.keep(&quotas).map_err(refused)?;
+        let chosen = self.ranked.keep(&quotas, &self.rules).map_err(refused)?;
         let mut labels = HashSet::new();
         for (owner, chosen) in self.owners.iter().zip(&chosen) {
             let units = self.solved.groups.groups[owner.group].units.iter().enumerate();

@@ -2,7 +2,7 @@
 
 use crate::budget::allocate::{AllocationError, allocate};
 use crate::budget::candidate::Candidate;
-use crate::budget::chosen::{ChooseError, ChooseRules, Chosen, Quota};
+use crate::budget::chosen::{ChooseError, ChooseRules, Chosen, Compare, Quota};
 use crate::budget::nm::{NmError, keep_n_of_m};
 use crate::budget::{Amount, LayerUnits, Scores, ranks};
 use crate::mask::Bits;
@@ -31,7 +31,7 @@ use std::borrow::Cow;
 /// The granularity does not fit a layer, a score is not finite, or the budget is out of reach.
 pub fn choose_masks(candidates: &[Candidate<'_>], rules: &ChooseRules<'_>) -> Result<Vec<Chosen>, ChooseError> {
     let ranked = RankedUnits::new(candidates)?;
-    ranked.keep(&ranked.quotas(rules)?)
+    ranked.keep(&ranked.quotas(rules)?, rules)
 }
 
 /// The units of all candidates with their ranks, from which [`choose_masks`] chooses: first how many each keeps, then which.
@@ -160,18 +160,19 @@ impl<'a> RankedUnits<'a> {
         Ok(quotas)
     }
 
-    /// Keeps the highest scores of each candidate.
+    /// Keeps the highest scores of each candidate, or of each of its rows.
     ///
     /// # Errors
-    /// A score of an N:M candidate is not finite.
+    /// A score of an N:M candidate is not finite, or the units of a candidate have no rows to compete in.
     ///
     /// # Panics
     /// The number of quotas differs from the number of candidates.
-    pub fn keep(&self, quotas: &[Quota]) -> Result<Vec<Chosen>, ChooseError> {
+    pub fn keep(&self, quotas: &[Quota], rules: &ChooseRules<'_>) -> Result<Vec<Chosen>, ChooseError> {
         assert_eq!(quotas.len(), self.candidates.len(), "a quota for each candidate");
         let each = self.candidates.iter().zip(&self.ranked).zip(quotas);
         each.map(|((c, ranked), quota)| match ranked {
-            Ranked::Units(scores) => Ok(chosen(c, scores, quota)),
+            _ if rules.compare == Compare::Row && elementwise(c).is_none() => Err(no_rows(c)),
+            Ranked::Units(scores) => Ok(chosen(c, scores, quota, rules.compare)),
             Ranked::Nm { layout, pattern: (_, m, along), elements, ranks } => {
                 let (scores, order) = ranks.as_deref().map_or((elements.values, c.order), |r| (r, Order::Value));
                 let keep = keep_n_of_m(layout, scores, order, elements.alive, (quota.keep, *m), *along);
@@ -248,8 +249,11 @@ fn quota_of_pattern(amount: Amount, (n, m, _): (usize, usize, Along), elements: 
     Quota { keep, asked: 1.0 - density }
 }
 
-fn chosen(c: &Candidate<'_>, scores: &Scores<'_>, quota: &Quota) -> Chosen {
-    let units = scores.keep_highest(quota.keep);
+fn chosen(c: &Candidate<'_>, scores: &Scores<'_>, quota: &Quota, compare: Compare) -> Chosen {
+    let units = match (compare, c.units.in_matrix()) {
+        (Compare::Row, Some((_, layout, _))) => scores.keep_highest_of_rows(layout, quota.keep),
+        _ => scores.keep_highest(quota.keep),
+    };
     let kept_units = units.count_ones();
     let keep = match c.units.in_matrix() {
         Some((granularity, layout, elements)) if !granularity.is_elementwise() => {
@@ -263,10 +267,17 @@ fn chosen(c: &Candidate<'_>, scores: &Scores<'_>, quota: &Quota) -> Chosen {
     Chosen { keep, units: scores.len(), kept_units, asked: quota.asked }
 }
 
+fn no_rows(c: &Candidate<'_>) -> ChooseError {
+    let granularity = c.units.in_matrix().map_or_else(|| "a coupled group".to_string(), |(g, ..)| g.to_string());
+    ChooseError::NoRows { path: c.path.to_string(), granularity }
+}
+
 fn too_many(path: &str, amount: Amount, alive: usize) -> AllocationError {
     let count = if let Amount::Count(count) = amount { count } else { 0 };
     AllocationError::CountTooLarge { path: path.to_string(), count, alive }
 }
 
+#[cfg(test)]
+mod rows_tests;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,37 @@
-//! How units are chosen, and which are chosen: [`ChooseRules`], [`Chosen`], [`ChooseError`].
+//! How units are chosen, and which are chosen: [`ChooseRules`], [`Compare`], [`Chosen`], [`ChooseError`].
 
 use crate::budget::{AllocationError, Allocator, Amount, Rounding};
 use crate::mask::Bits;
 use crate::score::{GranularityError, NonFinite};
+use serde::{Deserialize, Serialize};
+
+/// The units of a layer that compete with each other for the number that the layer keeps.
+///
+/// In a recipe: `compare = "layer"` or `compare = "row"`. How many weights a layer keeps does not depend on it.
+///
+/// ```
+/// use pruning_core::budget::{Amount, Candidate, ChooseRules, Compare, Sparsity, choose_masks};
+/// use pruning_core::score::{ElementScores, Granularity, MatrixLayout, Units};
+/// let (layout, scores) = (MatrixLayout::row_major(2, 3), [6.0, 5.0, 4.0, 3.0, 2.0, 1.0]);
+/// let units = Units::of(Granularity::Element, layout, ElementScores::new(&scores));
+/// let candidate = Candidate::new("fc1.weight", layout, units).with_own(Some(Amount::OfTotal(Sparsity::new(0.5)?)));
+/// let rules = ChooseRules::new(Amount::Count(0)).with_compare(Compare::Row);
+/// // Each row keeps one of its three weights. The third one that stays goes to the row whose next score is the highest.
+/// let chosen = choose_masks(&[candidate], &rules)?;
+/// assert_eq!(chosen[0].keep.to_bools(), [true, true, false, true, false, false]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compare {
+    /// All units of the layer.
+    #[default]
+    Layer,
+    /// The weights of one output unit: the rows of the [`MatrixLayout`](crate::score::MatrixLayout) keep the same number each, as in Wanda
+    /// (Sun et al. 2024, arXiv:2306.11695, section 3). A row that has fewer weights left keeps them all. What does not divide goes to the
+    /// rows whose next score is the highest, the lower row on a tie. It is for single weights.
+    Row,
+}
 
 /// The rules by which units are chosen, the same for all candidates.
 #[derive(Clone, Copy, Debug)]
@@ -14,13 +43,15 @@ pub struct ChooseRules<'a> {
     pub rounding: Rounding,
     /// The allocator that shares the budget; N:M and amounts of their own need none.
     pub allocator: Option<&'a dyn Allocator>,
+    /// The units of a layer that compete with each other.
+    pub compare: Compare,
 }
 
 impl<'a> ChooseRules<'a> {
-    /// Creates rules that round half units to even counts and have no allocator.
+    /// Creates rules that round half units to even counts and have no allocator. All units of a layer compete.
     #[must_use]
     pub fn new(amount: Amount) -> Self {
-        Self { amount, rounding: Rounding::HalfEven, allocator: None }
+        Self { amount, rounding: Rounding::HalfEven, allocator: None, compare: Compare::Layer }
     }
 
     /// Sets the budget that candidates share.
@@ -39,6 +70,12 @@ impl<'a> ChooseRules<'a> {
     #[must_use]
     pub fn with_allocator(self, allocator: Option<&'a dyn Allocator>) -> Self {
         Self { allocator, ..self }
+    }
+
+    /// Sets the units of a layer that compete with each other.
+    #[must_use]
+    pub fn with_compare(self, compare: Compare) -> Self {
+        Self { compare, ..self }
     }
 }
 
@@ -96,6 +133,16 @@ pub enum ChooseError {
     NoAllocator {
         /// The first layer that needs an allocator.
         path: String,
+    },
+    /// Units compete within their rows, and a unit is not a single weight.
+    #[error(
+        "{path}: compare = \"row\" is for single weights, and the granularity is {granularity}; remove one of the two"
+    )]
+    NoRows {
+        /// The path of the layer.
+        path: String,
+        /// The granularity of the layer, or "a coupled group".
+        granularity: String,
     },
 }
 

@@ -1,7 +1,7 @@
 //! N:M masks: of every `m` weights of an output unit, along its input channels or the taps of its kernels, the `n` with the highest
 //! scores stay.
 
-use crate::budget::compare::{Compare, Pass, run};
+use crate::budget::compare_keys::{CompareKeys, Pass, run};
 use crate::mask::Bits;
 use crate::mask::ones;
 use crate::score::{Along, Granularity, GranularityError, MatrixLayout, Order};
@@ -181,7 +181,7 @@ impl Pass for Across<'_> {
     type Output = Result<Bits, NonFinite>;
 
     #[inline(always)]
-    fn run(self, compare: impl Compare) -> Result<Bits, NonFinite> {
+    fn run(self, compare: impl CompareKeys) -> Result<Bits, NonFinite> {
         // The compiler unrolls the loops over a group whose size it knows.
         if self.groups.m == 4 { self.cut(4, compare) } else { self.cut(self.groups.m, compare) }
     }
@@ -189,7 +189,7 @@ impl Pass for Across<'_> {
 
 impl Across<'_> {
     #[inline(always)]
-    fn cut(&self, m: usize, compare: impl Compare) -> Result<Bits, NonFinite> {
+    fn cut(&self, m: usize, compare: impl CompareKeys) -> Result<Bits, NonFinite> {
         let Groups { scores, n, .. } = self.groups;
         let (line, digits) = (self.line, digits(m));
         // Lines that are met together, and how far the next ones are.
@@ -253,7 +253,7 @@ impl Pass for Consecutive<'_> {
     type Output = Result<Bits, NonFinite>;
 
     #[inline(always)]
-    fn run(self, compare: impl Compare) -> Result<Bits, NonFinite> {
+    fn run(self, compare: impl CompareKeys) -> Result<Bits, NonFinite> {
         match self.0.m {
             4 => self.cut(4, compare),
             8 => self.cut(8, compare),
@@ -264,7 +264,7 @@ impl Pass for Consecutive<'_> {
 
 impl Consecutive<'_> {
     #[inline(always)]
-    fn cut(&self, m: usize, compare: impl Compare) -> Result<Bits, NonFinite> {
+    fn cut(&self, m: usize, compare: impl CompareKeys) -> Result<Bits, NonFinite> {
         let Groups { scores, n, .. } = self.0;
         let digits = digits(m);
         // As many whole groups as 64 units hold; what is left over belongs to no group, and wins nothing.

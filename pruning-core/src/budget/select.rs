@@ -15,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use threshold::Shares;
 
 mod rank;
+mod rows;
 mod share;
 mod split;
 mod threshold;

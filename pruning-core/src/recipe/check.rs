@@ -2,6 +2,7 @@
 
 use crate::budget::Sparsity;
 use crate::plugin::{Configured, PluginKind, Plugins};
+use crate::recipe::conflicts;
 use crate::recipe::draft::{Found, GrowDraft, OverrideDraft, RecipeDraft, ScheduleDraft};
 use crate::recipe::problem::Problems;
 use crate::recipe::{Budget, Override, Pattern, Recipe, RecipeError, Targets};
@@ -23,6 +24,7 @@ impl<K: PluginKind + ?Sized> RecipeDraft<K> {
     }
 
     fn checked(mut self, plugins: &Plugins, problems: &mut Problems) -> Option<Recipe<K>> {
+        conflicts::rows(&self, problems);
         let sparsity = fraction("sparsity", self.sparsity, problems);
         let granularity = valid("granularity", self.granularity, problems);
         let criterion = plugin("criterion", self.criterion.take(), plugins, problems);
@@ -79,6 +81,7 @@ impl<K: PluginKind + ?Sized> RecipeDraft<K> {
             criterion: criterion?,
             allocator,
             granularity: shared,
+            compare: self.compare,
             skip_unfit: self.skip_unfit,
             reduction: self.reduction,
             channel_score: self.channel_score.unwrap_or_default(),

@@ -1,6 +1,6 @@
 //! A recipe as it was given, before any check: [`RecipeDraft`].
 
-use crate::budget::{Allocator, Rounding};
+use crate::budget::{Allocator, Compare, Rounding};
 use crate::plugin::{Configured, RegistryError};
 use crate::recipe::Pattern;
 use crate::recipe::problem::Problems;
@@ -36,6 +36,8 @@ pub struct RecipeDraft<K: ?Sized> {
     pub allocator: Option<Found<dyn Allocator>>,
     /// The shape of what is removed together; single weights by default.
     pub granularity: Option<Granularity>,
+    /// The weights of a layer that compete with each other; all of them by default.
+    pub compare: Compare,
     /// Whether layers that the granularity does not fit are left dense.
     pub skip_unfit: bool,
     /// The way in which element scores become unit scores.
@@ -71,6 +73,7 @@ impl<K: ?Sized> Default for RecipeDraft<K> {
             criterion: None,
             allocator: None,
             granularity: None,
+            compare: Compare::default(),
             skip_unfit: false,
             reduction: None,
             channel_score: None,

@@ -57,6 +57,7 @@ const KEYS: &[&str] = &[
     "count",
     "criterion",
     "granularity",
+    "compare",
     "allocator",
     "reduction",
     "channel_score",

@@ -15,6 +15,7 @@ pub(super) fn read<K: PluginKind + ?Sized>(value: Value, plugins: &Plugins) -> R
     draft.count = top.take("count");
     draft.criterion = plugin(&mut top, "criterion", plugins);
     draft.granularity = top.take("granularity");
+    draft.compare = top.take("compare").unwrap_or_default();
     draft.allocator = plugin(&mut top, "allocator", plugins);
     draft.reduction = top.take("reduction");
     draft.channel_score = top.take("channel_score");

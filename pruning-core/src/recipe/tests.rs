@@ -1,4 +1,4 @@
-use crate::budget::{AllocationError, LayerUnits};
+use crate::budget::{AllocationError, Compare, LayerUnits};
 use crate::plugin::Plugin;
 use crate::recipe::*;
 use crate::schedule::Curve;
@@ -165,6 +165,31 @@ fn the_score_of_channels_is_for_recipes_that_have_some() {
     let wrong = problems(&format!("{channels}channel_score = \"filter\""));
     assert!(wrong[0].contains("expected `group` or `own`"), "{wrong:?}");
     assert!(!parse("sparsity = 0.5\ncriterion = \"magnitude\"").unwrap().to_toml().contains("channel_score"));
+}
+
+#[test]
+fn weights_compete_within_rows_where_a_recipe_says_so() {
+    let plain = "sparsity = 0.5\ncriterion = \"magnitude\"\n";
+    assert_eq!(parse(plain).unwrap().compare, Compare::Layer);
+    assert_eq!(parse(&format!("{plain}compare = \"layer\"")).unwrap().to_toml(), parse(plain).unwrap().to_toml());
+    let rows = format!("{plain}compare = \"row\"\n");
+    let read = parse(&rows).unwrap();
+    assert_eq!((read.compare, parse(&read.to_toml()).unwrap().compare), (Compare::Row, Compare::Row));
+    for granularity in ["\"channel\"", "\"head\"", "{ kind = \"block\", rows = 1, cols = 4 }", "\"2:4\""] {
+        let found = problems(&format!("{rows}granularity = {granularity}"));
+        let both = |p: &&String| p.contains("compare = \"row\"") && p.contains("granularity");
+        assert_eq!(found.iter().filter(both).count(), 1, "{found:#?}");
+        assert!(found[0].starts_with("compare: "), "{found:#?}");
+        let own = format!("{rows}[[override]]\ntarget = \"a\"\nsparsity = 0.5\ngranularity = {granularity}");
+        let found = problems(&own);
+        assert_eq!(found.iter().filter(both).count(), 1, "{found:#?}");
+        assert!(found[0].starts_with("override.0.granularity: "), "{found:#?}");
+    }
+    let element = format!("{rows}[[override]]\ntarget = \"a\"\nsparsity = 0.5\ngranularity = \"element\"");
+    assert_eq!(parse(&element).unwrap().compare, Compare::Row);
+    let grown = problems(&format!("{rows}grow = {{ criterion = \"magnitude\", end = 500 }}"));
+    assert!(grown[0].starts_with("compare: grow changes places"), "{grown:?}");
+    assert!(problems(&rows.replace("row", "column"))[0].contains("expected `layer` or `row`"));
 }
 
 #[test]

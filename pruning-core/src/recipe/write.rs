@@ -1,5 +1,6 @@
 //! Writing recipes as values and text.
 
+use crate::budget::Compare;
 use crate::recipe::{Budget, Recipe};
 use crate::schedule::{Rounds, Schedule};
 use serde_json::{Map, Value, json};
@@ -21,7 +22,10 @@ impl<K: ?Sized> Recipe<K> {
             put("allocator", allocator.to_value());
         }
         put("granularity", json!(self.granularity));
-        // Recipes in files from before this key are those without it.
+        // Recipes in files from before these keys are those without them.
+        if self.compare != Compare::default() {
+            put("compare", json!(self.compare));
+        }
         if self.skip_unfit {
             put("skip_unfit", json!(true));
         }

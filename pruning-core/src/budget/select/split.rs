@@ -1,6 +1,6 @@
 //! One pass over the scores of a layer, which splits its units by a window of keys.
 
-use crate::budget::compare::{Compare, Pass, run};
+use crate::budget::compare_keys::{CompareKeys, Pass, run};
 use crate::budget::select::window::Window;
 use crate::budget::select::{Scores, count_at_least};
 use crate::mask::Bits;
@@ -138,7 +138,7 @@ impl<K: Fn(f32) -> u32> Pass for SplitBy<'_, K> {
     type Output = Split;
 
     #[inline(always)]
-    fn run(self, compare: impl Compare) -> Split {
+    fn run(self, compare: impl CompareKeys) -> Split {
         let Self { scores, window, room, key } = self;
         let expected = scores.estimate_inside(window);
         let mut split = Split::of(window, scores.len(), (expected + expected / 8).min(*room) + 16);

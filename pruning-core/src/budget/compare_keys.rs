@@ -10,7 +10,7 @@ pub(crate) trait Pass {
     type Output;
 
     /// Runs the pass. Mark it `#[inline(always)]`: what is not inlined is compiled for the lowest level.
-    fn run(self, compare: impl Compare) -> Self::Output;
+    fn run(self, compare: impl CompareKeys) -> Self::Output;
 }
 
 /// Runs a pass at the highest level there is.
@@ -28,7 +28,7 @@ struct At<P, C> {
     compare: C,
 }
 
-impl<P: Pass, C: Compare> NullaryFnOnce for At<P, C> {
+impl<P: Pass, C: CompareKeys> NullaryFnOnce for At<P, C> {
     type Output = P::Output;
 
     #[inline(always)]
@@ -38,7 +38,7 @@ impl<P: Pass, C: Compare> NullaryFnOnce for At<P, C> {
 }
 
 /// How a SIMD level compares 64 keys at once, with one bit for each.
-pub(crate) trait Compare: Copy {
+pub(crate) trait CompareKeys: Copy {
     /// Returns where a key is at least the other key of its pair.
     fn at_least(self, keys: &[u32; 64], others: &[u32; 64]) -> u64;
 
@@ -50,7 +50,7 @@ pub(crate) trait Compare: Copy {
 #[derive(Clone, Copy)]
 struct Portable;
 
-impl Compare for Portable {
+impl CompareKeys for Portable {
     #[inline(always)]
     fn at_least(self, keys: &[u32; 64], others: &[u32; 64]) -> u64 {
         let mut flags = [0; 64];
@@ -79,7 +79,7 @@ fn pack(flags: &[u8; 64]) -> u64 {
 
 /// AVX2 gathers the signs of eight lanes at once, which the compiler does not find by itself.
 #[cfg(target_arch = "x86_64")]
-impl Compare for V3 {
+impl CompareKeys for V3 {
     #[inline(always)]
     fn at_least(self, keys: &[u32; 64], others: &[u32; 64]) -> u64 {
         let (keys, others) = (keys.as_chunks::<8>().0, others.as_chunks::<8>().0);
@@ -109,7 +109,7 @@ mod tests {
     impl Pass for Both {
         type Output = [u64; 2];
 
-        fn run(self, compare: impl Compare) -> [u64; 2] {
+        fn run(self, compare: impl CompareKeys) -> [u64; 2] {
             [compare.at_least(&self.0[0], &self.0[1]), compare.at_least_key(&self.0[0], 0x8000_0001)]
         }
     }
