@@ -24,7 +24,7 @@
 //! pruning_burn::conformance::assert_criterion::<Square>(&[Device::flex()]);
 //! ```
 //!
-//! A criterion gets every input that it declares, also those of its own crate: for each weight a number of either sign; for each column or
+//! A criterion gets every input that it declares, also those of its own crate: for each weight, and for each column of each of three batches, a number of either sign; for each column or
 //! output a positive number, as norms are; for each pair of columns an entry of a symmetric, positive definite matrix, as products of inputs
 //! form it.
 //!

@@ -15,6 +15,7 @@ pub use target::{Match, Pattern, PatternIndex, Targets};
 
 use crate::budget::{Allocator, Compare, Rounding, Sparsity};
 use crate::plugin::{Configured, PluginKind, Plugins};
+use crate::reconstruct::Reconstruction;
 use crate::schedule::{Grow, Initialization, Schedule};
 use crate::score::{ChannelScore, Granularity, Reduction};
 use serde_json::{Value, json};
@@ -34,6 +35,8 @@ use serde_json::{Value, json};
 /// rounding = "half_even"                  # "floor", "ceil"
 /// initialization = "keep"                 # "rewind", { rewind = { step = 100 } }, "rewind_rate", "reinitialize"
 /// allow_empty = false
+/// # reconstruct = "obs"                   # or { name = "obs", damp = 0.1 }: new values for the weights that stay
+/// # sequential = false                    # true: layer after layer, on what the pruned layers before it put out
 ///
 /// # Dynamic sparse training; without this table, what is pruned stays pruned.
 /// grow = { criterion = "gradient", fraction = 0.3, anneal = "cosine", every = 100, end = 7500 }
@@ -79,6 +82,10 @@ pub struct Recipe<K: ?Sized> {
     pub grow: Option<Grow<K>>,
     /// Whether a layer may lose all its units.
     pub allow_empty: bool,
+    /// The reconstruction that gives the weights that stay new values.
+    pub reconstruct: Option<Configured<dyn Reconstruction>>,
+    /// Whether layers are reconstructed one after the other, each on what the pruned layers before it put out.
+    pub sequential: bool,
     /// The parameters that are pruned.
     pub targets: Targets,
     /// Layers with a budget of their own.
@@ -102,6 +109,8 @@ impl<K: ?Sized> Clone for Recipe<K> {
             initialization: self.initialization,
             grow: self.grow.clone(),
             allow_empty: self.allow_empty,
+            reconstruct: self.reconstruct.clone(),
+            sequential: self.sequential,
             targets: self.targets.clone(),
             overrides: self.overrides.clone(),
         }

@@ -16,9 +16,13 @@ use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+mod activation;
 mod fixtures;
 mod hessian;
 
+pub(crate) use activation::{
+    activations_score_as_the_papers_say, heads_matter_by_a_factor_on_them, rows_stay_even_over_rounds,
+};
 pub(crate) use hessian::{
     a_loss_without_a_hessian_is_an_error, hessian_products_are_those_of_two_backward_passes,
     hessian_products_follow_the_model,
@@ -158,7 +162,8 @@ pub(crate) fn every_criterion_is_its_formula(device: &Device) {
     }
     // A criterion without known answers is not done. Random scores have none: they have a test of their own.
     let answered = cases.iter().map(|case| case.criterion["name"].as_str().unwrap());
-    let answered: BTreeSet<_> = answered.chain(["random"]).collect();
+    let activations = activation::answered();
+    let answered: BTreeSet<_> = answered.chain(["random"]).chain(activations.iter().map(String::as_str)).collect();
     let plugins = pruning_plugins::all();
     // A name with a dot is a test's own.
     let names = plugins.of_kind::<dyn Criterion>().map(|entry| entry.name()).filter(|name| !name.contains('.'));

@@ -12,7 +12,7 @@ use pruning_burn::score::{Criterion, CriterionError, CriterionInputs, InputError
 use pruning_burn::{PruneError, register_criterion};
 use pruning_tests::devices::precise;
 use pruning_tests::models::{Cnn, Mlp, Tied, numbers};
-use pruning_tests::values::{base, same_bits, weights};
+use pruning_tests::values::{base, calibrated, same_bits, weights};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ fn loss(model: &Mlp, batch: &Tensor<2>) -> Tensor<1> {
 
 /// Gradients on the device of the model, and the Hessian product where there is double precision.
 fn gradients(model: &Mlp, device: &Device, loss: impl Fn(&Mlp, &Tensor<2>) -> Tensor<1>) -> CriterionInputs {
-    let (first, exact) = (Need::GRADIENT | Need::SQUARED_GRADIENT, precise(device));
+    let (first, exact) = (Need::GRADIENT | Need::SQUARED_GRADIENT | Need::COLUMN_EFFECT, precise(device));
     let inputs = CriterionInputs::new().with_gradients(model, first, &batches(device), &loss).unwrap();
     let copy = model.clone().to_device(&exact);
     inputs.with_gradients(&copy, Need::HESSIAN_GRADIENT, &batches(&exact), &loss).unwrap()
@@ -266,6 +266,7 @@ pub(crate) fn every_combination_removes_what_is_asked(device: &Device) {
         .unwrap()
         .with_initial_weights(&model);
     inputs.record_movement(&model, &GradientsParams::from_grads(loss(&model, &batches[0]).backward(), &model));
+    let inputs = calibrated(inputs, &model, &device);
     let granularities = [
         "\"element\"",
         "\"2:4\"",
@@ -318,7 +319,7 @@ pub(crate) fn every_combination_removes_what_is_asked(device: &Device) {
             }
         }
     }
-    assert!(combinations >= 11 * (1 + 6 * 9), "{combinations}");
+    assert!(combinations >= 17 * (1 + 6 * 10), "{combinations}");
 }
 
 macro_rules! broken {

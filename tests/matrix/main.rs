@@ -30,6 +30,11 @@ fn pruner(recipe: &str) -> Pruner {
     try_pruner(recipe).unwrap_or_else(|error| panic!("{error}\n{recipe}"))
 }
 
+fn pruner_of(recipe: serde_json::Value) -> Pruner {
+    let read = pruning_burn::recipe::Recipe::from_value(recipe.clone(), &pruning_plugins::all());
+    read.map(Pruner::from).unwrap_or_else(|error| panic!("{error}\n{recipe}"))
+}
+
 fn try_pruner(recipe: &str) -> Result<Pruner, RecipeError> {
     Pruner::from_toml(recipe, &pruning_plugins::all())
 }
@@ -47,6 +52,7 @@ fn main() {
             remove_and_identity;
         nm: convolutions_are_cut_along_their_inputs, layers_that_m_does_not_divide_are_skipped_if_asked;
         criteria: every_criterion_is_its_formula, random_scores_are_uniform, scores_are_data_as_they_rank,
+            activations_score_as_the_papers_say, heads_matter_by_a_factor_on_them, rows_stay_even_over_rounds,
             hessian_products_are_those_of_two_backward_passes, hessian_products_follow_the_model,
             a_loss_without_a_hessian_is_an_error;
         masks: the_same_on_every_device, exact_counts_whatever_the_sizes, own_masks_attach_update_and_come_back,

@@ -19,6 +19,7 @@ const WEIGHT: Need = Need::new("test.own.weight", NeedShape::Weight);
 const COLUMN: Need = Need::new("test.own.column", NeedShape::Column);
 const OUTPUT: Need = Need::new("test.own.output", NeedShape::Output);
 const COLUMNS: Need = Need::new("test.own.columns", NeedShape::Columns);
+const BATCHES: Need = Need::new("test.own.batches", NeedShape::Batches);
 
 impl Plugin for Fed {
     const NAME: &'static str = "test.own";
@@ -27,15 +28,16 @@ impl Plugin for Fed {
 
 impl Criterion for Fed {
     fn needs(&self) -> Needs {
-        WEIGHT | COLUMN | OUTPUT | COLUMNS
+        WEIGHT | COLUMN | OUTPUT | COLUMNS | BATCHES
     }
 
     fn score(&self, layer: &LayerView<'_>) -> Result<Tensor<2>, CriterionError> {
         let (rows, cols) = (layer.layout().rows(), layer.layout().cols());
-        let dims = [WEIGHT, COLUMN, OUTPUT, COLUMNS].map(|need| layer.input(need).map(|input| input.dims()));
-        assert_eq!(dims, [[rows, cols], [1, cols], [rows, 1], [cols, cols]].map(Ok));
+        let dims = [WEIGHT, COLUMN, OUTPUT, COLUMNS, BATCHES].map(|need| layer.input(need).map(|input| input.dims()));
+        assert_eq!(dims, [[rows, cols], [1, cols], [rows, 1], [cols, cols], [2, cols]].map(Ok));
         let first = layer.input(COLUMNS)?.slice([0..1, 0..cols]);
-        Ok(layer.weight() * 0.0 + layer.input(WEIGHT)? + layer.input(COLUMN)? + layer.input(OUTPUT)? + first)
+        let batches = layer.input(BATCHES)?.sum_dim(0);
+        Ok(layer.weight() * 0.0 + layer.input(WEIGHT)? + layer.input(COLUMN)? + layer.input(OUTPUT)? + first + batches)
     }
 }
 
@@ -79,16 +81,20 @@ pub(crate) fn a_crate_from_outside_brings_inputs_of_its_own(device: &Device) {
             let columns = [0.25, 0.5, 0.75, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
             inputs.with_input(COLUMNS, &layer, [("weight", list(&columns, device).reshape([3, 3]))])
         })
+        .and_then(|inputs| {
+            let batches = [1000.0, 2000.0, 3000.0, 4000.0, 5000.0, 6000.0];
+            inputs.with_input(BATCHES, &layer, [("weight", list(&batches, device).reshape([2, 3]))])
+        })
         .unwrap();
     assert!(inputs.holds(Fed {}.needs()));
     let pruner = pruner("criterion = \"test.own\"\nsparsity = 0.5");
     let scores = pruner.scores(&layer, &inputs).unwrap();
-    assert_eq!(scores[0].scores, [11.25, 121.25, 212.5, 322.5, 413.75, 523.75]);
+    assert_eq!(scores[0].scores, [5011.25, 5121.25, 7212.5, 7322.5, 9413.75, 9523.75]);
     assert_eq!(pruner.prune(&mut layer, &inputs).unwrap().kept(), 3);
     let error = pruner.prune(&mut layer, None).unwrap_err().to_string();
     assert!(
         error.starts_with(
-            "criterion test.own needs: test.own.column, test.own.columns, test.own.output, test.own.weight"
+            "criterion test.own needs: test.own.batches, test.own.column, test.own.columns, test.own.output, test.own.weight"
         ),
         "{error}"
     );
@@ -116,6 +122,10 @@ pub(crate) fn inputs_of_ones_own_that_do_not_fit_are_errors_that_name_them(devic
         (
             give(COLUMNS, "weight", &[1.0; 3]).unwrap_err(),
             "weight: the values of the input test.own.columns have shape [3], expected [3, 3]",
+        ),
+        (
+            give(BATCHES, "weight", &[1.0; 4]).unwrap_err(),
+            "weight: the values of the input test.own.batches have shape [4], expected [1, 3]",
         ),
         (
             give(WEIGHT, "weight", &[1.0; 3]).unwrap_err(),

@@ -8,7 +8,7 @@ use pruning_burn::score::{Criterion, CriterionInputs, Need};
 use pruning_burn::shrink::Shrinker;
 use pruning_burn::trace::{Scope, Trace};
 use pruning_tests::models::{Cnn, Mlp, Tied, Zoo};
-use pruning_tests::values::{base, effective, same_bits, weights};
+use pruning_tests::values::{base, calibrated, effective, same_bits, weights};
 
 const HALF: &str = "criterion = \"magnitude\"\nsparsity = 0.5";
 
@@ -174,7 +174,7 @@ pub(crate) fn every_criterion_takes_every_float_type(device: &Device) {
         // Leaves, which a cast alone does not leave: gradients reach them.
         let model = Mlp::new(device, 5).map(&mut Cast(dtype)).valid().train();
         let x = Mlp::input(3, device).cast(dtype);
-        let needs = Need::GRADIENT | Need::SQUARED_GRADIENT;
+        let needs = Need::GRADIENT | Need::SQUARED_GRADIENT | Need::COLUMN_EFFECT;
         let loss = |m: &Mlp, x: &Tensor<2>| m.forward(x.clone()).square().mean();
         let mut inputs = CriterionInputs::new()
             .with_gradients(&model, needs, std::slice::from_ref(&x), loss)
@@ -184,6 +184,7 @@ pub(crate) fn every_criterion_takes_every_float_type(device: &Device) {
             .with_initial_weights(&model);
         let gradients = burn::optim::GradientsParams::from_grads(loss(&model, &x).backward(), &model);
         inputs.record_movement(&model, &gradients);
+        let inputs = calibrated(inputs, &model, device);
         for criterion in pruning_plugins::all().of_kind::<dyn Criterion>() {
             // Of norms, of a Hessian in double precision alone, and a test's own.
             if ["bn_scale", "grasp"].contains(&criterion.name()) || criterion.name().contains('.') {

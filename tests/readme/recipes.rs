@@ -1,9 +1,8 @@
 //! The recipe reference has the keys that the reader of recipes knows, values that it reads, and its defaults.
 
 use crate::between;
-use pruning_core::reconstruct::Reconstruction;
 use pruning_plugins::all;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const PAGE: &str = include_str!("../../docs/guide/recipes.md");
 
@@ -16,6 +15,7 @@ const TABLES: [(&str, &[&str]); 8] = [
             "criterion = 'magnitude'\nsparsity = 0.9\n@",
             "criterion = 'magnitude'\n@",
             "sparsity = 0.9\n@",
+            "criterion = 'magnitude'\nsparsity = 0.9\nreconstruct = 'obs'\n@",
             "criterion = 'magnitude'\nsparsity = 0.9\ngranularity = 'channel'\n@",
         ],
     ),
@@ -148,14 +148,15 @@ fn the_settings_of_plugins_are_those_of_the_registry() {
         let recipe = match kind.as_str() {
             "criterion" => read("sparsity = 0.9\n@", &format!("criterion = '{name}'")),
             "allocator" => read("criterion = 'magnitude'\nsparsity = 0.9\n@", &format!("allocator = '{name}'")),
-            "reconstruction" => {
-                let plugin = all().build::<dyn Reconstruction>(name, Value::Null).unwrap();
-                Ok(json!({ "reconstruction": plugin.config() }))
-            }
+            "reconstruction" => read("criterion = 'magnitude'\nsparsity = 0.9\n@", &format!("reconstruct = '{name}'")),
             _ => read(TABLES[4].1[0], &format!("curve = '{name}'")),
         };
         let mut recipe = recipe.unwrap();
-        let config = if kind == "curve" { recipe["schedule"]["curve"].take() } else { recipe[&kind].take() };
+        let config = match kind.as_str() {
+            "curve" => recipe["schedule"]["curve"].take(),
+            "reconstruction" => recipe["reconstruct"].take(),
+            _ => recipe[&kind].take(),
+        };
         let config = config.as_object().into_iter().flatten().filter(|(key, _)| *key != "name");
         let settings: Vec<_> = config.map(|(key, value)| format!("`{key} = {value}`")).collect();
         if !settings.is_empty() {

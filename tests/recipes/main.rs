@@ -39,8 +39,8 @@ fn the_real_plugins_are_known_and_unknown_ones_are_suggested() {
     );
     insta::assert_snapshot!(text, @r#"
     3 problems in the recipe:
-      criterion: unknown criterion "magnitud", did you mean "magnitude"?; there are: bn_scale, fisher, fpgm, gradient, grasp, l2_relative, magnitude, movement, random, snip, synflow, taylor. A plugin of another crate must be linked: call its `register`
-      allocator: unknown allocator "globl", did you mean "global"?; there are: budget, erdos_renyi, erk, fixed, global, grouped, lamp, uniform, uniform_plus. A plugin of another crate must be linked: call its `register`
+      criterion: unknown criterion "magnitud", did you mean "magnitude"?; there are: activation, apoz, bn_scale, fisher, fpgm, gradient, grasp, head_importance, hrank, l2_relative, magnitude, movement, random, ria, snip, synflow, taylor, wanda. A plugin of another crate must be linked: call its `register`
+      allocator: unknown allocator "globl", did you mean "global"?; there are: budget, erdos_renyi, erk, fixed, global, grouped, lamp, owl, uniform, uniform_plus. A plugin of another crate must be linked: call its `register`
       schedule.curve: unknown curve "cubc", did you mean "cubic"?; there are: cubic, exponential, linear. A plugin of another crate must be linked: call its `register`
     "#);
 }
@@ -60,7 +60,7 @@ fn a_schedule_that_ends_elsewhere_than_its_pattern_is_refused() {
 fn a_plugin_of_another_kind_is_told_as_such() {
     let text = problems("sparsity = 0.5\ncriterion = \"cubic\"\nallocator = \"magnitude\"");
     for part in [
-        "criterion: criterion \"cubic\": this is the name of a plugin of the kind curve; there are: bn_scale, fisher",
+        "criterion: criterion \"cubic\": this is the name of a plugin of the kind curve; there are: activation, apoz",
         "allocator: allocator \"magnitude\": this is the name of a plugin of the kind criterion; there are: budget",
     ] {
         assert!(text.contains(part), "{part} in {text}");
@@ -234,7 +234,7 @@ fn growing_is_checked_and_printed_with_its_defaults() {
     insta::assert_snapshot!(text, @r#"
     7 problems in the recipe:
       grow: single weights come back: it goes with granularity = "element" alone
-      grow.criterion: unknown criterion "gradent", did you mean "gradient"?; there are: bn_scale, fisher, fpgm, gradient, grasp, l2_relative, magnitude, movement, random, snip, synflow, taylor. A plugin of another crate must be linked: call its `register`
+      grow.criterion: unknown criterion "gradent", did you mean "gradient"?; there are: activation, apoz, bn_scale, fisher, fpgm, gradient, grasp, head_importance, hrank, l2_relative, magnitude, movement, random, ria, snip, synflow, taylor, wanda. A plugin of another crate must be linked: call its `register`
       grow.fraction: 1.5: outside (0, 1], the fraction of the kept weights that is swapped
       grow.anneal: unknown variant `sine`, expected `cosine` or `none`
       grow.every: 0: at least 1 step lies between two updates

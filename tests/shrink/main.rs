@@ -1,5 +1,6 @@
 //! Physical removal: what is left computes what the masked model computed.
 
+mod activations;
 mod bad_input;
 mod channel_masks;
 mod encoder;

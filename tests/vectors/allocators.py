@@ -47,6 +47,9 @@ CONFIGS = [
     dict(name="grouped", by={"cnn": ["body"], "mlp": ["fc3"]}, inner=dict(name="global", floor=0.1)),
     dict(name="grouped", by={"cnn": ["stem"], "mlp": ["fc2"]}, inner="lamp"),
     dict(name="grouped", by={"cnn": ["head"], "mlp": ["fc1"]}, inner="erk"),
+    dict(name="owl"),
+    {"name": "owl", "m": 1.5, "lambda": 0.2},
+    dict(name="owl", m=1.7, by={"cnn": ["body", "head"], "mlp": ["fc2"]}),
 ]
 
 
@@ -168,7 +171,30 @@ def grouped(layers, keep, by=(), inner="global"):
     return counts
 
 
+def shifted(above, units, least, most, keep):
+    """clamp((t + above) units, least, most) for the t that gives the total, rounded by largest remainders."""
+    within(least, most, keep)
+    a, u, low, high = (np.array(v, dtype=float) for v in (above, units, least, most))
+    # The total is linear between the places where a layer leaves its lower limit or meets its upper one.
+    places = np.unique(np.concatenate([low / u - a, high / u - a]))
+    totals = [np.clip((t + a) * u, low, high).sum() for t in places]
+    return proportional(np.clip((np.interp(keep, totals, places) + a) * u, low, high), least, most, keep)
+
+
+def owl(layers, keep, m=5.0, width=0.08, by=()):
+    """Yin et al. 2024, section 3: outliers are above m times the mean of their block; densities 2 lambda apart at most."""
+    block = [next((g for g, p in enumerate(by) if matches(p, l)), l.path) for l in layers]
+    share = {}
+    for b in set(block):
+        scores = np.concatenate([l.scores[l.alive] for l, of in zip(layers, block) if of == b]).astype(float)
+        share[b] = np.mean(scores > m * scores.mean())
+    d = np.array([share[b] for b in block])
+    above = (d - d.min()) / (d.max() - d.min()) * 2 * width if d.max() > d.min() else 0 * d
+    return shifted(above, [l.units for l in layers], *bounds(layers), keep)
+
+
 RULES = {
+    "owl": owl,
     "global": global_,
     "lamp": lamp,
     "erdos_renyi": erdos_renyi,
@@ -180,7 +206,8 @@ RULES = {
 
 
 def allocate(layers, keep, config):
-    options = {("sparsities" if k == "layers" else k): v for k, v in config.items() if k != "name"}
+    names = {"layers": "sparsities", "lambda": "width"}
+    options = {names.get(k, k): v for k, v in config.items() if k != "name"}
     return RULES[config["name"]](layers, keep, **options)
 
 

@@ -1,3 +1,4 @@
+use crate::groups;
 use pruning_core::budget::{AllocationError, Allocator, LayerUnits, Share, in_proportion};
 use pruning_core::plugin::{Configured, Plugin, Plugins};
 use pruning_core::recipe::Pattern;
@@ -70,15 +71,9 @@ impl Plugin for Grouped {
 
 impl Allocator for Grouped {
     fn allocate(&self, layers: &[LayerUnits<'_>], keep: usize) -> Result<Vec<usize>, AllocationError> {
-        let of = |l: &LayerUnits<'_>| self.by.iter().position(|p| p.matches(l.path).is_some()).unwrap_or(self.by.len());
         let mut groups: Vec<Vec<usize>> = vec![Vec::new(); self.by.len() + 1];
-        layers.iter().enumerate().for_each(|(i, layer)| groups[of(layer)].push(i));
-        for (pattern, group) in self.by.iter().zip(&groups) {
-            if group.is_empty() {
-                let paths = layers.iter().map(|l| l.path.to_string()).collect();
-                return Err(AllocationError::Unmatched { pattern: pattern.to_string(), paths });
-            }
-        }
+        let of = groups::of(&self.by, layers)?.into_iter().enumerate();
+        of.for_each(|(i, group)| groups[group.unwrap_or(self.by.len())].push(i));
         let part = |group: &Vec<usize>| Share {
             weight: group.iter().map(|&i| layers[i].units() as f64).sum(),
             least: group.iter().map(|&i| layers[i].least).sum(),

@@ -8,7 +8,9 @@ mod erk;
 mod fixed;
 mod global;
 mod grouped;
+mod groups;
 mod lamp;
+mod owl;
 mod uniform;
 mod uniform_plus;
 
@@ -19,6 +21,7 @@ pub use fixed::Fixed;
 pub use global::Global;
 pub use grouped::Grouped;
 pub use lamp::Lamp;
+pub use owl::Owl;
 pub use uniform::Uniform;
 pub use uniform_plus::UniformPlus;
 
@@ -33,6 +36,7 @@ pub fn register(plugins: &mut Plugins) {
     plugins.add::<Global>();
     plugins.add::<Grouped>();
     plugins.add::<Lamp>();
+    plugins.add::<Owl>();
     plugins.add::<Uniform>();
     plugins.add::<UniformPlus>();
 }

@@ -17,6 +17,9 @@ pub(super) const LAYERS: [(&str, &[usize]); 9] = [
 ];
 pub(super) const SEEDS: [u64; 2] = [1, 0x5eed];
 
+/// The batches of an input that has values for each.
+const BATCHES: usize = 3;
+
 /// A layer with weights and inputs, and what to say of it.
 #[derive(Clone)]
 pub(super) struct Case {
@@ -45,7 +48,7 @@ impl Case {
         let layout = self.layout();
         let (rows, cols) = (layout.rows(), layout.cols());
         if let Some(all) = self.inputs {
-            return vec![all; need.shape().of(&self.shape, &layout).iter().product()];
+            return vec![all; need.shape().of(&self.shape, &layout, BATCHES * cols).iter().product()];
         }
         let seed = need.name().bytes().fold(11, |seed: u64, byte| (seed * 31 + u64::from(byte)) % 251);
         let number = |key: u64| numbers(1, key << 8 | seed)[0];
@@ -60,6 +63,9 @@ impl Case {
                 own.map(|number| if need == Need::SQUARED_GRADIENT { number * number } else { number }).collect()
             }
             NeedShape::Column => (0..cols).map(|c| number(col(c)).abs()).collect(),
+            NeedShape::Batches => {
+                (0..BATCHES as u64).flat_map(|b| (0..cols).map(move |c| number(col(c) + b))).collect()
+            }
             NeedShape::Output => (0..rows).map(|r| number(row(r)).abs()).collect(),
             NeedShape::Columns => {
                 let keys: Vec<u64> = (0..cols).map(col).collect();

@@ -35,23 +35,24 @@ macro_rules! mutant {
 }
 
 /// Inputs of a crate from outside, one of each shape.
-const OWN: [Need; 4] = [
+const OWN: [Need; 5] = [
     Need::new("test.weight", NeedShape::Weight),
     Need::new("test.column", NeedShape::Column),
     Need::new("test.output", NeedShape::Output),
     Need::new("test.columns", NeedShape::Columns),
+    Need::new("test.batches", NeedShape::Batches),
 ];
 
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
 mutant!(Right, "test.right", layer => Ok(layer.weight().abs()));
 mutant!(Fed, "test.fed", layer => {
-    let [weight, column, output, columns] = OWN.map(|need| layer.input(need));
-    let inputs = columns?.matmul(column?.transpose()).transpose() * output? + weight?;
+    let [weight, column, output, columns, batches] = OWN.map(|need| layer.input(need));
+    let inputs = columns?.matmul(column?.transpose()).transpose() * output? + weight? + batches?.mean_dim(0);
     Ok(layer.weight().abs() * inputs)
 }, {
     fn needs(&self) -> Needs {
-        OWN[0] | OWN[1] | OWN[2] | OWN[3]
+        OWN[0] | OWN[1] | OWN[2] | OWN[3] | OWN[4]
     }
 });
 mutant!(Misfed, "test.misfed", layer => {

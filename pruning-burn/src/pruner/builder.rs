@@ -5,6 +5,7 @@ use crate::score::Criterion;
 use pruning_core::budget::{Allocator, Compare, Rounding};
 use pruning_core::plugin::{Plugins, Register};
 use pruning_core::recipe::{OverrideDraft, Pattern, RecipeDraft, RecipeError};
+use pruning_core::reconstruct::Reconstruction;
 use pruning_core::schedule::{Initialization, Schedule};
 use pruning_core::score::{ChannelScore, Granularity, Reduction};
 
@@ -109,6 +110,18 @@ impl PrunerBuilder {
     /// Allows a layer to lose all its units.
     pub fn with_allow_empty(mut self) -> Self {
         self.draft.allow_empty = true;
+        self
+    }
+
+    /// Sets the reconstruction, which gives the weights that stay new values.
+    pub fn with_reconstruction<P: Register + Reconstruction>(mut self, reconstruction: P) -> Self {
+        self.draft.reconstruct = Some(self.plugins.configure(reconstruction));
+        self
+    }
+
+    /// Reconstructs layer after layer, each on what the pruned layers before it put out.
+    pub fn with_sequential(mut self) -> Self {
+        self.draft.sequential = true;
         self
     }
 

@@ -192,8 +192,8 @@ impl LayerView<'_> {
 
     /// Returns an input that the criterion declares, as a matrix that matches the weights.
     ///
-    /// It is `[rows, cols]` for [`NeedShape::Weight`], `[1, cols]` for [`NeedShape::Column`], `[rows, 1]` for [`NeedShape::Output`] and
-    /// `[cols, cols]` for [`NeedShape::Columns`]. In a product with the weights a single row or column is repeated.
+    /// It is `[rows, cols]` for [`NeedShape::Weight`], `[1, cols]` for [`NeedShape::Column`], `[rows, 1]` for [`NeedShape::Output`],
+    /// `[cols, cols]` for [`NeedShape::Columns`] and `[batches, cols]` for [`NeedShape::Batches`]. In a product with the weights a single row or column is repeated.
     ///
     /// # Errors
     /// Those of [`gradient`](Self::gradient).
@@ -218,6 +218,10 @@ impl LayerView<'_> {
             NeedShape::Column => values.reshape([1, cols]),
             NeedShape::Output => values.reshape([rows, 1]),
             NeedShape::Columns => values.reshape([cols, cols]),
+            NeedShape::Batches => {
+                let batches = values.dims()[0] / cols.max(1);
+                values.reshape([batches, cols])
+            }
         };
         let dtype = self.weight.dtype();
         Ok(if values.dtype() == dtype { values } else { values.cast(dtype) })

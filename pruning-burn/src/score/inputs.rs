@@ -1,6 +1,7 @@
 //! Inputs of criteria, collected on copies of the model: [`CriterionInputs`].
 
 mod error;
+mod gradients;
 mod hessian;
 mod own;
 mod shift;
@@ -11,11 +12,11 @@ use crate::layers::layers;
 use crate::mask::attach::opened;
 use crate::score::{Need, NeedShape, Needs};
 use crate::snapshot::{Snapshot, shapes};
-use crate::walk::{self, Position, Visit};
-use burn::module::{Module, Param};
+use crate::walk;
+use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use pruning_core::caught;
+use gradients::{Averages, Gradients, averages};
 use shift::{By, Shift};
 use std::collections::BTreeMap;
 
@@ -55,7 +56,7 @@ struct Held {
 }
 
 /// What a pass of gradients collects.
-const GRADIENTS: [Need; 3] = [Need::GRADIENT, Need::SQUARED_GRADIENT, Need::HESSIAN_GRADIENT];
+const GRADIENTS: [Need; 4] = [Need::GRADIENT, Need::SQUARED_GRADIENT, Need::HESSIAN_GRADIENT, Need::COLUMN_EFFECT];
 
 impl CriterionInputs {
     /// Creates an empty set of inputs.
@@ -95,9 +96,10 @@ impl CriterionInputs {
 
     /// Collects those inputs among `needs` that are computed from gradients of `loss` over `batches`.
     ///
-    /// They are [`Need::GRADIENT`], [`Need::SQUARED_GRADIENT`] and [`Need::HESSIAN_GRADIENT`].
+    /// They are [`Need::GRADIENT`], [`Need::SQUARED_GRADIENT`], [`Need::COLUMN_EFFECT`] and [`Need::HESSIAN_GRADIENT`].
     ///
-    /// The loss of a batch is a single number. For the empirical Fisher information give batches of one example.
+    /// The loss of a batch is a single number. For the empirical Fisher information, and for effects of single examples, give batches of
+    /// one example.
     ///
     /// Burn has no second derivatives, so the Hessian product is computed from differences of gradients along the gradient itself, with
     /// steps so short that they cross no kink of a ReLU or a maximum. That takes about four passes over the batches, in double precision:
@@ -169,9 +171,12 @@ impl CriterionInputs {
         if *needs == Need::HESSIAN_GRADIENT {
             return Ok(());
         }
-        let (gradient, squared) = averages(copy, batches, &loss, needs.contains(Need::SQUARED_GRADIENT))?;
+        let Averages { gradient, squared, column_effect } = averages(copy, batches, &loss, needs)?;
         if needs.contains(Need::SQUARED_GRADIENT) {
             self.put(Need::SQUARED_GRADIENT, copy, squared);
+        }
+        if needs.contains(Need::COLUMN_EFFECT) {
+            self.put(Need::COLUMN_EFFECT, copy, column_effect);
         }
         if needs.contains(Need::GRADIENT) {
             self.put(Need::GRADIENT, copy, gradient);
@@ -183,7 +188,8 @@ impl CriterionInputs {
     #[cfg(feature = "train")]
     pub(crate) fn of_step<M: Module>(mut self, model: &M, gradients: &GradientsParams) -> Self {
         let zeros: Values = weights(model).into_iter().map(|(p, v)| (p, v.zeros_like())).collect();
-        let mut read = Read { gradients, values: zeros };
+        let mut read = Gradients::new(gradients);
+        read.values = zeros;
         walk::visit(model, &mut read);
         self.put(Need::GRADIENT, model, read.values);
         self.dense = Need::GRADIENT.into();
@@ -214,8 +220,8 @@ impl CriterionInputs {
         output: impl Fn(&M) -> Tensor<D>,
     ) -> Result<Self, InputError> {
         let copy = walk::map(copy(model)?, &mut Shift::new(By::Absolute));
-        let (flow, _) = averages(&copy, &[()], &|model: &M, (): &()| output(model).sum(), false)?;
-        self.put(Need::FLOW, model, flow);
+        let flow = averages(&copy, &[()], &|model: &M, (): &()| output(model).sum(), &Needs::none())?;
+        self.put(Need::FLOW, model, flow.gradient);
         Ok(self)
     }
 
@@ -248,7 +254,7 @@ impl CriterionInputs {
     /// ```
     pub fn record_movement<M: Module>(&mut self, model: &M, gradients: &GradientsParams) {
         let mut values = self.held.get(Need::MOVEMENT.name()).map_or_else(Values::new, |held| held.values.clone());
-        let mut read = Read { gradients, values: BTreeMap::new() };
+        let mut read = Gradients::new(gradients);
         walk::visit(model, &mut read);
         // Gradients of another model say nothing of this one: the movement is not collected then, and a pruning says that it is missing.
         if read.values.is_empty() {
@@ -284,74 +290,4 @@ fn copy<M: Module>(model: &M) -> Result<M, InputError> {
     }
     // Running statistics of a plain clone are shared with the original.
     Ok(walk::map(model.valid().train(), &mut Shift::new(By::Nothing)))
-}
-
-/// Mean gradient over batches, and mean squared gradient where it is wanted.
-fn averages<M: Module, B>(
-    model: &M,
-    batches: &[B],
-    loss: &impl Fn(&M, &B) -> Tensor<1>,
-    squares: bool,
-) -> Result<(Values, Values), InputError> {
-    if batches.is_empty() {
-        return Err(InputError::NoBatch);
-    }
-    let (mut sum, mut square) = (Values::new(), Values::new());
-    let add = |values: &mut Values, path: &str, value: Tensor<1>| {
-        let value = match values.remove(path) {
-            Some(sum) => sum + value,
-            None => value,
-        };
-        values.insert(path.to_string(), value);
-    };
-    for (number, batch) in batches.iter().enumerate() {
-        let loss = caught(|| loss(model, batch)).map_err(|message| InputError::Panicked { batch: number, message })?;
-        if loss.dims() != [1] {
-            return Err(InputError::NotScalar { batch: number, found: loss.dims()[0] });
-        }
-        if !loss.clone().into_data().iter::<f64>().all(f64::is_finite) {
-            return Err(InputError::NotFinite { batch: number });
-        }
-        // The loss of another model, or a constant: Burn would have nothing to go back through.
-        if !loss.is_tracked() {
-            return Err(InputError::NoGradient);
-        }
-        let gradients = GradientsParams::from_grads(loss.backward(), model);
-        let mut read = Read { gradients: &gradients, values: Values::new() };
-        walk::visit(model, &mut read);
-        for (path, gradient) in read.values {
-            if squares {
-                add(&mut square, &path, gradient.clone().square());
-            }
-            add(&mut sum, &path, gradient);
-        }
-    }
-    if sum.is_empty() {
-        return Err(InputError::NoGradient);
-    }
-    // A parameter that the loss does not depend on has a gradient of zero; its entry tells this model from another.
-    let zeros: Values = weights(model).into_iter().map(|(p, v)| (p, v.zeros_like())).collect();
-    let mean = |values: Values| {
-        let mut mean = zeros.clone();
-        mean.extend(values.into_iter().map(|(p, v)| (p, v / batches.len() as f64)));
-        mean
-    };
-    Ok((mean(sum), mean(square)))
-}
-
-/// Gradients by path.
-struct Read<'a> {
-    gradients: &'a GradientsParams,
-    values: Values,
-}
-
-impl Visit for Read<'_> {
-    fn visit_float<const D: usize>(&mut self, at: &Position, param: &Param<Tensor<D>>) {
-        if at.carried().is_none()
-            && let Some(gradient) = self.gradients.get::<D>(param.id)
-        {
-            let len = gradient.shape().num_elements();
-            self.values.insert(at.path(), gradient.without_autodiff().reshape([len]));
-        }
-    }
 }

@@ -40,16 +40,20 @@ pub enum NeedShape {
     Output,
     /// One number for each pair of input columns: `[cols, cols]`.
     Columns,
+    /// One number for each batch and input column: `[batches, cols]`.
+    Batches,
 }
 
 impl NeedShape {
-    /// The shape of the values for a parameter; those for each weight have the shape of the parameter itself.
-    pub(crate) fn of(self, parameter: &[usize], layout: &MatrixLayout) -> Vec<usize> {
+    /// The shape of `len` values for a parameter; those for each weight have the shape of the parameter itself. Only the number of batches
+    /// depends on `len`.
+    pub(crate) fn of(self, parameter: &[usize], layout: &MatrixLayout, len: usize) -> Vec<usize> {
         match self {
             Self::Weight => parameter.to_vec(),
             Self::Column => vec![layout.cols()],
             Self::Output => vec![layout.rows()],
             Self::Columns => vec![layout.cols(), layout.cols()],
+            Self::Batches => vec![(len / layout.cols().max(1)).max(1), layout.cols()],
         }
     }
 }
@@ -61,6 +65,7 @@ impl fmt::Display for NeedShape {
             Self::Column => "[cols]",
             Self::Output => "[rows]",
             Self::Columns => "[cols, cols]",
+            Self::Batches => "[batches, cols]",
         })
     }
 }
@@ -73,6 +78,9 @@ impl Need {
     /// The product of the Hessian of the loss with its gradient, collected in double precision: see
     /// [`CriterionInputs::with_gradients`](crate::score::CriterionInputs::with_gradients).
     pub const HESSIAN_GRADIENT: Self = Self::new("hessian_gradient", NeedShape::Weight);
+    /// The change of the loss of each batch with a factor on each input column, the sum of `w g` over the rows: of the weights of linear and
+    /// convolution layers.
+    pub const COLUMN_EFFECT: Self = Self::new("column_effect", NeedShape::Batches);
     /// The weights at an earlier time.
     pub const INITIAL_WEIGHT: Self = Self::new("initial_weight", NeedShape::Weight);
     /// `-w g`, summed over steps of training.

@@ -171,7 +171,7 @@ impl<'a> RankedUnits<'a> {
         assert_eq!(quotas.len(), self.candidates.len(), "a quota for each candidate");
         let each = self.candidates.iter().zip(&self.ranked).zip(quotas);
         each.map(|((c, ranked), quota)| match ranked {
-            _ if rules.compare == Compare::Row && elementwise(c).is_none() => Err(no_rows(c)),
+            _ if rules.compare == Compare::Row && !has_rows(c) => Err(no_rows(c)),
             Ranked::Units(scores) => Ok(chosen(c, scores, quota, rules.compare)),
             Ranked::Nm { layout, pattern: (_, m, along), elements, ranks } => {
                 let (scores, order) = ranks.as_deref().map_or((elements.values, c.order), |r| (r, Order::Value));
@@ -265,6 +265,11 @@ fn chosen(c: &Candidate<'_>, scores: &Scores<'_>, quota: &Quota, compare: Compar
         _ => units,
     };
     Chosen { keep, units: scores.len(), kept_units, asked: quota.asked }
+}
+
+/// Whether single weights are the units of a candidate, which compete in the rows of their matrix.
+fn has_rows(c: &Candidate<'_>) -> bool {
+    matches!(c.units.in_matrix(), Some((Granularity::Element, ..)))
 }
 
 fn no_rows(c: &Candidate<'_>) -> ChooseError {

@@ -25,6 +25,7 @@ impl<K: PluginKind + ?Sized> RecipeDraft<K> {
 
     fn checked(mut self, plugins: &Plugins, problems: &mut Problems) -> Option<Recipe<K>> {
         conflicts::rows(&self, problems);
+        conflicts::reconstruction(&self, problems);
         let sparsity = fraction("sparsity", self.sparsity, problems);
         let granularity = valid("granularity", self.granularity, problems);
         let criterion = plugin("criterion", self.criterion.take(), plugins, problems);
@@ -40,6 +41,8 @@ impl<K: PluginKind + ?Sized> RecipeDraft<K> {
                 plugin("allocator", given.or_else(|| Some(plugins.read(json!("uniform")))), plugins, problems)
             }
         };
+        let reconstruct =
+            self.reconstruct.take().and_then(|found| plugin("reconstruct", Some(found), plugins, problems));
         let schedule = schedule(self.schedule, sparsity, plugins, problems);
         if let Some([]) = self.include.as_deref() {
             let message = "[]: an empty list selects nothing; leave it out to select every weight";
@@ -90,6 +93,8 @@ impl<K: PluginKind + ?Sized> RecipeDraft<K> {
             initialization: self.initialization,
             grow,
             allow_empty: self.allow_empty,
+            reconstruct,
+            sequential: self.sequential,
             targets: Targets {
                 include: self.include.unwrap_or_else(|| Targets::default().include),
                 exclude: self.exclude,

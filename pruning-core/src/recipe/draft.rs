@@ -4,6 +4,7 @@ use crate::budget::{Allocator, Compare, Rounding};
 use crate::plugin::{Configured, RegistryError};
 use crate::recipe::Pattern;
 use crate::recipe::problem::Problems;
+use crate::reconstruct::Reconstruction;
 use crate::schedule::{Anneal, Curve, Initialization, Rounds, Schedule};
 use crate::score::{ChannelScore, Granularity, Reduction};
 
@@ -54,6 +55,10 @@ pub struct RecipeDraft<K: ?Sized> {
     pub grow: Option<GrowDraft<K>>,
     /// Whether a layer may lose all its units.
     pub allow_empty: bool,
+    /// The reconstruction that gives the weights that stay new values; none by default.
+    pub reconstruct: Option<Found<dyn Reconstruction>>,
+    /// Whether layers are reconstructed one after the other.
+    pub sequential: bool,
     /// The patterns of parameters to prune; all of them by default.
     pub include: Option<Vec<Pattern>>,
     /// The patterns of parameters to leave alone.
@@ -82,6 +87,8 @@ impl<K: ?Sized> Default for RecipeDraft<K> {
             initialization: Initialization::default(),
             grow: None,
             allow_empty: false,
+            reconstruct: None,
+            sequential: false,
             include: None,
             exclude: Vec::new(),
             overrides: Vec::new(),
@@ -97,6 +104,7 @@ impl<K: ?Sized> Clone for RecipeDraft<K> {
             allocator: self.allocator.clone(),
             schedule: self.schedule.clone(),
             grow: self.grow.clone(),
+            reconstruct: self.reconstruct.clone(),
             include: self.include.clone(),
             exclude: self.exclude.clone(),
             overrides: self.overrides.clone(),

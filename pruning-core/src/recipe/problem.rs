@@ -64,6 +64,8 @@ const KEYS: &[&str] = &[
     "rounding",
     "skip_unfit",
     "allow_empty",
+    "reconstruct",
+    "sequential",
     "initialization",
     "schedule",
     "target",

@@ -22,6 +22,8 @@ pub(super) fn read<K: PluginKind + ?Sized>(value: Value, plugins: &Plugins) -> R
     draft.rounding = top.take("rounding").unwrap_or_default();
     draft.skip_unfit = top.take("skip_unfit").unwrap_or_default();
     draft.allow_empty = top.take("allow_empty").unwrap_or_default();
+    draft.reconstruct = plugin(&mut top, "reconstruct", plugins);
+    draft.sequential = top.take("sequential").unwrap_or_default();
     draft.initialization = top.take("initialization").unwrap_or_default();
     draft.schedule = schedule(&mut top, plugins).unwrap_or_default();
     if let Some(value) = top.raw("target") {

@@ -1,6 +1,7 @@
 use crate::budget::{AllocationError, Compare, LayerUnits};
 use crate::plugin::Plugin;
 use crate::recipe::*;
+use crate::reconstruct::{LayerProblem, Reconstructed, ReconstructionError};
 use crate::schedule::Curve;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
@@ -66,8 +67,31 @@ impl Curve for Cubic {
 
 crate::register_curve!(Cubic);
 
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Chooser {
+    damp: f64,
+}
+
+impl Plugin for Chooser {
+    const NAME: &'static str = "chooser";
+    const SUMMARY: &'static str = "A stand-in.";
+}
+
+impl Reconstruction for Chooser {
+    fn chooses(&self) -> bool {
+        true
+    }
+
+    fn reconstruct(&self, layer: &LayerProblem<'_>) -> Result<Reconstructed, ReconstructionError> {
+        Ok(Reconstructed::new(layer.weight.to_vec()))
+    }
+}
+
+crate::register_reconstruction!(Chooser);
+
 fn plugins() -> Plugins {
-    Plugins::empty().with::<Magnitude>().with::<Uniform>().with::<Cubic>()
+    Plugins::empty().with::<Magnitude>().with::<Uniform>().with::<Cubic>().with::<Chooser>()
 }
 
 fn parse(text: &str) -> Result<Recipe<dyn Named>, RecipeError> {
@@ -190,6 +214,40 @@ fn weights_compete_within_rows_where_a_recipe_says_so() {
     let grown = problems(&format!("{rows}grow = {{ criterion = \"magnitude\", end = 500 }}"));
     assert!(grown[0].starts_with("compare: grow changes places"), "{grown:?}");
     assert!(problems(&rows.replace("row", "column"))[0].contains("expected `layer` or `row`"));
+}
+
+#[test]
+fn a_reconstruction_is_read_and_refused_beside_what_it_does_not_go_with() {
+    let plain = "sparsity = 0.5\ncriterion = \"magnitude\"\n";
+    assert!(!parse(plain).unwrap().to_toml().contains("reconstruct"));
+    let read = parse(&format!("{plain}reconstruct = {{ name = \"chooser\", damp = 0.5 }}\nsequential = true")).unwrap();
+    assert_eq!(read.reconstruct.as_ref().unwrap().config(), &json!({ "damp": 0.5 }));
+    let again = parse(&read.to_toml()).unwrap();
+    assert_eq!((again.to_toml(), again.sequential), (read.to_toml(), true));
+    assert!(parse(&format!("{plain}reconstruct = \"chooser\"\ngranularity = \"element\"")).is_ok());
+    assert!(parse("criterion = \"magnitude\"\nreconstruct = \"chooser\"\ngranularity = \"2:4\"").is_ok());
+    for (more, expected) in [
+        ("sequential = true", "sequential: true: nothing is reconstructed"),
+        ("reconstruct = \"choser\"", "reconstruct: unknown reconstruction \"choser\", did you mean \"chooser\"?"),
+        (
+            "reconstruct = { name = \"chooser\", dump = 1 }",
+            "reconstruct: reconstruction \"chooser\": unknown field `dump`",
+        ),
+        ("reconstruct = \"chooser\"\ncompare = \"row\"", "compare: reconstruct = \"chooser\" chooses"),
+        ("reconstruct = \"chooser\"\ngranularity = \"channel\"", "reconstruct: reconstruct = \"chooser\" chooses"),
+        ("reconstruct = \"chooser\"\ngranularity = \"head\"", "reconstruct: reconstruct = \"chooser\" chooses"),
+        (
+            "reconstruct = \"chooser\"\noverride = [{ target = \"a\", sparsity = 0.5, granularity = { kind = \"block\", rows = 1, cols = 4 } }]",
+            "override.0.granularity: reconstruct = \"chooser\" chooses",
+        ),
+        (
+            "reconstruct = \"chooser\"\ngrow = { criterion = \"magnitude\", end = 500 }",
+            "reconstruct: weights that change places later",
+        ),
+    ] {
+        let found = problems(&format!("{plain}{more}"));
+        assert!(found.len() == 1 && found[0].starts_with(expected), "{expected} in {found:#?}");
+    }
 }
 
 #[test]

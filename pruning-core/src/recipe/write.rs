@@ -37,6 +37,12 @@ impl<K: ?Sized> Recipe<K> {
         }
         put("rounding", json!(self.rounding));
         put("allow_empty", json!(self.allow_empty));
+        if let Some(reconstruct) = &self.reconstruct {
+            put("reconstruct", reconstruct.to_value());
+        }
+        if self.sequential {
+            put("sequential", json!(true));
+        }
         put("initialization", json!(self.initialization));
         if let Some(grow) = &self.grow {
             put(

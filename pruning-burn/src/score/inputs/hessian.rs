@@ -1,7 +1,9 @@
 //! The product of the Hessian with the gradient, by differences of gradients in double precision.
 
+use crate::score::Needs;
+use crate::score::inputs::gradients::averages;
 use crate::score::inputs::shift::{By, Shift};
-use crate::score::inputs::{InputError, Values, averages, weights};
+use crate::score::inputs::{InputError, Values, weights};
 use crate::walk;
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -105,19 +107,19 @@ fn gradient<M: Module, B>(
         found.set(loss.dtype());
         loss
     };
-    let result = caught(|| averages(model, from_ref(batch), &watched, false));
+    let result = caught(|| averages(model, from_ref(batch), &watched, &Needs::none()));
     let other = |found| InputError::NotDouble { batch: number, found };
     let result = result.map_err(other)?;
     if found.get() != DType::F64 {
         return Err(other(format!("a loss of type {:?}", found.get())));
     }
-    let (gradient, _) = result.map_err(|error| match error {
+    let found = result.map_err(|error| match error {
         InputError::Panicked { message, .. } => other(message),
         InputError::NotScalar { found, .. } => InputError::NotScalar { batch: number, found },
         InputError::NotFinite { .. } => InputError::NotFinite { batch: number },
         error => error,
     })?;
-    Ok(gradient)
+    Ok(found.gradient)
 }
 
 /// The change of a gradient along a direction, in units of `unit` times the direction, and how far it is uncertain.

@@ -10,7 +10,7 @@ impl CriterionInputs {
     /// Adds an input that you computed, as values by the paths of their parameters.
     ///
     /// The values of a parameter have the shape that the input declares for it: that of the parameter itself for
-    /// [`NeedShape::Weight`](crate::score::NeedShape::Weight), or `[cols]`, `[rows]` or `[cols, cols]` of its matrix for the others. They may
+    /// [`NeedShape::Weight`](crate::score::NeedShape::Weight), or `[cols]`, `[rows]`, `[cols, cols]` or `[batches, cols]` of its matrix for the others. They may
     /// also be a list of as many numbers in that order, so that one call can pass values of parameters of different ranks. The values count
     /// for pruned weights too.
     ///
@@ -43,7 +43,8 @@ impl CriterionInputs {
                 let paths = all.iter().map(|layer| layer.path.clone()).collect();
                 return Err(InputError::UnknownParameter { input: need, path, paths });
             };
-            let (expected, found) = (need.shape().of(&layer.shape, &layer.layout), value.dims().to_vec());
+            let found = value.dims().to_vec();
+            let expected = need.shape().of(&layer.shape, &layer.layout, found.iter().product());
             let len: usize = expected.iter().product();
             if found != expected && found != [len] {
                 return Err(InputError::Shape { input: need, path, expected, found });
