@@ -4,6 +4,7 @@ use crate::layers::SharedId;
 use crate::score::{CriterionError, Need, NeedShape, Needs};
 use pruning_core::budget::ChooseError;
 use pruning_core::mask::MaskError;
+use pruning_core::reconstruct::ReconstructionError;
 use pruning_core::schedule::CurveError;
 use pruning_core::shown;
 
@@ -128,6 +129,48 @@ pub enum PruneError {
     #[error("{path}: has no elements, so there is nothing to mask")]
     Empty {
         /// The parameter.
+        path: String,
+    },
+    /// The calibration was collected from a model of other parameters.
+    #[error(
+        "{path}: the calibration was collected from another model, which has {expected} here, and this one has {found}"
+    )]
+    OtherCalibration {
+        /// The path of the parameter.
+        path: String,
+        /// The shape in the model of the calibration, or `no such parameter`.
+        expected: String,
+        /// The shape in this model, or `no such parameter`.
+        found: String,
+    },
+    /// A layer cannot be reconstructed.
+    #[error(transparent)]
+    Reconstruction {
+        /// The reason, which names the layer.
+        source: Box<ReconstructionError>,
+    },
+    /// The recipe reconstructs layer after layer, which takes the batches of the calibration themselves.
+    #[error("the recipe says `sequential`, which takes batches: prune by `Pruner::prune_with`, or leave it out")]
+    Sequential,
+    /// The recipe reconstructs layer after layer, and removes channels or heads, which lie in several layers.
+    #[error(
+        "{path}: the recipe says `sequential` and removes channels or heads, which lie in several layers; leave `sequential` out"
+    )]
+    SequentialStructures {
+        /// The first such layer.
+        path: String,
+    },
+    /// The calibration of [`Pruner::prune_with`](crate::Pruner::prune_with) failed.
+    #[cfg(feature = "trace")]
+    #[error("calibration: {source}")]
+    Calibration {
+        /// The reason.
+        source: Box<crate::calibrate::CalibrationError>,
+    },
+    /// The weights have changed since the calibration was collected.
+    #[error("{path}: the weights have changed since the calibration was collected; collect it anew")]
+    StaleCalibration {
+        /// The path of the first parameter that has changed.
         path: String,
     },
     /// A weight that would be removed is NaN or infinite.

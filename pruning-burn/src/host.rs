@@ -61,6 +61,18 @@ pub(crate) fn read(matrices: Vec<(Tensor<2>, MatrixLayout)>) -> Vec<Numbers> {
     read.into_iter().map(numbers).collect()
 }
 
+/// Reads a tensor in single precision: in place on the CPU.
+#[cfg(feature = "trace")]
+pub(crate) fn numbers(flat: Tensor<1>) -> Numbers {
+    let flat = flat.without_autodiff();
+    let flat = if flat.dtype() == DType::F32 { flat } else { flat.cast(DType::F32) };
+    #[cfg(feature = "flex")]
+    if let Some(shared) = shared(&flat) {
+        return shared;
+    }
+    Numbers::Read(flat.into_data().iter::<f32>().collect())
+}
+
 /// Rounds to single precision, so that a finite number stays finite.
 fn round(value: f64) -> f32 {
     let rounded = value as f32;

@@ -4,7 +4,7 @@ use crate::host;
 use crate::layer_types::{self, Axes};
 use crate::walk::{self, Position, Visit};
 use burn::module::{Module, Param, ParamId};
-use burn::tensor::{Bool, DType, Tensor};
+use burn::tensor::{Bool, DType, Int, Tensor};
 use pruning_core::report::LayerReport;
 use pruning_core::score::{Granularity, MatrixLayout};
 use std::any::Any;
@@ -34,6 +34,8 @@ pub(crate) struct Layer {
     pub(crate) carries: Option<String>,
     /// The bits of our mask, if it carries one.
     pub(crate) keep: Option<Tensor<1, Bool>>,
+    /// The weights before a reconstruction, in our mask.
+    pub(crate) before: Option<Tensor<1, Int>>,
 }
 
 impl Layer {
@@ -45,6 +47,9 @@ impl Layer {
 
 /// The name of our mask on a parameter, and the name of its bits.
 pub(crate) const MASK: [&str; 2] = ["prune", "keep"];
+
+/// The name of the weights before a reconstruction, in our mask on a parameter.
+pub(crate) const BEFORE: [&str; 2] = ["prune", "before"];
 
 /// Returns the path of the layer that owns a parameter.
 #[cfg(feature = "trace")]
@@ -189,6 +194,7 @@ impl Visit for Visitor {
             id: param.id,
             carries: None,
             keep: None,
+            before: None,
             shape,
             kind,
             path,
@@ -199,6 +205,13 @@ impl Visit for Visitor {
         let ours = at.carried().is_some_and(|(_, rest)| rest == MASK);
         if ours && let Some(layer) = self.carrier() {
             layer.keep = Some(param.val().flatten(0, D - 1));
+        }
+    }
+
+    fn visit_int<const D: usize>(&mut self, at: &Position, param: &Param<Tensor<D, Int>>) {
+        let ours = at.carried().is_some_and(|(_, rest)| rest == BEFORE);
+        if ours && let Some(layer) = self.carrier() {
+            layer.before = Some(param.val().flatten(0, D - 1));
         }
     }
 }

@@ -297,7 +297,7 @@ fn masked<M: Module>(model: &M, gradients: GradientsParams) -> GradientsParams {
                 && let Some(keep) = layer.keep.clone().filter(|keep| keep.dims()[0] == layer.layout.len())
                 && let Some(gradient) = self.gradients.remove::<D>(param.id)
             {
-                let gradient = PruningMask::new(keep).apply(gradient);
+                let gradient = PruningMask::new(keep, None).apply(gradient);
                 self.gradients.register(param.id, gradient);
             }
         }

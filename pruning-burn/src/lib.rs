@@ -60,11 +60,14 @@
 
 mod amounts;
 pub mod analyze;
+#[cfg(feature = "trace")]
+pub mod calibrate;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "trace")]
 mod device;
 mod error;
+mod fingerprint;
 mod host;
 mod layer_types;
 mod layers;
@@ -75,6 +78,7 @@ pub mod nn;
 mod optimizer_state;
 pub mod prelude;
 pub mod pruner;
+pub mod reconstruct;
 mod reports;
 pub mod rounds;
 pub mod score;
@@ -94,7 +98,9 @@ pub use error::PruneError;
 pub use pruner::{Pruner, PrunerBuilder};
 #[doc(hidden)]
 pub use pruning_core;
-pub use pruning_core::{budget, plugin, register_allocator, register_curve, report, schedule, shown};
+pub use pruning_core::{
+    budget, plugin, register_allocator, register_curve, register_reconstruction, report, schedule, shown,
+};
 pub use session::Session;
 
 /// Recipes: what is pruned, how much, when, and from which weights training goes on.

@@ -8,6 +8,9 @@
 //! **a mask that changes gets a new id**. A mask of one boolean keeps all weights ([`undo`] sets it before Burn folds it in). A product is
 //! used because `mask_fill` costs ten times as much on Flex; since a product can leave minus zero, [`finish`] writes plain zeros.
 //!
+//! A reconstruction changes the base as well. The weights from before it are kept in the mask, as integers that no optimizer trains and
+//! that records carry as `<path>.prune.before`; [`undo`] puts them back.
+//!
 //! Zero times NaN is NaN, so `put`, the one function that sets masks, refuses to remove a weight that is not finite; after weights were
 //! read from a file or a snapshot, `sound` makes the same check. Burn allows one reparameterization for each parameter: a parameter that
 //! carries LoRA is refused, and a model with LoRA on other parameters cannot be finished or undone, since Burn would fold that in too.
@@ -16,7 +19,9 @@
 //! panic in a user's closure or plugin is caught and becomes an error with its message.
 
 pub(crate) mod attach;
+pub(crate) mod before;
 pub(crate) mod pruning_mask;
+pub(crate) mod rebuild;
 pub mod soft_threshold;
 
 pub use attach::{attach, finish, masks, report, undo, update};

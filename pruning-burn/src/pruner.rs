@@ -5,7 +5,10 @@ mod builder;
 #[cfg(feature = "trace")]
 pub(crate) mod channels;
 pub(crate) mod layer_scores;
+pub(crate) mod masked;
 pub(crate) mod select;
+#[cfg(feature = "trace")]
+mod with_batches;
 
 pub use builder::PrunerBuilder;
 pub use layer_scores::LayerScores;
@@ -13,7 +16,7 @@ pub use layer_scores::LayerScores;
 use crate::PruneError;
 use crate::amounts::Amounts;
 use crate::layers::layers;
-use crate::mask::attach::put;
+use crate::pruner::masked::masked;
 use crate::pruner::select::select;
 use crate::recipe::Recipe;
 use crate::reports::report_on;
@@ -235,15 +238,23 @@ impl Pruner {
         let all = layers(model)?;
         let selection = Selection::new(&self.recipe, &all)?;
         let amounts = Amounts { shared: self.amount(), own: &Amount::OfTotal };
-        let (masks, report) = select(model, self, &all, &selection, &amounts, inputs.into())?;
-        *model = put(model, &all, masks)?;
+        let inputs = inputs.into();
+        if self.recipe.sequential {
+            return Err(PruneError::Sequential);
+        }
+        let (masks, mut report) = select(model, self, &all, &selection, &amounts, inputs)?;
+        *model = masked(model, self, (&all, &selection), masks, &mut report, inputs)?;
         Ok(report)
     }
 
-    /// Returns the inputs that the criterion looks at besides the weights.
+    /// Returns the inputs that the criterion and the reconstruction look at besides the weights.
     #[must_use]
     pub fn needs(&self) -> Needs {
-        self.recipe.criterion.needs()
+        let needs = self.recipe.criterion.needs();
+        self.recipe
+            .reconstruct
+            .iter()
+            .fold(needs, |needs, reconstruction| needs | crate::reconstruct::needs(reconstruction))
     }
 
     fn amount(&self) -> Amount {

@@ -22,6 +22,7 @@ pub(crate) mod element_scores;
 pub(crate) mod inputs;
 pub(crate) mod needed;
 pub(crate) mod needs;
+pub(crate) mod statistics;
 
 pub use criterion::{Criterion, CriterionError, LayerView};
 pub use inputs::{CriterionInputs, InputError};

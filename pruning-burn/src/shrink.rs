@@ -74,6 +74,7 @@ mod optimizer;
 mod owners;
 mod parameters;
 pub(crate) mod plan;
+mod rebuild;
 mod size_fields;
 mod verify;
 
@@ -88,5 +89,6 @@ pub use mask::mask;
 pub use optimizer::cut_optimizer;
 pub use plan::{RoundTo, Shrinker};
 pub use pruning_core::graph::{Cut, Factor, FieldChange, GroupCut, PlanError, RemovalError, ShrinkPlan, Totals};
+pub use rebuild::{Rebuilt, reconstruct};
 pub use size_fields::{SizeField, size_fields};
 pub use verify::{Difference, verify};

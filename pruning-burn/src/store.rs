@@ -1,4 +1,4 @@
-//! Files: [`save`] writes a model (masked, smaller, compact or sparse) or a session, and [`load`] reads any of these files.
+//! Files: [`save`] writes a model (masked, smaller, compact or sparse), a session or a calibration, and [`load`] reads any of these files.
 //!
 //! | saved | by | read by |
 //! |---|---|---|
@@ -7,6 +7,7 @@
 //! | a smaller model with its plan | `save((&model, &plan), file)` | [`Loaded::into_smaller`] |
 //! | a model in as few bytes as sparse formats take | `save(Compact(&model), file)` | [`Loaded::into_model`] |
 //! | a sparse model | `save(&sparse, file)` | [`Loaded::into_sparse_model`] |
+//! | a calibration | `save(&calibration, file)` | `Loaded::into_calibration` |
 //!
 //! Every file names its kind and carries a checksum of all its bytes, which is checked before anything in the file is used. A new file
 //! replaces an old one once it is complete and on the disk, and keeps its permissions. Several threads or processes may save to one name:
@@ -69,8 +70,19 @@ pub use file_header::Integrity;
 pub(crate) use model::{Read, model_contents, read_model};
 
 use contents::Contents;
+#[cfg(feature = "trace")]
+use file_header::CALIBRATION;
 use file_header::{COMPACT, Kind, MODEL, SPARSE_MODEL};
 use std::path::{Path, PathBuf};
+
+/// The kinds that [`load`] reads.
+const KINDS: &[&Kind] = &[
+    &MODEL,
+    &COMPACT,
+    &SPARSE_MODEL,
+    #[cfg(feature = "trace")]
+    &CALIBRATION,
+];
 
 /// The text of a file that holds a session, and the prefix of the tensors of its snapshot.
 pub(crate) const SESSION: &str = "pruning.session";
@@ -78,7 +90,7 @@ pub(crate) const SNAPSHOT: &str = "pruning.snapshot/";
 /// The text of a file that holds the plan of a smaller model.
 pub(crate) const PLAN: &str = "pruning.shrink";
 
-/// A value that [`save`] can write: a model, a model with its session or plan, a compact model or a sparse model.
+/// A value that [`save`] can write: a model, a model with its session or plan, a compact model, a sparse model or a calibration.
 pub trait Save {
     /// Report about the file that was written.
     type Report;
@@ -90,7 +102,7 @@ pub trait Save {
     fn save_to(self, file: &Path) -> Result<Self::Report, StoreError>;
 }
 
-/// Saves a model, a model with its session or its plan, a compact model, or a sparse model to a file.
+/// Saves a model, a model with its session or its plan, a compact model, a sparse model or a calibration to a file.
 ///
 /// The [table](self) lists them, and an example follows it. Files are in burnpack format, which Burn reads. Compact and sparse models are
 /// in safetensors format instead, and so are smaller models if the name of the file ends in `.safetensors`.
@@ -109,7 +121,7 @@ pub fn save<S: Save>(what: S, file: impl AsRef<Path>) -> Result<S::Report, Store
 /// The file cannot be read, is damaged, is of a kind that [`save`] does not write, or was written by a later version of this library.
 pub fn load(file: impl AsRef<Path>) -> Result<Loaded, StoreError> {
     let file = file.as_ref();
-    let (contents, integrity, kind) = Contents::load(file, &[&MODEL, &COMPACT, &SPARSE_MODEL])?;
+    let (contents, integrity, kind) = Contents::load(file, KINDS)?;
     Ok(Loaded { file: file.to_path_buf(), contents, integrity, header: kind })
 }
 
@@ -127,6 +139,8 @@ pub enum FileKind {
     CompactModel,
     /// A sparse model.
     SparseModel,
+    /// A calibration.
+    Calibration,
 }
 
 /// The contents of a file that was read and checked.
@@ -146,6 +160,8 @@ impl Loaded {
         match self.header.name {
             name if name == COMPACT.name => FileKind::CompactModel,
             name if name == SPARSE_MODEL.name => FileKind::SparseModel,
+            #[cfg(feature = "trace")]
+            name if name == CALIBRATION.name => FileKind::Calibration,
             _ if holds(SESSION) => FileKind::Session,
             _ if holds(PLAN) => FileKind::SmallerModel,
             _ => FileKind::Model,

@@ -1,8 +1,10 @@
 //! The walk over the parameters of a module: [`visit`] and [`map`] pass on the [`Position`] of each parameter.
 
 use crate::layer_types::{self, LayerType};
-use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Bool, Int, Tensor};
+use std::any::Any;
+use std::collections::BTreeMap;
 
 /// A visitor of the parameters of a module. A tied parameter comes at each of its paths.
 pub(crate) trait Visit {
@@ -167,5 +169,24 @@ impl<V: Map> ModuleMapper for Walker<'_, V> {
 
     fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
         self.with.map_flag(&self.at, flag)
+    }
+}
+
+/// New tensors for parameters, made once for each id, so that a tied parameter stays one leaf.
+#[derive(Default)]
+pub(crate) struct OneLeaf(BTreeMap<ParamId, Box<dyn Any>>);
+
+impl OneLeaf {
+    /// Returns the parameter with the tensor that `make` returns for it, or that it returned for another path of the parameter.
+    pub(crate) fn map<const D: usize>(
+        &mut self,
+        param: Param<Tensor<D>>,
+        make: impl FnOnce(Tensor<D>) -> Tensor<D>,
+    ) -> Param<Tensor<D>> {
+        let id = param.id;
+        let made = self.0.get(&id).and_then(|made| made.downcast_ref::<Tensor<D>>()).cloned();
+        let param = param.map(|weight| made.unwrap_or_else(|| make(weight)));
+        self.0.insert(id, Box::new(param.base()));
+        param
     }
 }

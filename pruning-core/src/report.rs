@@ -198,6 +198,16 @@ pub enum Warning {
         /// The paths of the layers.
         paths: Vec<String>,
     },
+    /// A reconstruction had less than ten rows of a calibration for each input column, so it may fit their noise.
+    FewRows {
+        /// The paths of the layers.
+        paths: Vec<String>,
+    },
+    /// Some input columns of reconstructed layers were zero in all rows of the calibration, so nothing is known of their weights.
+    DeadColumns {
+        /// The paths of the layers, each with the number of such columns.
+        columns: Vec<(String, usize)>,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -209,6 +219,15 @@ impl fmt::Display for Warning {
                  (`Pruner::with_trace`), and all that belongs to a channel is masked",
                 few(paths)
             ),
+            Self::FewRows { paths } => write!(
+                f,
+                "{}: the calibration has less than ten rows for each input column; calibrate with more data, or raise `damp`",
+                few(paths)
+            ),
+            Self::DeadColumns { columns } => {
+                let paths: Vec<_> = columns.iter().map(|(path, number)| format!("{path} ({number})")).collect();
+                write!(f, "{}: input columns that are zero in all rows of the calibration", few(&paths))
+            }
         }
     }
 }

@@ -2,19 +2,20 @@
 
 use crate::layers::{Layer, MASK, first_layers, layer_report, layers, names, paths, places};
 use crate::mask::PruningMask;
+use crate::mask::before::restored;
 use crate::targets::can_carry;
-use crate::walk::{self, Map, Position, Visit};
+use crate::walk::{self, Map, OneLeaf, Position, Visit};
 use crate::{PruneError, host};
 use burn::module::{Module, Param, ParamId, Reparameterizer};
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 use pruning_core::mask::{Bits, Mask, MaskSet};
 use pruning_core::report::Report;
 use pruning_core::score::Granularity;
-use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 
-struct Attach<'a> {
-    keep: &'a BTreeMap<String, Bits>,
+pub(super) struct Attach<'a> {
+    pub(super) keep: &'a BTreeMap<String, Bits>,
+    pub(super) before: &'a BTreeMap<String, Tensor<1, Int>>,
 }
 
 impl Reparameterizer for Attach<'_> {
@@ -25,7 +26,9 @@ impl Reparameterizer for Attach<'_> {
         path: &str,
         param: Param<Tensor<D>>,
     ) -> (Param<Tensor<D>>, Option<PruningMask>) {
-        let mask = self.keep.get(path).map(|bits| PruningMask::new(host::keep_on(bits, &param.lazy_device())));
+        let before = || self.before.get(path).cloned();
+        let mask =
+            self.keep.get(path).map(|bits| PruningMask::new(host::keep_on(bits, &param.lazy_device()), before()));
         (param, mask)
     }
 }
@@ -70,7 +73,7 @@ pub(crate) fn put<M: Module>(model: &M, all: &[Layer], masks: Vec<(usize, Bits)>
     }
     let mut model = model.clone();
     if !fresh.is_empty() {
-        model = model.apply_reparameterization(Attach { keep: &fresh });
+        model = model.apply_reparameterization(Attach { keep: &fresh, before: &BTreeMap::new() });
     }
     if !update.is_empty() {
         model = walk::map(model, &mut Update { keep: &update });
@@ -87,7 +90,7 @@ pub(crate) fn sound<M: Module>(model: &M) -> Result<(), PruneError> {
 }
 
 /// Checks that what masks remove is finite: a mask is a product, and zero times NaN or infinity is NaN.
-fn finite<M: Module>(model: &M, all: &[Layer], masks: &[(usize, Bits)]) -> Result<(), PruneError> {
+pub(super) fn finite<M: Module>(model: &M, all: &[Layer], masks: &[(usize, Bits)]) -> Result<(), PruneError> {
     let removing = masks.iter().filter(|(_, keep)| keep.count_ones() < keep.len());
     let mut bases =
         Bases { wanted: removing.map(|(place, keep)| (all[*place].path.as_str(), keep)).collect(), found: Vec::new() };
@@ -268,10 +271,16 @@ pub(crate) fn parameters(all: &[Layer]) -> usize {
     all.iter().filter(|l| !l.buffer).map(|l| l.layout.len()).sum()
 }
 
-fn foldable(all: &[Layer]) -> Result<(), PruneError> {
+/// Checks that masks are attached, and can be folded in.
+fn folding(all: &[Layer]) -> Result<(), PruneError> {
     if all.iter().all(|l| l.keep.is_none()) {
         return Err(PruneError::NotAttached { path: "model".to_string() });
     }
+    foldable(all)
+}
+
+/// Checks that no reparameterization of another kind would be folded in together with masks.
+pub(crate) fn foldable(all: &[Layer]) -> Result<(), PruneError> {
     match all.iter().find_map(|l| l.foreign().map(|name| (l, name))) {
         Some((layer, name)) => Err(PruneError::WouldFold { path: layer.path.clone(), name: name.clone() }),
         None => Ok(()),
@@ -298,7 +307,7 @@ fn foldable(all: &[Layer]) -> Result<(), PruneError> {
 /// unchanged.
 pub fn finish<M: Module>(model: &mut M) -> Result<Report, PruneError> {
     let all = layers(model)?;
-    foldable(&all)?;
+    folding(&all)?;
     let report = report(model)?;
     *model = zeroed(model.clone().materialize(), pruned(&all));
     Ok(report)
@@ -314,7 +323,7 @@ fn pruned(all: &[Layer]) -> BTreeMap<String, Tensor<1, Bool>> {
 /// The module with plain zeros in the base of its parameters where `keep` is false. A product with zero leaves the sign; this
 /// does not.
 pub(crate) fn zeroed<M: Module>(model: M, keep: BTreeMap<String, Tensor<1, Bool>>) -> M {
-    walk::map(model, &mut Zero { keep, made: BTreeMap::new() })
+    walk::map(model, &mut Zero { keep, leaves: OneLeaf::default() })
 }
 
 /// The network as it is, with every weight open to gradients: zeros in the base instead of masks. Ids, flags and running
@@ -328,30 +337,23 @@ pub(crate) fn opened<M: Module>(model: &M) -> M {
 
 struct Zero {
     keep: BTreeMap<String, Tensor<1, Bool>>,
-    /// Tensors of any rank by the id of their parameter: a tied parameter stays one leaf.
-    made: BTreeMap<ParamId, Box<dyn Any>>,
+    leaves: OneLeaf,
 }
 
 impl Map for Zero {
     fn map_float<const D: usize>(&mut self, at: &Position, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(keep) = self.keep.get(&at.path()) else { return param };
-        let id = param.id;
-        let made = self.made.get(&id).and_then(|made| made.downcast_ref::<Tensor<D>>()).cloned();
-        let param = param.map(|weight| {
-            made.unwrap_or_else(|| {
-                let pruned = host::settled(keep.clone()).bool_not().reshape(weight.shape());
-                let trained = weight.is_require_grad();
-                weight.detach().mask_fill(pruned, 0.0).detach().set_require_grad(trained)
-            })
-        });
-        self.made.insert(id, Box::new(param.base()));
-        param
+        self.leaves.map(param, |weight| {
+            let pruned = host::settled(keep.clone()).bool_not().reshape(weight.shape());
+            let trained = weight.is_require_grad();
+            weight.detach().mask_fill(pruned, 0.0).detach().set_require_grad(trained)
+        })
     }
 }
 
 /// Takes the masks off, which restores the dense weights bit for bit.
 ///
-/// Weights that training has changed stay changed. The gradients of pruned weights are zero, so an optimizer that follows the gradients
+/// Weights that a reconstruction changed are those from before it. Otherwise weights that training has changed stay changed. The gradients of pruned weights are zero, so an optimizer that follows the gradients
 /// alone does not change them. Weight decay does shrink them, and momentum from before the pruning moves them until
 /// [`mask_optimizer`](crate::session::mask_optimizer) clears it.
 ///
@@ -371,10 +373,16 @@ impl Map for Zero {
 /// Those of [`finish`].
 pub fn undo<M: Module>(model: &mut M) -> Result<(), PruneError> {
     let all = layers(model)?;
-    foldable(&all)?;
+    folding(&all)?;
+    let named = |l: &Layer| names(l).filter_map(|path| Some((path.clone(), l.before.clone()?))).collect::<Vec<_>>();
+    let before = all.iter().flat_map(named).collect();
+    *model = restored(uncovered(model, &all), before);
+    Ok(())
+}
+
+/// The model without masks, with its weights as they are below them.
+pub(crate) fn uncovered<M: Module>(model: &M, all: &[Layer]) -> M {
     let masked = all.iter().filter(|l| l.keep.is_some());
     let keep = masked.flat_map(names).map(|path| (path.clone(), None)).collect();
-    let open = walk::map(model.clone(), &mut Update { keep: &keep });
-    *model = open.materialize();
-    Ok(())
+    walk::map(model.clone(), &mut Update { keep: &keep }).materialize()
 }

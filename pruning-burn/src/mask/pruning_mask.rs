@@ -3,7 +3,7 @@
 use crate::host;
 use crate::layers::MASK;
 use burn::module::{Module, Param, ParamId, Reparameterization};
-use burn::tensor::{Bool, DType, Tensor};
+use burn::tensor::{Bool, DType, Int, Tensor};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
@@ -16,13 +16,16 @@ pub struct PruningMask {
     /// One boolean for each element, in memory order; a single one for a mask that keeps all. Its id names its contents: a
     /// mask that changes gets a new one.
     keep: Param<Tensor<1, Bool>>,
+    /// The weights before a reconstruction gave them new values: their bytes in memory order, as integers, which no optimizer trains.
+    before: Option<Param<Tensor<1, Int>>>,
     #[module(skip)]
     factor: Factor,
 }
 
 impl PruningMask {
-    pub(crate) fn new(keep: Tensor<1, Bool>) -> Self {
-        Self { keep: Param::initialized(ParamId::new(), keep), factor: Factor::default() }
+    pub(crate) fn new(keep: Tensor<1, Bool>, before: Option<Tensor<1, Int>>) -> Self {
+        let before = before.map(|words| Param::initialized(ParamId::new(), words));
+        Self { keep: Param::initialized(ParamId::new(), keep), before, factor: Factor::default() }
     }
 }
 

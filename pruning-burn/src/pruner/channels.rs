@@ -47,7 +47,7 @@ pub(crate) fn select<M: Module>(
     inputs: Option<&CriterionInputs>,
     only: Option<usize>,
 ) -> Result<(Vec<(usize, Bits)>, Report), PruneError> {
-    needed(&pruner.recipe().criterion, inputs)?;
+    needed(&pruner.recipe().criterion, inputs, model)?;
     let (mut masks, places) = (Masks::on(all), places(all));
     let (mut choices, mut fixed) = (Vec::new(), Vec::new());
     for granularity in structural(selection) {

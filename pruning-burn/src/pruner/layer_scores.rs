@@ -56,7 +56,7 @@ impl Pruner {
         let recipe = self.recipe();
         let all = layers(model)?;
         let selection = Selection::new(recipe, &all)?;
-        needed(&recipe.criterion, inputs)?;
+        needed(&recipe.criterion, inputs, model)?;
         let alive = alive(&all, &selection);
         let scored = score(model, &recipe.criterion, &all, &selection, &alive, inputs, 0)?;
         let order = recipe.criterion.order();

@@ -26,7 +26,7 @@ pub(crate) fn select<M: Module>(
     if let Some(trace) = pruner.trace() {
         return crate::pruner::channels::select(module, (pruner, trace), all, selection, amounts, inputs, None);
     }
-    needed(&pruner.recipe().criterion, inputs)?;
+    needed(&pruner.recipe().criterion, inputs, module)?;
     let choices = choose_alone(module, pruner, all, selection, alive(all, selection), amounts, inputs)?;
     let kept = |layer| choices.iter().find(|c| c.layer == layer).map_or(0, |c| c.chosen.keep.count_ones());
     let mut report = report_of(all, selection, layers_of(all, selection.targets.iter(), &choices, kept));

@@ -1,8 +1,9 @@
 //! The plugin that scores weights: [`Criterion`].
 
 use crate::host::to_matrix;
+use crate::score::statistics::{Reads, Statistic};
 use crate::score::{CriterionInputs, Need, NeedShape, Needs};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use pruning_core::caught;
 use pruning_core::plugin::PluginKind;
 use pruning_core::score::{MatrixLayout, NonFinite, Order, Reduction};
@@ -193,7 +194,9 @@ impl LayerView<'_> {
     /// Returns an input that the criterion declares, as a matrix that matches the weights.
     ///
     /// It is `[rows, cols]` for [`NeedShape::Weight`], `[1, cols]` for [`NeedShape::Column`], `[rows, 1]` for [`NeedShape::Output`],
-    /// `[cols, cols]` for [`NeedShape::Columns`] and `[batches, cols]` for [`NeedShape::Batches`]. In a product with the weights a single row or column is repeated.
+    /// `[cols, cols]` for [`NeedShape::Columns`] and `[batches, cols]` for [`NeedShape::Batches`]. In a product with the weights a single
+    /// row or column is repeated. A column input of a calibration is `[rows, cols]` in a convolution of several groups, and `[rows, 1]`
+    /// where the parameter is stored the other way round.
     ///
     /// # Errors
     /// Those of [`gradient`](Self::gradient).
@@ -206,7 +209,9 @@ impl LayerView<'_> {
         if held != need.shape() {
             return Err(CriterionError::OtherShape { input: need, held });
         }
-        let (values, shape) = inputs.get(need, self.path).ok_or(CriterionError::OtherModel { input: need })?;
+        let Some((values, shape)) = inputs.get(need, self.path) else {
+            return self.statistic(inputs, need);
+        };
         if shape != self.shape {
             let (expected, found) = (self.shape.into(), shape.into());
             return Err(CriterionError::InputShape { input: need, expected, found });
@@ -227,6 +232,30 @@ impl LayerView<'_> {
         Ok(if values.dtype() == dtype { values } else { values.cast(dtype) })
     }
 
+    /// An input that is computed for this parameter alone.
+    fn statistic(&self, inputs: &CriterionInputs, need: Need) -> Result<Tensor<2>, CriterionError> {
+        let Statistic { values, reads } = collected(inputs, need, self.path, &self.layout)?;
+        let (rows, cols, len) = (self.layout.rows(), self.layout.cols(), values.len());
+        let dtype = self.weight.dtype();
+        let data = TensorData::new(values, [len]).convert_dtype(dtype);
+        let values = Tensor::<1>::from_data(data, (&self.device(), dtype));
+        Ok(match (need.shape(), reads) {
+            (NeedShape::Column, Reads::Columns) => values.reshape([1, cols]),
+            (NeedShape::Column, Reads::Rows) => values.reshape([rows, 1]),
+            (NeedShape::Column, Reads::Groups(groups)) => {
+                let own = rows / groups;
+                values.reshape([groups, 1, cols]).repeat_dim(1, own).reshape([rows, cols])
+            }
+            (NeedShape::Output, _) => values.reshape([rows, 1]),
+            (NeedShape::Columns, Reads::Columns) => values.reshape([cols, cols]),
+            (NeedShape::Columns, _) => {
+                let reason = "each group of its output units sees columns of its own".to_string();
+                return Err(CriterionError::NotCollected { input: need, reason });
+            }
+            (NeedShape::Weight | NeedShape::Batches, _) => values.reshape([rows, cols]),
+        })
+    }
+
     /// Returns the number of the update of dynamic sparse training, counted from 1, or 0 in a pruning.
     ///
     /// A criterion with random scores draws other scores in each update.
@@ -240,6 +269,22 @@ impl LayerView<'_> {
     pub fn device(&self) -> Device {
         self.weight.device()
     }
+}
+
+/// An input of a parameter as a calibration collected it.
+pub(crate) fn collected(
+    inputs: &CriterionInputs,
+    need: Need,
+    path: &str,
+    layout: &MatrixLayout,
+) -> Result<Statistic, CriterionError> {
+    let statistics = inputs.statistics().filter(|statistics| statistics.holds(need));
+    let statistics = statistics.ok_or(CriterionError::OtherModel { input: need })?;
+    let failed = |reason| CriterionError::NotCollected { input: need, reason };
+    let statistic = statistics.of(need, path).map_err(failed)?;
+    // What a file says need not be so.
+    let fits = statistic.fits(need, layout);
+    if fits { Ok(statistic) } else { Err(failed(format!("it has {} numbers of it", statistic.values.len()))) }
 }
 
 /// An error of a criterion that cannot score a layer.
@@ -279,6 +324,14 @@ pub enum CriterionError {
     OtherModel {
         /// The input.
         input: Need,
+    },
+    /// The calibration has no such input of this parameter.
+    #[error("the calibration has no {input} of this parameter: {reason}; exclude it")]
+    NotCollected {
+        /// The input.
+        input: Need,
+        /// The reason.
+        reason: String,
     },
     /// An input was collected from a parameter of another shape.
     #[error("the input {input} has shape {found:?}, the parameter {expected:?}: collect it from this model")]

@@ -10,6 +10,7 @@ pub use error::InputError;
 
 use crate::layers::layers;
 use crate::mask::attach::opened;
+use crate::score::statistics::Statistics;
 use crate::score::{Need, NeedShape, Needs};
 use crate::snapshot::{Snapshot, shapes};
 use crate::walk;
@@ -19,6 +20,7 @@ use burn::tensor::Tensor;
 use gradients::{Averages, Gradients, averages};
 use shift::{By, Shift};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The inputs that criteria look at besides the weights, for every parameter of a model.
 ///
@@ -40,6 +42,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default)]
 pub struct CriterionInputs {
     held: BTreeMap<&'static str, Held>,
+    /// Inputs that are computed parameter by parameter.
+    statistics: Option<Arc<dyn Statistics>>,
     /// The inputs that pruned weights have too.
     pub(crate) dense: Needs,
 }
@@ -73,7 +77,25 @@ impl CriterionInputs {
 
     /// The shape of what is held under the name of an input.
     pub(crate) fn shape(&self, need: Need) -> Option<NeedShape> {
-        self.held.get(need.name()).map(|held| held.need.shape())
+        let collected = || self.statistics.as_ref().filter(|statistics| statistics.holds(need)).map(|_| need.shape());
+        self.held.get(need.name()).map(|held| held.need.shape()).or_else(collected)
+    }
+
+    /// Adds inputs that are computed parameter by parameter.
+    #[cfg(feature = "trace")]
+    pub(crate) fn with_statistics(mut self, statistics: Arc<dyn Statistics>) -> Self {
+        self.statistics = Some(statistics);
+        self
+    }
+
+    /// The number of rows that a layer saw, if a calibration tells it.
+    pub(crate) fn rows(&self, path: &str) -> Option<f64> {
+        self.statistics()?.rows(path)
+    }
+
+    /// The inputs that are computed parameter by parameter.
+    pub(crate) fn statistics(&self) -> Option<&dyn Statistics> {
+        self.statistics.as_deref()
     }
 
     /// One input of one parameter with the shape of that, if it is a parameter of the model that the input was collected from.

@@ -3,7 +3,8 @@
 use crate::PruneError;
 use crate::amounts::Amounts;
 use crate::layers::{Layer, MASK, layers};
-use crate::mask::attach::{put, sound};
+use crate::mask::attach::sound;
+use crate::pruner::masked::masked;
 use crate::pruner::select::select;
 use crate::score::CriterionInputs;
 use crate::session::grow;
@@ -120,6 +121,9 @@ impl Session {
         inputs: Option<&CriterionInputs>,
     ) -> Result<Report, PruneError> {
         let recipe = self.pruner.recipe();
+        if recipe.sequential {
+            return Err(PruneError::Sequential);
+        }
         // Asked beforehand, since a curve may fail.
         let mut owned = HashMap::new();
         for target in selection.targets.iter().filter_map(|t| t.own) {
@@ -132,7 +136,7 @@ impl Session {
         };
         let amounts = Amounts { shared, own: &own };
         let (masks, mut report) = select(model, &self.pruner, all, selection, &amounts, inputs)?;
-        let mut pruned = put(model, all, masks)?;
+        let mut pruned = masked(model, &self.pruner, (all, selection), masks, &mut report, inputs)?;
         match recipe.initialization {
             Initialization::Keep | Initialization::RewindRate { .. } => {}
             Initialization::Rewind { step } => {

@@ -39,8 +39,8 @@ pub(crate) fn update<M: Module>(
     update: &Update,
     inputs: Option<&CriterionInputs>,
 ) -> Result<Updated<M>, PruneError> {
-    needed(&recipe.criterion, inputs)?;
-    open(grow, inputs)?;
+    needed(&recipe.criterion, inputs, model)?;
+    open(grow, inputs, model)?;
     let alive = alive(all, selection);
     let dropping = score(model, &recipe.criterion, all, selection, &alive, inputs, update.number)?;
     let growing = score(model, &grow.criterion, all, selection, &alive, inputs, update.number)?;
@@ -86,8 +86,12 @@ fn layer_device(layer: &Layer) -> burn::tensor::Device {
 }
 
 /// Checks that pruned weights have scores of their own.
-fn open(grow: &Grow<dyn crate::score::Criterion>, inputs: Option<&CriterionInputs>) -> Result<(), PruneError> {
-    needed(&grow.criterion, inputs)?;
+fn open<M: Module>(
+    grow: &Grow<dyn crate::score::Criterion>,
+    inputs: Option<&CriterionInputs>,
+    model: &M,
+) -> Result<(), PruneError> {
+    needed(&grow.criterion, inputs, model)?;
     let needs = inputs.map_or_else(Needs::none, |inputs| grow.criterion.needs().without(&inputs.dense));
     if needs.is_empty() {
         return Ok(());

@@ -12,6 +12,11 @@ use pruning_core::score::NonFinite;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShrinkError {
+    /// The recipe names no reconstruction for the layers that read removed channels.
+    #[error(
+        "the recipe names no reconstruction that keeps the masks it is given; add one, such as reconstruct = \"least_squares\""
+    )]
+    NoReconstruction,
     /// The channels of the trace cannot be grouped.
     #[error(transparent)]
     Group(#[from] GroupError),

@@ -156,7 +156,7 @@ impl Shrinker {
         if self.min_keep == 0 {
             return Err(ShrinkError::MinKeep);
         }
-        needed(&recipe.criterion, inputs)?;
+        needed(&recipe.criterion, inputs, model)?;
         let (solved, axis, owners) = owned(trace, &self.rules, all, selection, granularity)?;
         let heads = matches!(granularity, Granularity::Head { .. });
         check_named(recipe, &solved, all, selection, &owners, (axis, heads))?;

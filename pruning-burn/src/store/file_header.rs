@@ -41,6 +41,9 @@ pub(crate) struct Kind {
 pub(crate) const MODEL: Kind = Kind { name: "model", version: 1 };
 /// A model in sparse formats.
 pub(crate) const COMPACT: Kind = Kind { name: "compact model", version: 1 };
+/// What the layers of a model see.
+#[cfg(feature = "trace")]
+pub(crate) const CALIBRATION: Kind = Kind { name: "calibration", version: 1 };
 /// A compiled model.
 pub(crate) const SPARSE_MODEL: Kind = Kind { name: "sparse model", version: 1 };
 

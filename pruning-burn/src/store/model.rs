@@ -1,16 +1,20 @@
 //! How a model is stored in a file, with its masks.
 
 use crate::PruneError;
-use crate::layers::{MASK, layers, paths, places};
-use crate::mask::attach::{put, sound};
+use crate::layers::{BEFORE, MASK, layers, paths, places};
+use crate::mask::attach::{foldable, put, sound, uncovered};
+use crate::mask::before::misfit;
+use crate::mask::rebuild::covered;
 use crate::store::contents::{Contents, Form, loaded, tensors_of};
 use crate::store::file_header::MODEL;
 #[cfg(feature = "sparse")]
 use crate::store::{FileKind, compact};
 use crate::store::{Integrity, Loaded, SNAPSHOT, Save, StoreError};
 use burn::module::Module;
+use burn::tensor::{DType, Device, Int};
 use burn_pack::Tensor;
 use pruning_core::mask::Bits;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Saves a model with its masks. Burn's own `save_file` can save a finished model too, but writes no checksum.
@@ -76,13 +80,16 @@ pub(crate) fn read_model<M: Module>(model: &M, tensors: Vec<Tensor>, file: &Path
     let name = || file.display().to_string();
     let mut snapshot = Vec::new();
     let mut record = Vec::with_capacity(tensors.len());
-    let mut masks = Vec::new();
+    let (mut masks, mut before) = (Vec::new(), BTreeMap::new());
     for tensor in tensors {
         if let Some(path) = tensor.name.strip_prefix(SNAPSHOT) {
             snapshot.push((path.to_string(), tensor));
         } else {
             if let Some(path) = tensor.name.strip_suffix(&format!(".{}", MASK.join("."))) {
                 masks.push((path.to_string(), tensor.shape.num_elements()));
+            }
+            if let Some(path) = tensor.name.strip_suffix(&format!(".{}", BEFORE.join("."))) {
+                before.insert(path.to_string(), tensor.shape.num_elements());
             }
             record.push(tensor);
         }
@@ -112,8 +119,23 @@ pub(crate) fn read_model<M: Module>(model: &M, tensors: Vec<Tensor>, file: &Path
             open.push((index, Bits::ones(expected)));
         }
     }
-    let masked = put(model, &all, open).map_err(unfit)?;
+    // A mask takes the weights from before a reconstruction along only from the start.
+    let masked = if before.is_empty() && all.iter().all(|layer| layer.before.is_none()) {
+        put(model, &all, open).map_err(unfit)?
+    } else {
+        foldable(&all).map_err(unfit)?;
+        let carrying = (0..all.len()).filter(|&i| all[i].keep.is_some()).map(|i| (i, Bits::ones(all[i].layout.len())));
+        let words = |(path, len): (String, usize)| {
+            (path, burn::tensor::Tensor::<1, Int>::zeros([len], (&Device::default(), DType::I32)))
+        };
+        let before = before.into_iter().map(words).collect();
+        covered(uncovered(model, &all), &all, &open.into_iter().chain(carrying).collect(), &before)
+    };
     let loaded = loaded(masked, record, file)?;
     sound(&loaded).map_err(unfit)?;
+    let all = layers(&loaded).map_err(|error| unfit(error.into()))?;
+    if let Some((path, expected, found)) = misfit(&loaded, &all) {
+        return Err(StoreError::MaskLength { file: name(), path, expected, found });
+    }
     Ok(Read { model: loaded, snapshot })
 }

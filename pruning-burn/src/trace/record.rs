@@ -107,6 +107,23 @@ pub struct Scope {
     numbers: Option<Vec<TensorData>>,
     /// Draws values for the inputs, if they are not those of the examples.
     random: Option<StdRng>,
+    /// Which positions of the batch count.
+    positions: Option<Positions>,
+}
+
+/// The positions of a batch `[batch, sequence]`, and whether each of them counts in a calibration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Positions {
+    pub(crate) shape: [usize; 2],
+    pub(crate) count: Vec<bool>,
+}
+
+/// What a forward declared of its batch while it was recorded.
+#[derive(Debug, Default)]
+pub(crate) struct Declared {
+    /// The values of the inputs, in the order of [`Trace::inputs`].
+    pub(crate) inputs: Vec<TensorData>,
+    pub(crate) positions: Option<Positions>,
 }
 
 /// The input values that a forward is run on.
@@ -173,8 +190,27 @@ impl Scope {
         self.kept.push(Box::new(tensor));
     }
 
+    /// Declares which positions of the batch count in a calibration, `[batch, sequence]`; all do by default.
+    ///
+    /// An element that is true, or not zero, counts; one that is false or zero is padding, whose rows are left out of the sums of every
+    /// layer that sees batch and sequence. A [`Calibration`](crate::calibrate::Calibration) asks for it, and nothing else does.
+    ///
+    /// `real` is a tensor with values, and not one that the traced function computes.
+    pub fn count_positions<K: Identified>(&mut self, real: &Tensor<2, K>) {
+        let count = real.clone().into_data().iter::<f64>().map(|value| value != 0.0).collect();
+        self.positions = Some(Positions { shape: real.dims(), count });
+    }
+
     fn on(device: Device) -> Self {
-        Self { device, inputs: Vec::new(), outputs: Vec::new(), kept: Vec::new(), numbers: None, random: None }
+        Self {
+            device,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            kept: Vec::new(),
+            numbers: None,
+            random: None,
+            positions: None,
+        }
     }
 
     /// Runs a forward pass in validation mode. Returns the values of its outputs, or the message of its panic.
@@ -205,6 +241,14 @@ impl Trace {
     /// # Errors
     /// The forward reads values, declares no output, or uses an operation that Burn cannot record.
     pub fn record<M: Module>(model: &M, forward: impl FnOnce(&M, &mut Scope)) -> Result<Self, TraceError> {
+        Self::record_declared(model, forward).map(|(trace, _)| trace)
+    }
+
+    /// Records like [`record`](Self::record), and returns also what the forward declared of its batch.
+    pub(crate) fn record_declared<M: Module>(
+        model: &M,
+        forward: impl FnOnce(&M, &mut Scope),
+    ) -> Result<(Self, Declared), TraceError> {
         // `valid` also copies running statistics, which a move would otherwise take from the model.
         let model = model.valid().materialize();
         let device = Device::capture();
@@ -219,12 +263,13 @@ impl Trace {
                 unique.sort();
                 unique.dedup();
                 let done = capture.complete(scope.inputs.iter().copied(), unique);
-                shapes = Some((place.params, std::mem::take(&mut scope.inputs), std::mem::take(&mut scope.outputs)));
+                let taken = (std::mem::take(&mut scope.inputs), std::mem::take(&mut scope.outputs));
+                shapes = Some((place.params, taken, scope.positions.take()));
                 done
             })
         });
         let captured = captured.map_err(|message| TraceError::Panicked { message })??;
-        let (params, inputs, outputs) = shapes.unwrap_or_default();
+        let (params, (inputs, outputs), positions) = shapes.unwrap_or_default();
         if outputs.is_empty() {
             return Err(TraceError::NoOutput);
         }
@@ -242,15 +287,16 @@ impl Trace {
         let used: HashMap<TensorId, &TensorIr> =
             operations.iter().flat_map(OperationIr::inputs).map(|t| (t.id, t)).collect();
         let mut constants = captured.values;
-        let mut declared = Vec::new();
+        let (mut declared, mut batch) = (Vec::new(), Declared { inputs: Vec::new(), positions });
         for id in inputs {
             if let Some(data) = constants.remove(&id) {
                 let shape = data.shape().clone();
                 declared.push(TensorIr::uninit(id, shape, data.dtype()));
+                batch.inputs.push(data);
             }
         }
         constants.retain(|id, _| used.contains_key(id) || outputs.contains(id));
-        Ok(Self { operations, params, param_of, given, constants, inputs: declared, outputs })
+        Ok((Self { operations, params, param_of, given, constants, inputs: declared, outputs }, batch))
     }
 
     /// Iterates over the parameters, each with all its paths.

@@ -217,6 +217,14 @@ fn device_of<B: BackendIr>(handle: &HandleKind<B>) -> Option<B::Device> {
     }
 }
 
+/// A tensor to look at during a replay, right before or after an operation runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Tap {
+    pub(crate) operation: usize,
+    pub(crate) after: bool,
+    pub(crate) tensor: TensorIr,
+}
+
 impl Trace {
     /// Runs the recorded operations with the model's weights on backend `B`.
     ///
@@ -235,21 +243,7 @@ impl Trace {
         inputs: Values,
         taps: &[TensorId],
     ) -> Result<Values, ReplayError> {
-        self.check(&inputs)?;
-        let mut handles: Vec<(TensorId, HandleKind<B>)> = Vec::new();
-        for (index, (ir, (tensor, ..))) in self.inputs.iter().zip(inputs.tensors).enumerate() {
-            let failed = |reason| ReplayError::Backend { what: format!("input {index}"), reason };
-            handles.push((ir.id, B::take(tensor).map_err(failed)?));
-        }
-        handles.extend(self.weights::<B, M>(model)?);
-        let device = handles.iter().find_map(|(_, handle)| device_of::<B>(handle)).unwrap_or_default();
-        let mut interpreter = TensorInterpreter::<B>::new(device);
-        for (id, handle) in handles {
-            interpreter.register_tensor_to_device(id, handle);
-        }
-        for (id, data) in &self.constants {
-            interpreter.register_tensor_data_id(*id, data.clone());
-        }
+        let mut interpreter = self.interpreter::<B, M>(model, inputs)?;
         let wanted: HashSet<_> = self.outputs.iter().chain(taps).copied().collect();
         let mut keep = KeepAll(&wanted);
         for op in &self.operations {
@@ -265,6 +259,60 @@ impl Trace {
             outputs.tensors.push((B::put(interpreter.get_tensor(&ir)), shape, dtype));
         }
         Ok(outputs)
+    }
+
+    /// Replays like [`replay`](Self::replay), and shows tensors on the way instead of keeping them to the end.
+    ///
+    /// `see` is called with the number and value of each tap. Operations after the last of them do not run.
+    pub(crate) fn watch<B: ReplayBackend, M: Module, E: From<ReplayError>>(
+        &self,
+        model: &M,
+        inputs: Values,
+        taps: &[Tap],
+        mut see: impl FnMut(usize, DispatchTensor) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut interpreter = self.interpreter::<B, M>(model, inputs)?;
+        let last = taps.iter().map(|tap| tap.operation).max();
+        for (index, op) in self.operations.iter().enumerate().take_while(|(index, _)| last.is_some_and(|l| *index <= l))
+        {
+            let here = || taps.iter().enumerate().filter(|(_, tap)| tap.operation == index);
+            let mut show = |interpreter: &mut TensorInterpreter<B>, number: usize, tap: &Tap| {
+                let ir = TensorIr { status: TensorStatus::ReadOnly, ..tap.tensor.clone() };
+                see(number, B::put(interpreter.get_tensor(&ir)))
+            };
+            for (number, tap) in here().filter(|(_, tap)| !tap.after) {
+                show(&mut interpreter, number, tap)?;
+            }
+            interpreter.register_op(op.clone());
+            for (number, tap) in here().filter(|(_, tap)| tap.after) {
+                show(&mut interpreter, number, tap)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates an interpreter that holds inputs, weights and constants.
+    fn interpreter<B: ReplayBackend, M: Module>(
+        &self,
+        model: &M,
+        inputs: Values,
+    ) -> Result<TensorInterpreter<B>, ReplayError> {
+        self.check(&inputs)?;
+        let mut handles: Vec<(TensorId, HandleKind<B>)> = Vec::new();
+        for (index, (ir, (tensor, ..))) in self.inputs.iter().zip(inputs.tensors).enumerate() {
+            let failed = |reason| ReplayError::Backend { what: format!("input {index}"), reason };
+            handles.push((ir.id, B::take(tensor).map_err(failed)?));
+        }
+        handles.extend(self.weights::<B, M>(model)?);
+        let device = handles.iter().find_map(|(_, handle)| device_of::<B>(handle)).unwrap_or_default();
+        let mut interpreter = TensorInterpreter::<B>::new(device);
+        for (id, handle) in handles {
+            interpreter.register_tensor_to_device(id, handle);
+        }
+        for (id, data) in &self.constants {
+            interpreter.register_tensor_data_id(*id, data.clone());
+        }
+        Ok(interpreter)
     }
 
     fn check(&self, inputs: &Values) -> Result<(), ReplayError> {

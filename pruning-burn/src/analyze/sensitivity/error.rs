@@ -7,6 +7,14 @@ use pruning_core::budget::{Sparsity, SparsityError};
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SensitivityError {
+    /// The output error of a layer says nothing of its removed channels or heads.
+    #[error(
+        "{path}: the recipe removes channels or heads, which change what later layers see; measure them by running the model (`Scan::run`)"
+    )]
+    Structures {
+        /// The layer.
+        path: String,
+    },
     /// There is no sparsity to scan.
     #[error("there is no sparsity to scan: give some in [0, 1), such as 0.5, 0.8, 0.9")]
     NoSparsity,

@@ -1,6 +1,7 @@
 //! Measuring the sensitivity of each layer: [`Scan`].
 
 mod measure;
+mod outputs;
 
 use crate::analyze::sensitivity::{LayerSensitivity, Sensitivity, SensitivityError};
 use crate::layers::{Layer, layers};
@@ -112,7 +113,7 @@ impl<'a> Scan<'a> {
         }
         let layers = plan.layers.clone();
         let mut result = Sensitivity { dense, layers, model: fingerprint(model), recipe: plan.recipe.clone() };
-        self.fill(model, &plan, &mut result, &evaluate)?;
+        self.fill(model, &plan, &mut result, &|base: &M, path: &str, s| self.measure(base, path, s, &evaluate))?;
         Ok(result)
     }
 
@@ -159,7 +160,7 @@ impl<'a> Scan<'a> {
         if expected != found {
             return Err(SensitivityError::OtherWeights { expected, found });
         }
-        self.fill(model, &plan, result, &evaluate)
+        self.fill(model, &plan, result, &|base: &M, path: &str, s| self.measure(base, path, s, &evaluate))
     }
 
     /// Checks all that can be wrong before the first evaluation.
@@ -176,7 +177,7 @@ impl<'a> Scan<'a> {
         let recipe = self.pruner.recipe();
         let all = layers(model).map_err(PruneError::from)?;
         let selection = Selection::new(recipe, &all)?;
-        needed(&recipe.criterion, self.inputs)?;
+        needed(&recipe.criterion, self.inputs, model)?;
         let (sizes, traced) = self.sizes(&all, &selection)?;
         let layer = |(target, size): (&Target, Option<Size>)| {
             let granularity = (target.granularity != recipe.granularity).then_some(target.granularity);

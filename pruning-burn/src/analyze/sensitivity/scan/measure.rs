@@ -15,13 +15,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 impl Scan<'_> {
-    /// Does all measurements that the result lacks, on the threads of the scan.
+    /// Does all measurements that the result lacks, on the threads of the scan. `measure` gets a copy of the model.
     pub(super) fn fill<M: Module>(
         &self,
         model: &M,
         plan: &Plan,
         result: &mut Sensitivity,
-        evaluate: &(impl Fn(&M) -> f64 + Send + Sync),
+        measure: &(impl Fn(&M, &str, Sparsity) -> Result<f64, SensitivityError> + Sync),
     ) -> Result<(), SensitivityError> {
         let lacks = |(i, s): &(usize, Sparsity)| result.layers[*i].at(*s).is_none();
         let pairs = (0..plan.layers.len()).flat_map(|i| plan.sparsities.iter().map(move |&s| (i, s)));
@@ -32,7 +32,7 @@ impl Scan<'_> {
             while !stop.load(Ordering::Relaxed) {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let Some(&(layer, sparsity)) = work.get(number) else { break };
-                let measured = self.measure(&base, &plan.layers[layer].path, sparsity, evaluate);
+                let measured = measure(&base, &plan.layers[layer].path, sparsity);
                 let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
                 let told = measured
                     .and_then(|value| self.tell(found.add(layer, sparsity, value), work.len(), layer, sparsity, value));
@@ -82,8 +82,8 @@ impl Scan<'_> {
         })
     }
 
-    /// One layer pruned alone.
-    fn measure<M: Module>(
+    /// The value of the model with one layer pruned alone.
+    pub(super) fn measure<M: Module>(
         &self,
         base: &M,
         path: &str,

@@ -1,0 +1,98 @@
+//! What is refused, and what is only told.
+
+use super::{Net, PLAIN, correlated, pass, pruner};
+use burn::module::Param;
+use burn::nn::LinearConfig;
+use burn::tensor::{Device, Tensor};
+use pruning_burn::PruneError;
+use pruning_burn::calibrate::Calibration;
+use pruning_burn::report::Warning;
+use pruning_burn::score::{CriterionInputs, Need};
+
+fn obs() -> String {
+    format!("{PLAIN}\nreconstruct = \"obs\"")
+}
+
+#[test]
+fn a_calibration_that_is_missing_or_of_another_model() {
+    let device = Device::flex();
+    let model = Net::new(&device);
+    let x = correlated(100, 12, &device);
+    let pruner = pruner(&obs());
+    let error = pruner.prune(&mut model.clone(), None).unwrap_err();
+    assert!(matches!(error, PruneError::MissingInputs { .. }), "{error}");
+    let norms = Calibration::collect(&model, Need::INPUT_NORM, [&x], pass).unwrap();
+    let error = pruner.prune(&mut model.clone(), &CriterionInputs::from(&norms)).unwrap_err();
+    assert!(error.to_string().contains("input_gram"), "{error}");
+
+    let calibration = Calibration::collect(&model, pruner.needs(), [&x], pass).unwrap();
+    let inputs = CriterionInputs::from(&calibration);
+    let mut other = Net::new(&device);
+    let before = other.forward(x.clone()).into_data();
+    assert_eq!(
+        pruner.prune(&mut other, &inputs).unwrap_err(),
+        PruneError::StaleCalibration { path: "fc1.bias".into() }
+    );
+    assert_eq!(other.forward(x.clone()).into_data(), before);
+    let mut wide = Net { fc1: LinearConfig::new(12, 20).init(&device), fc2: LinearConfig::new(20, 6).init(&device) };
+    let error = pruner.prune(&mut wide, &inputs).unwrap_err();
+    assert!(matches!(error, PruneError::OtherCalibration { .. }), "{error}");
+    // One weight has changed since.
+    let mut changed = model.clone();
+    changed.fc2.weight = Param::initialized(changed.fc2.weight.id, changed.fc2.weight.val() + 1e-6);
+    let error = pruner.prune(&mut changed, &inputs).unwrap_err();
+    assert_eq!(error, PruneError::StaleCalibration { path: "fc2.weight".into() });
+    // The same model in another place is the same model.
+    pruner.prune(&mut model.clone().fork_to(&device), &inputs).unwrap();
+}
+
+trait ForkTo {
+    fn fork_to(self, device: &Device) -> Self;
+}
+
+impl ForkTo for Net {
+    fn fork_to(self, device: &Device) -> Self {
+        burn::module::Module::fork(self, device)
+    }
+}
+
+#[test]
+fn sequential_takes_batches() {
+    let device = Device::flex();
+    let mut model = Net::new(&device);
+    let x = correlated(100, 12, &device);
+    let pruner = pruner(&format!("{}\nsequential = true", obs()));
+    let calibration = Calibration::collect(&model, pruner.needs(), [&x], pass).unwrap();
+    let error = pruner.prune(&mut model, &CriterionInputs::from(&calibration)).unwrap_err();
+    assert_eq!(error, PruneError::Sequential);
+    let none: [&Tensor<2>; 0] = [];
+    let error = pruner.prune_with(&mut model, none, pass).unwrap_err();
+    assert!(error.to_string().contains("no batches"), "{error}");
+}
+
+#[test]
+fn few_rows_and_dead_columns_are_told() {
+    let device = Device::flex();
+    let mut model = Net::new(&device);
+    let x = correlated(40, 12, &device).slice_fill([0..40, 3..4], 0.0);
+    let report = super::prune(&mut model, &obs(), &x).unwrap();
+    let few = Warning::FewRows { paths: vec!["fc1.weight".into(), "fc2.weight".into()] };
+    assert!(report.warnings.contains(&few), "{:?}", report.warnings);
+    let dead = report.warnings.iter().find_map(|warning| match warning {
+        Warning::DeadColumns { columns } => Some(columns.clone()),
+        _ => None,
+    });
+    assert!(dead.unwrap().contains(&("fc1.weight".to_string(), 1)));
+    assert!(report.to_string().contains("ten rows"), "{report}");
+}
+
+#[test]
+fn recipes_that_contradict_themselves() {
+    let refused = |text: &str| {
+        let found = pruning_burn::Pruner::from_toml(text, &pruning_plugins::all()).unwrap_err();
+        found.to_string()
+    };
+    assert!(refused(&format!("{PLAIN}\nsequential = true")).contains("sequential"));
+    assert!(refused(&format!("{PLAIN}\nreconstruct = \"obz\"")).contains("obs"));
+    assert!(refused(&format!("{PLAIN}\nreconstruct = {{ name = \"obs\", damp = -1.0 }}")).contains("damp"));
+}
