@@ -1,6 +1,7 @@
 //! What layers see: sums against the operands themselves, forms of weights, padding, merging, and bad inputs.
 
 mod forms;
+mod processes;
 mod refused;
 
 use burn::module::Module;

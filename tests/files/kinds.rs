@@ -6,9 +6,11 @@ use burn::store::ModuleRecord;
 use burn::tensor::activation::relu;
 use burn::tensor::{Bytes, Device, Tensor, TensorData};
 use burn_pack::Reader;
+use pruning_burn::calibrate::Calibration;
 use pruning_burn::learner::Pruned;
-use pruning_burn::mask::masks;
+use pruning_burn::mask::{masks, undo};
 use pruning_burn::rounds::{History, IterativePruning, Round};
+use pruning_burn::score::{CriterionInputs, Need};
 use pruning_burn::shrink;
 use pruning_burn::shrink::{Fields, Shrinker};
 use pruning_burn::sparse::{Options, SparseModel};
@@ -38,7 +40,7 @@ pub(crate) struct Kind {
 pub(crate) type Make = fn(&Path) -> Kind;
 
 /// Every kind of file that the library writes.
-pub(crate) const KINDS: [(&str, Make); 9] = [
+pub(crate) const KINDS: [(&str, Make); 11] = [
     ("masked model", masked_model),
     ("session", session),
     ("snapshot", snapshot),
@@ -47,6 +49,8 @@ pub(crate) const KINDS: [(&str, Make); 9] = [
     ("smaller model in safetensors", smaller_safetensors),
     ("compact model", compact_model),
     ("sparse model", sparse_model),
+    ("reconstructed model", reconstructed_model),
+    ("calibration", calibration),
     ("checkpoint of a learner", checkpoint),
 ];
 
@@ -220,6 +224,37 @@ fn sparse_model(folder: &Path) -> Kind {
         Ok(format!("{:?} {:?}", out.into_data().as_bytes(), sparse.report()))
     };
     kind(folder.join("sparse.safetensors"), move |file| save(&sparse, file).unwrap(), read)
+}
+
+fn calibrated(model: &Net) -> Calibration {
+    let x = Tensor::<2>::from_floats([[0.3, -0.7], [0.1, 0.5], [-0.2, 0.9]], &device());
+    let needs = Need::INPUT_GRAM | Need::INPUT_NORM | Need::OUTPUT_ZEROS;
+    let forward = |model: &Net, x: &Tensor<2>, scope: &mut Scope| {
+        let x = scope.input(x);
+        scope.output(model.forward(x));
+    };
+    Calibration::collect(model, needs, [&x], forward).unwrap()
+}
+
+fn calibration(folder: &Path) -> Kind {
+    let collected = calibrated(&Net::new(1));
+    let read = |file: &Path| Ok(format!("{:?}", said(load(file).and_then(Loaded::into_calibration))?));
+    kind(folder.join("calibration.safetensors"), move |file| save(&collected, file).unwrap(), read)
+}
+
+/// A model with masks that keep the weights from before.
+fn reconstructed_model(folder: &Path) -> Kind {
+    let mut model = Net::new(1);
+    let inputs = CriterionInputs::from(&calibrated(&model));
+    pruner(&format!("{MASKED}\nreconstruct = \"obs\"")).prune(&mut model, &inputs).unwrap();
+    let read = |file: &Path| {
+        let mut loaded = Net::new(9);
+        said(load(file).and_then(|file| file.into_model(&mut loaded)))?;
+        let masked = all(&loaded, ());
+        said(undo(&mut loaded))?;
+        Ok(all(&loaded, masked))
+    };
+    kind(folder.join("reconstructed.bpk"), move |file| save(&model, file).unwrap(), read)
 }
 
 /// What Burn's `Learner` does with its model at the end of an epoch.

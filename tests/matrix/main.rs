@@ -1,6 +1,7 @@
 //! Properties that hold on every device: one trial for each property on each device of `PRUNING_DEVICES`.
 
 mod after;
+mod calibration;
 mod closures;
 mod criteria;
 mod dynamic;
@@ -55,6 +56,8 @@ fn main() {
             activations_score_as_the_papers_say, heads_matter_by_a_factor_on_them, rows_stay_even_over_rounds,
             hessian_products_are_those_of_two_backward_passes, hessian_products_follow_the_model,
             a_loss_without_a_hessian_is_an_error;
+        calibration: sums_are_those_of_the_host, pruning_by_what_is_seen_gives_the_masks_of_the_host,
+            reconstructed_weights_come_back_on_their_device;
         masks: the_same_on_every_device, exact_counts_whatever_the_sizes, own_masks_attach_update_and_come_back,
             every_layer_type_is_cut_by_output_channel, every_layer_type_is_cut_by_input_channel,
             random_masks_depend_on_seed_and_path_alone, finish_leaves_plain_zeros, undo_restores_every_bit;

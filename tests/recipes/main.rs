@@ -242,7 +242,7 @@ fn growing_is_checked_and_printed_with_its_defaults() {
       grow.evry: unknown key, did you mean "every"?; there are: anneal, criterion, end, every, fraction
     "#);
     for (grow, part) in [
-        ("{ fraction = 0.3, end = 900 }", "grow: criterion is missing; there are: bn_scale"),
+        ("{ fraction = 0.3, end = 900 }", "grow: criterion is missing; there are: activation"),
         ("{ criterion = \"random\", fraction = 0, end = 900 }", "grow.fraction: 0: outside (0, 1]"),
         ("{ criterion = \"random\", fraction = -0.1, end = 900 }", "grow.fraction: -0.1: outside (0, 1]"),
         ("{ criterion = \"random\", fraction = nan, end = 900 }", "grow.fraction"),

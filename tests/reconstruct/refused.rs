@@ -92,6 +92,8 @@ fn recipes_that_contradict_themselves() {
         let found = pruning_burn::Pruner::from_toml(text, &pruning_plugins::all()).unwrap_err();
         found.to_string()
     };
+    let rewinds = refused(&format!("{}\ninitialization = \"rewind\"", obs()));
+    assert!(rewinds.contains("sets the weights back"), "{rewinds}");
     assert!(refused(&format!("{PLAIN}\nsequential = true")).contains("sequential"));
     assert!(refused(&format!("{PLAIN}\nreconstruct = \"obz\"")).contains("obs"));
     assert!(refused(&format!("{PLAIN}\nreconstruct = {{ name = \"obs\", damp = -1.0 }}")).contains("damp"));

@@ -345,6 +345,8 @@ fn counts(rows: &[usize], positions: Option<&Positions>) -> Result<Option<Vec<bo
             Ok(Some(count.iter().flat_map(|&counts| std::iter::repeat_n(counts, each)).collect()))
         }
         [number] | [1, number] if *number == batch * len => Ok(Some(count.clone())),
+        // The positions of a picture, row by row.
+        [b, rest @ ..] if *b == batch && rest.iter().product::<usize>() == len => Ok(Some(count.clone())),
         // What is computed once for the batch, or for each example, has no padding.
         [1, ..] => Ok(None),
         rows if rows.iter().product::<usize>() <= batch => Ok(None),

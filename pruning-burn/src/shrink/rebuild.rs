@@ -35,18 +35,18 @@ pub struct Rebuilt {
 /// # use pruning_burn::reconstruct::{LayerProblem, Reconstructed, Reconstruction, ReconstructionError};
 /// # #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 /// # #[serde(default, deny_unknown_fields)]
-/// # struct Same {}
-/// # impl pruning_burn::plugin::Plugin for Same {
-/// #     const NAME: &'static str = "acme.same";
+/// # struct Unchanged {}
+/// # impl pruning_burn::plugin::Plugin for Unchanged {
+/// #     const NAME: &'static str = "acme.unchanged";
 /// #     const SUMMARY: &'static str = "The weights as they are.";
 /// # }
-/// # impl Reconstruction for Same {
+/// # impl Reconstruction for Unchanged {
 /// #     fn reconstruct(&self, layer: &LayerProblem<'_>) -> Result<Reconstructed, ReconstructionError> {
 /// #         let new = |i: usize| if layer.keep.get(i) { layer.weight[i] } else { 0.0 };
 /// #         Ok(Reconstructed::new((0..layer.weight.len()).map(new).collect()))
 /// #     }
 /// # }
-/// # pruning_burn::register_reconstruction!(Same);
+/// # pruning_burn::register_reconstruction!(Unchanged);
 /// # use {pruning_allocation as _, pruning_magnitude as _};
 /// use pruning_burn::calibrate::Calibration;
 /// use pruning_burn::prelude::*;
@@ -59,7 +59,7 @@ pub struct Rebuilt {
 ///     let x = scope.input(x);
 ///     scope.output(model[1].forward(model[0].forward(x)));
 /// };
-/// let recipe = "criterion = \"magnitude\"\ngranularity = \"channel\"\nsparsity = 0.5\nreconstruct = \"acme.same\"";
+/// let recipe = "criterion = \"magnitude\"\ngranularity = \"channel\"\nsparsity = 0.5\nreconstruct = \"acme.unchanged\"";
 /// let pruner = Pruner::from_toml(recipe, &Plugins::linked())?;
 /// let calibration = Calibration::collect(&model, pruner.needs(), &batches, forward)?;
 /// let trace = Trace::record(&model, |model, scope| forward(model, &batches[0], scope))?;

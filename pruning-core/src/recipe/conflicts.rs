@@ -3,6 +3,7 @@
 use crate::budget::Compare;
 use crate::recipe::RecipeDraft;
 use crate::recipe::problem::Problems;
+use crate::schedule::Initialization;
 use crate::score::Granularity;
 
 /// Adds a problem for each granularity that has no rows to compete in, and for growing, which knows no rows.
@@ -35,6 +36,10 @@ pub(super) fn reconstruction<K: ?Sized>(draft: &RecipeDraft<K>, problems: &mut P
     };
     if draft.grow.is_some() {
         let message = "weights that change places later would undo it: remove this key, or grow";
+        problems.add("reconstruct", message);
+    }
+    if matches!(draft.initialization, Initialization::Rewind { .. } | Initialization::Reinitialize) {
+        let message = "the initialization sets the weights back that it has just computed: remove one of the two keys";
         problems.add("reconstruct", message);
     }
     let Some(found) = found.as_ref().ok().filter(|found| found.chooses()) else { return };
