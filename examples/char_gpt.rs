@@ -10,6 +10,7 @@ use pruning_burn::store::{load, save};
 use pruning_examples::gpt::{Gpt, GptSize, GptTraining, windows};
 use pruning_examples::output::Output;
 use pruning_examples::text::Text;
+use pruning_examples::variants::{Settings, VARIANTS, What};
 use pruning_examples::{Failed, exit};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -28,11 +29,19 @@ const STEPS: usize = 2000;
 const QUICK_SIZE: GptSize = GptSize { layers: 2, width: 32, heads: 2, context: 16 };
 const QUICK_STEPS: usize = 100;
 const BATCH: usize = 12;
-/// Ways of pruning: a name, and a recipe without its sparsity.
-const VARIANTS: [(&str, &str); 3] = [
-    ("magnitude", "criterion = \"magnitude\""),
-    ("sensitivity", "criterion = \"magnitude\""),
-    ("magnitude_2_4", "criterion = \"magnitude\"\ngranularity = \"2:4\""),
+/// Ways of pruning: a name, and the variant whose recipe it is.
+const WAYS: [(&str, &str); 11] = [
+    ("magnitude", "magnitude_layer"),
+    ("sensitivity", "magnitude_layer"),
+    ("wanda", "wanda_row"),
+    ("owl", "owl"),
+    ("sparsegpt", "sparsegpt"),
+    ("wanda_obs", "wanda_obs"),
+    ("wanda_exact", "wanda_exact"),
+    ("sensitivity_obs", "wanda_obs"),
+    ("magnitude_2_4", "magnitude_2_4"),
+    ("wanda_2_4", "wanda_2_4"),
+    ("sparsegpt_2_4", "sparsegpt_2_4"),
 ];
 /// Sonnet 18 by William Shakespeare, for a run without a file.
 const SONNET: &str = include_str!("data/sonnet.txt");
@@ -46,9 +55,9 @@ struct Options {
     /// File of the trained network: loaded if it is there, otherwise written after the training.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Of the weights at the start, and of the order of the text.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Its seed is also that of the weights at the start, and of the order of the text.
+    #[command(flatten)]
+    settings: Settings,
     /// Steps of training.
     #[arg(long, default_value_t = STEPS)]
     steps: usize,
@@ -86,29 +95,27 @@ fn run(options: &Options) -> Result<(), Failed> {
     let job = Job::new(options, size, &text);
     let dense = job.model()?;
     let dense_loss = dense.mean_loss(&job.validation);
-    job.tell("dense", 0.0, dense_loss, dense_loss);
+    job.tell("dense", (0.0, 0.0), dense_loss, dense_loss);
     job.sample(&dense);
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|n| n == name);
     let mut scan = None;
-    for (name, recipe) in VARIANTS.into_iter().filter(|(name, _)| wanted(name)) {
-        // A pattern gives its sparsity itself.
-        let pattern = recipe.contains("2:4");
-        let sparsities = if pattern { &[0.5][..] } else { &options.sparsity };
+    for (name, variant) in WAYS.into_iter().filter(|(name, _)| wanted(name)) {
+        let Some(variant) = VARIANTS.iter().find(|v| v.name == variant) else { continue };
+        let sparsities = if variant.what == What::Pattern { variant.what.sparsities() } else { &options.sparsity };
         for &sparsity in sparsities {
-            let amount = if pattern { String::new() } else { format!("sparsity = {sparsity}") };
-            let recipe = format!("{recipe}\n{amount}\ntarget = {{ include = [\"encoder\"] }}");
+            let recipe = variant.recipe(sparsity, size.layers, options.settings);
             let mut pruner = Pruner::from_toml(&recipe, &pruning_plugins::all())?;
-            if name == "sensitivity" {
+            // The sparsity of each layer goes with any criterion and reconstruction.
+            if name.starts_with("sensitivity") {
                 let found = match &scan {
                     Some(found) => found,
-                    None => scan.insert(job.scan(&dense, &pruner)?),
+                    None => scan.insert(job.scan(&dense)?),
                 };
                 pruner = found.suggest_for(sparsity)?.apply(&pruner);
             }
             let mut pruned = dense.clone();
-            pruner.prune(&mut pruned, None)?;
-            finish(&mut pruned)?;
-            job.tell(name, sparsity, pruned.mean_loss(&job.validation), dense_loss);
+            let achieved = job.prune(&pruner, &mut pruned)?;
+            job.tell(name, (sparsity, achieved), pruned.mean_loss(&job.validation), dense_loss);
             job.sample(&pruned);
         }
     }
@@ -141,7 +148,7 @@ impl<'a> Job<'a> {
     /// The network of the file, or one that is trained and written to it.
     fn model(&self) -> Result<Gpt, Failed> {
         let training = self.device.clone().autodiff();
-        training.seed(self.options.seed);
+        training.seed(self.options.settings.seed);
         let vocabulary = self.text.characters.len();
         let file = self.options.model.as_deref();
         if let Some(file) = file.filter(|file| file.exists()) {
@@ -151,7 +158,7 @@ impl<'a> Job<'a> {
         }
         let steps = if self.options.quick { QUICK_STEPS } else { self.options.steps };
         let start = Instant::now();
-        let how = GptTraining { steps, batch: BATCH, seed: self.options.seed };
+        let how = GptTraining { steps, batch: BATCH, seed: self.options.settings.seed };
         let model = Gpt::new(self.size, vocabulary, &training);
         let model = how.run(model, self.text, &training, &self.output.bar("training")).valid();
         let seconds = start.elapsed().as_secs_f64();
@@ -162,18 +169,37 @@ impl<'a> Job<'a> {
         Ok(model)
     }
 
-    /// The loss with each layer pruned alone, on windows of the training part.
-    fn scan(&self, model: &Gpt, pruner: &Pruner) -> Result<Sensitivity, Failed> {
+    /// Prunes by what the network sees of the training part, if the recipe looks at that. Returns the fraction removed.
+    fn prune(&self, pruner: &Pruner, model: &mut Gpt) -> Result<f64, Failed> {
+        let report = if pruner.needs().is_empty() {
+            pruner.prune(model, None)?
+        } else {
+            pruner.prune_with(model, &self.calibration, |model, windows, scope| {
+                // All but the last character, which the network predicts and does not see.
+                let [count, length] = windows.dims();
+                let seen = scope.input(&windows.clone().slice([0..count, 0..length - 1]));
+                scope.output(model.forward(seen));
+            })?
+        };
+        finish(model)?;
+        Ok(report.sparsity())
+    }
+
+    /// The loss with each layer pruned alone by magnitude, on windows of the training part.
+    fn scan(&self, model: &Gpt) -> Result<Sensitivity, Failed> {
+        let recipe = "criterion = \"magnitude\"\nsparsity = 0.5\ntarget = { include = [\"encoder\"] }";
+        let pruner = Pruner::from_toml(recipe, &pruning_plugins::all())?;
         let batches = &self.calibration[..self.calibration.len().min(2)];
-        let scan = Scan::new(pruner).with_sparsities([0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95]);
+        let scan = Scan::new(&pruner).with_sparsities([0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95]);
         Ok(scan.run(model, |model| model.mean_loss(batches))?)
     }
 
-    fn tell(&self, variant: &str, sparsity: f64, loss: f64, dense_loss: f64) {
-        let (seed, perplexity) = (self.options.seed, loss.exp());
-        let percent = 100.0 * sparsity;
-        self.output.say(&format!("{variant:16} {percent:3.0} % removed  {loss:.3} nats  perplexity {perplexity:6.2}"));
-        self.output.line(&json!({ "variant": variant, "sparsity": sparsity, "seed": seed, "loss": loss,
+    fn tell(&self, variant: &str, (sparsity, achieved): (f64, f64), loss: f64, dense_loss: f64) {
+        let (seed, perplexity) = (self.options.settings.seed, loss.exp());
+        let percent = 100.0 * achieved;
+        self.output.say(&format!("{variant:16} {percent:5.1} % removed  {loss:.3} nats  perplexity {perplexity:6.2}"));
+        self.output
+            .line(&json!({ "variant": variant, "sparsity": sparsity, "achieved": achieved, "seed": seed, "loss": loss,
             "dense_loss": dense_loss, "perplexity": perplexity }));
     }
 
@@ -182,7 +208,7 @@ impl<'a> Job<'a> {
             return;
         }
         let first = self.text.encode("\n").first().copied().unwrap_or(0);
-        let drawn = model.sample(first, self.options.sample, self.options.seed, &self.device);
+        let drawn = model.sample(first, self.options.sample, self.options.settings.seed, &self.device);
         let lines = self.text.decode(&drawn).trim().replace('\n', "\n    ");
         self.output.say(&format!("\n    {lines}\n"));
     }

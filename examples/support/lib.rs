@@ -11,11 +11,13 @@ pub mod made_up;
 pub mod mnist;
 pub mod output;
 pub mod picture;
+pub mod regimes_picture;
 pub mod resnet;
 pub mod sensitivity_picture;
 pub mod sts;
 pub mod text;
 pub mod training;
+pub mod variants;
 pub mod vgg;
 
 use std::error::Error;
