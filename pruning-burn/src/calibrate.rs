@@ -8,14 +8,14 @@
 //!
 //! **What is seen.** Every batch is recorded ([`Trace::record`](crate::trace::Trace::record)) and replayed on the device of the model, so
 //! that whatever the forward decides by the size of a batch is decided anew. At each product with a float parameter the other operand is
-//! read. A weight may reach its product through reshapes, transposes, slices, casts and concatenations; other computations on it, and
+//! read. A weight may reach its product through reshapes, transposes, casts, slices and concatenations along its outputs; other computations on it, and
 //! products with other weights, are [skipped](Calibration::skipped), with the reason. Operands that are one tensor up to its shape are summed
 //! once, for all their readers. A weight that is used several times, as in a recurrent layer, has the sums of all its uses.
 //!
 //! **Rows.** A row is a token, or a window of a convolution (each group of which has its own columns and its own Gram matrix). Transposed
-//! convolutions have norms and means, without the windows that padding cuts off. An embedding sees indices: its norms are those of one-hot
-//! rows. Positions that do not count are left out wherever a layer sees `[batch, sequence, ..]`; a layer that sees them in another form is
-//! an error, since nobody knows which of its rows count.
+//! convolutions have norms and means of whole channels, as if padding cut nothing off. An embedding sees indices: its norms are those of one-hot
+//! rows. Positions that do not count are left out: batch and sequence are followed through the pass from the inputs that begin with them.
+//! Where that fails, and where a layer goes along the sequence step by step, it is an error, since nobody knows which of its rows count.
 //!
 //! **Numbers.** Squares, means and zeros are summed in double precision on the host. Gram matrices are multiplied on the device, batch by
 //! batch in its precision, and summed in double precision. Nothing is kept of a batch.
@@ -24,7 +24,9 @@ mod calibration;
 mod collect;
 mod error;
 mod file;
+mod positions;
 mod products;
+mod stages;
 mod sums;
 mod watch;
 mod weight_view;
@@ -32,5 +34,5 @@ mod window;
 
 pub use calibration::Calibration;
 pub use collect::Progress;
-pub(crate) use collect::stages;
 pub use error::CalibrationError;
+pub(crate) use stages::stages;

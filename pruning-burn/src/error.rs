@@ -149,6 +149,36 @@ pub enum PruneError {
         /// The reason, which names the layer.
         source: Box<ReconstructionError>,
     },
+    /// A reconstruction, or the output error, looks at what was not collected.
+    #[error("{reconstruction} looks at {needs}: collect it into a `Calibration`, and pass it as `CriterionInputs`")]
+    MissingGram {
+        /// The name of the reconstruction.
+        reconstruction: String,
+        /// What it looks at.
+        needs: Needs,
+    },
+    /// A calibration has nothing for a layer that is to be reconstructed.
+    #[error("{path}: {source}")]
+    Statistic {
+        /// The path of the parameter.
+        path: String,
+        /// The reason.
+        source: Box<CriterionError>,
+    },
+    /// A reconstructed weight is out of the range of the parameter's type.
+    #[error(
+        "{path}: the reconstructed weight {value} at index {index} is out of the range of {dtype}; raise `damp`, or exclude the layer"
+    )]
+    Overflow {
+        /// The path of the parameter.
+        path: String,
+        /// Index of the weight, in memory order.
+        index: usize,
+        /// The weight, as text.
+        value: String,
+        /// The type of the parameter.
+        dtype: String,
+    },
     /// The recipe reconstructs layer after layer, which takes the batches of the calibration themselves.
     #[error("the recipe says `sequential`, which takes batches: prune by `Pruner::prune_with`, or leave it out")]
     Sequential,

@@ -7,7 +7,9 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The shape of every float parameter and a checksum of its values, by path. Masks and running statistics do not count.
+/// The shape of every float parameter and a checksum of its effective values, by path. Running statistics do not count.
+///
+/// A mask changes what later layers see, so the weights count as they are under it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fingerprint(BTreeMap<String, (Vec<usize>, u32)>);
 
@@ -23,7 +25,7 @@ pub(crate) enum Difference {
 impl Fingerprint {
     pub(crate) fn of<M: Module>(model: &M) -> Self {
         let mut read = Self::default();
-        walk::visit(model, &mut read);
+        walk::visit(&model.valid().materialize(), &mut read);
         read
     }
 

@@ -233,6 +233,23 @@ impl fmt::Display for Warning {
 }
 
 impl Report {
+    /// Adds a warning, to one of its kind if there is one.
+    pub fn add_warning(&mut self, warning: Warning) {
+        for known in &mut self.warnings {
+            match (known, &warning) {
+                (Warning::Untraced { paths }, Warning::Untraced { paths: more })
+                | (Warning::FewRows { paths }, Warning::FewRows { paths: more }) => {
+                    return paths.extend(more.iter().cloned());
+                }
+                (Warning::DeadColumns { columns }, Warning::DeadColumns { columns: more }) => {
+                    return columns.extend(more.iter().cloned());
+                }
+                _ => {}
+            }
+        }
+        self.warnings.push(warning);
+    }
+
     /// Returns the number of elements of the targets.
     #[must_use]
     pub fn weights(&self) -> usize {

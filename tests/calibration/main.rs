@@ -3,6 +3,7 @@
 mod forms;
 mod processes;
 mod refused;
+mod trust;
 
 use burn::module::Module;
 use burn::nn::conv::{Conv1dConfig, Conv2dConfig, Conv3dConfig, ConvTranspose2dConfig};

@@ -53,5 +53,7 @@ damage! {
     no_damage_to_a_smaller_model_in_safetensors_passes: "smaller model in safetensors",
     no_damage_to_a_compact_model_passes: "compact model",
     no_damage_to_a_sparse_model_passes: "sparse model",
+    no_damage_to_a_calibration_passes: "calibration",
+    no_damage_to_a_reconstructed_model_passes: "reconstructed model",
     no_damage_to_a_checkpoint_of_a_learner_passes: "checkpoint of a learner"
 }

@@ -20,7 +20,7 @@ fn a_calibration_that_is_missing_or_of_another_model() {
     let x = correlated(100, 12, &device);
     let pruner = pruner(&obs());
     let error = pruner.prune(&mut model.clone(), None).unwrap_err();
-    assert!(matches!(error, PruneError::MissingInputs { .. }), "{error}");
+    assert!(matches!(error, PruneError::MissingGram { .. }), "{error}");
     let norms = Calibration::collect(&model, Need::INPUT_NORM, [&x], pass).unwrap();
     let error = pruner.prune(&mut model.clone(), &CriterionInputs::from(&norms)).unwrap_err();
     assert!(error.to_string().contains("input_gram"), "{error}");
@@ -97,4 +97,41 @@ fn recipes_that_contradict_themselves() {
     assert!(refused(&format!("{PLAIN}\nsequential = true")).contains("sequential"));
     assert!(refused(&format!("{PLAIN}\nreconstruct = \"obz\"")).contains("obs"));
     assert!(refused(&format!("{PLAIN}\nreconstruct = {{ name = \"obs\", damp = -1.0 }}")).contains("damp"));
+}
+
+#[test]
+fn a_weight_out_of_the_range_of_its_type_is_an_error() {
+    use burn::nn::Linear;
+    use burn::tensor::DType;
+    let device = Device::flex();
+    let mut model: Linear = LinearConfig::new(2, 1).with_bias(false).init(&device);
+    let weight = Tensor::<2>::from_floats([[1000.0], [2000.0]], &device).cast(DType::F16);
+    model.weight = Param::initialized(model.weight.id, weight);
+    let first = Tensor::<1>::from_floats([1.0, 2.0, -1.0, 0.5], &device).reshape([4, 1]);
+    let x = Tensor::cat(vec![first.clone() * 100.0, first], 1).cast(DType::F16);
+    let pruner = pruner("count = 1\ncriterion = \"magnitude\"\nreconstruct = { name = \"obs\", damp = 1e-6 }");
+    let pass = |model: &Linear, x: &Tensor<2>, scope: &mut pruning_burn::trace::Scope| {
+        let x = scope.input(x);
+        scope.output(model.forward(x));
+    };
+    let calibration = Calibration::collect(&model, pruner.needs(), [&x], pass).unwrap();
+    let error = pruner.prune(&mut model, &CriterionInputs::from(&calibration)).unwrap_err();
+    assert!(matches!(error, PruneError::Overflow { .. }), "{error}");
+}
+
+#[test]
+fn a_layer_that_no_batch_comes_to_is_an_error_in_both_ways() {
+    let device = Device::flex();
+    let model = Net::new(&device);
+    let x = correlated(100, 12, &device);
+    let first = |model: &Net, x: &Tensor<2>, scope: &mut pruning_burn::trace::Scope| {
+        let x = scope.input(x);
+        scope.output(model.fc1.forward(x));
+    };
+    for recipe in [obs(), format!("{}\nsequential = true", obs())] {
+        let mut pruned = model.clone();
+        let error = pruner(&recipe).prune_with(&mut pruned, [&x], first).unwrap_err();
+        assert!(error.to_string().contains("fc2.weight"), "{error}");
+        assert!(pruning_burn::mask::masks(&pruned).is_empty());
+    }
 }

@@ -7,7 +7,7 @@ use crate::score::statistics::{Reads, Statistic, Statistics};
 use crate::score::{CriterionInputs, Need, Needs};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The inputs that a calibration can collect, each with the sums that it is computed from.
@@ -86,7 +86,7 @@ impl Calibration {
     #[must_use]
     pub fn paths(&self) -> Vec<&str> {
         let readers = self.inner.entries.keys().flatten().filter(|reader| reader.reads.is_some());
-        let paths: std::collections::BTreeSet<&str> = readers.map(|reader| reader.path.as_str()).collect();
+        let paths: BTreeSet<&str> = readers.map(|reader| reader.path.as_str()).collect();
         paths.into_iter().collect()
     }
 
@@ -208,15 +208,15 @@ impl From<&Calibration> for CriterionInputs {
 
 impl Inner {
     /// The sums of all entries in which a parameter sees something, or puts something out.
-    fn entries(&self, path: &str, outputs: bool) -> Option<(Option<Reads>, Sums)> {
+    fn entries(&self, path: &str, outputs: bool) -> Option<(BTreeSet<Option<Reads>>, Sums)> {
         let path = self.first.get(path)?;
-        let own = |readers: &&Vec<Reader>| readers.iter().any(|r| r.path == *path && r.reads.is_none() == outputs);
-        let mut found = self.entries.iter().filter(|(readers, _)| own(readers)).peekable();
-        let (readers, _) = found.peek()?;
-        let reads = readers.iter().find(|r| r.path == *path).and_then(|r| r.reads);
-        let mut sums = Sums::default();
-        found.for_each(|(_, more)| sums.add(more));
-        Some((reads, sums))
+        let own = |readers: &Vec<Reader>| {
+            readers.iter().find(|r| r.path == *path && r.reads.is_none() == outputs).map(|reader| reader.reads)
+        };
+        let found: Vec<_> = self.entries.iter().filter_map(|(readers, sums)| Some((own(readers)?, sums))).collect();
+        let mut total = found.first().map(|_| Sums::default())?;
+        found.iter().for_each(|(_, sums)| total.add(sums));
+        Some((found.into_iter().map(|(reads, _)| reads).collect(), total))
     }
 }
 
@@ -233,12 +233,20 @@ impl Statistics for Inner {
             why.unwrap_or_else(|| "the forward computes no product with it".to_string())
         };
         let (reads, mut sums) = self.entries(path, outputs).ok_or_else(never)?;
+        // In one batch along its columns and in another along its rows: the same weight, and another input.
+        if reads.len() > 1 {
+            return Err("it is read along both of its axes, whose sums differ".to_string());
+        }
+        let reads = reads.first().copied().flatten();
         let name = COLLECTED.iter().find(|(known, _)| *known == need).map(|(_, name)| *name);
         let mut values = name.and_then(|name| sums.arrays.remove(name)).ok_or_else(never)?;
         let over = match need {
             Need::OUTPUT_RANK => sums.examples,
             _ => sums.rows,
         };
+        if over == 0.0 {
+            return Err("none of the rows that it saw counts".to_string());
+        }
         let mean = |sum: f64| sum / over.max(1.0);
         for value in &mut values {
             *value = match need {

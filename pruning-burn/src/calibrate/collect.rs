@@ -1,18 +1,22 @@
 //! The collection of a calibration, batch by batch: [`Calibration::collect`].
 
 use crate::calibrate::calibration::{COLLECTED, Inner, Reader};
+use crate::calibrate::positions::Axes;
 use crate::calibrate::products::{Input, Operand, Output, Sights, find};
+use crate::calibrate::stages::of_trace;
 use crate::calibrate::sums::{GRAM, Sums, mirror, rows_of};
 use crate::calibrate::watch::watch;
 use crate::calibrate::{Calibration, CalibrationError};
 use crate::fingerprint::Fingerprint;
-use crate::layers::{Layer, layers, names, places};
+use crate::layers::{Layer, layers, names};
 use crate::score::statistics::Reads;
 use crate::score::{Need, Needs};
 use crate::trace::{Declared, Positions, ReplayError, Scope, Tap, Trace};
 use burn::backend::DispatchTensor;
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
+use pruning_core::caught;
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -98,22 +102,10 @@ impl Calibration {
     }
 }
 
-/// Returns the parameters that see each input, in the order in which a forward comes to them.
-pub(crate) fn stages<M: Module>(
-    model: &M,
-    forward: impl FnOnce(&M, &mut Scope),
-) -> Result<Vec<BTreeSet<String>>, CalibrationError> {
-    let trace = Trace::record(model, forward).map_err(|source| CalibrationError::Trace { batch: 0, source })?;
-    let all = layers(model)?;
-    let inputs = find(&trace, &of_trace(&trace, &all)).inputs;
-    Ok(inputs.iter().map(|input| input.readers.keys().map(|&i| all[i].path.clone()).collect()).collect())
-}
-
-/// The layer of each parameter of a trace, with its index.
-fn of_trace<'a>(trace: &Trace, all: &'a [Layer]) -> Vec<Option<(usize, &'a Layer)>> {
-    let places = places(all);
-    let layer = |paths: &[String]| paths.iter().find_map(|path| places.get(path.as_str())).map(|&i| (i, &all[i]));
-    trace.parameters().map(layer).collect()
+/// The positions of a batch that count, and where they lie in its tensors.
+struct Padding {
+    axes: Axes,
+    positions: Positions,
 }
 
 struct Collector<'a> {
@@ -156,7 +148,8 @@ impl<'a> Collector<'a> {
         for (number, batch) in batches.enumerate() {
             self.batch(model, number, |model, scope| forward(model, batch, scope))?;
             self.inner.batches += 1;
-            progress(Progress { done: number + 1, total });
+            let now = Progress { done: number + 1, total };
+            caught(|| progress(now)).map_err(|message| CalibrationError::Panicked { batch: number, message })?;
         }
         if self.inner.batches == 0 {
             return Err(CalibrationError::NoBatch);
@@ -197,14 +190,37 @@ impl<'a> Collector<'a> {
                 Sight::Output(output) => output.tap.clone(),
             })
             .collect();
+        let padding = positions.map(|positions| Padding { axes: Axes::follow(&trace, &positions), positions });
+        if let Some(padding) = &padding {
+            self.steps(batch, &sights, padding)?;
+        }
         let mut see = |number: usize, tensor: DispatchTensor| match &sights[number] {
-            Sight::Input(input) => self.see_input(batch, input, tensor, positions.as_ref()),
-            Sight::Output(output) => self.see_output(batch, output, tensor, positions.as_ref()),
+            Sight::Input(input) => self.see_input(batch, input, tensor, padding.as_ref()),
+            Sight::Output(output) => self.see_output(batch, output, tensor, padding.as_ref()),
         };
-        watch(&trace, model, inputs, &taps, &mut see).map_err(|stop| match stop {
+        // Burn panics at types and indices that do not fit.
+        let seen = caught(|| watch(&trace, model, inputs, &taps, &mut see));
+        seen.map_err(|message| CalibrationError::Panicked { batch, message })?.map_err(|stop| match stop {
             Stop::Replay(source) => CalibrationError::Replay { batch, source },
             Stop::Calibration(error) => error,
         })
+    }
+
+    /// Refuses a layer that goes along the sequence step by step: which of its steps are padding cannot be told.
+    fn steps(&self, batch: usize, sights: &[Sight], padding: &Padding) -> Result<(), CalibrationError> {
+        let mut stepping = BTreeSet::new();
+        for input in sights.iter().filter_map(|sight| if let Sight::Input(input) = sight { Some(input) } else { None })
+        {
+            let rows = rows_of(&input.operand, &input.shape);
+            if rows.iter().product::<usize>() <= padding.positions.shape[0] {
+                if let Some(&layer) = input.readers.keys().find(|layer| stepping.contains(*layer)) {
+                    let (path, expected) = (self.all[layer].path.clone(), padding.positions.shape);
+                    return Err(CalibrationError::Positions { path, batch, expected, found: rows });
+                }
+                stepping.extend(input.readers.keys().copied());
+            }
+        }
+        Ok(())
     }
 
     /// What is to be seen of a batch, as far as it is wanted.
@@ -237,7 +253,7 @@ impl<'a> Collector<'a> {
         batch: usize,
         input: &Input,
         tensor: DispatchTensor,
-        positions: Option<&Positions>,
+        padding: Option<&Padding>,
     ) -> Result<(), Stop> {
         let readers: Vec<Reader> = input
             .readers
@@ -247,15 +263,36 @@ impl<'a> Collector<'a> {
         let path = readers[0].path.clone();
         let shape = input.tap.tensor.shape.as_slice();
         let rows = rows_of(&input.operand, &input.shape);
-        let counts = counts(&rows, positions).map_err(|expected| CalibrationError::Positions {
+        let last = input.shape.len() - 1;
+        let axis_of = |axis: usize| match &input.operand {
+            Operand::Rows { transposed: false } => Some(axis).filter(|&axis| axis < last),
+            // The axis before the last is summed over.
+            Operand::Rows { transposed: true } => [(axis < last - 1, axis), (axis == last, last - 1)]
+                .into_iter()
+                .find(|(is, _)| *is)
+                .map(|(_, axis)| axis),
+            Operand::Windows(_) | Operand::Channels { .. } => {
+                [(axis == 0, 0), (axis > 1, axis.wrapping_sub(1))].into_iter().find(|(is, _)| *is).map(|(_, axis)| axis)
+            }
+            Operand::Indices { .. } => Some(axis),
+        };
+        let counts =
+            padding.map_or(Ok(None), |padding| padding.axes.counts(input.root, &rows, axis_of, &padding.positions));
+        let counts = counts.map_err(|expected| CalibrationError::Positions {
             path: path.clone(),
             batch,
             expected,
             found: rows.clone(),
         })?;
         let counts = counts.as_deref();
-        let needs = &self.inner.needs;
-        let mut sums = Sums::default();
+        let Inner { needs, entries, skipped, .. } = &mut self.inner;
+        let mut without_gram = |why: &str| {
+            if needs.contains(Need::INPUT_GRAM) {
+                skipped.extend(readers.iter().map(|reader| (reader.path.clone(), why.to_string())));
+            }
+        };
+        // Added in place: a Gram matrix of a batch would take as much memory as the sum.
+        let sums = entries.entry(readers.clone()).or_default();
         match &input.operand {
             Operand::Rows { transposed } => {
                 let (lead, last) = shape
@@ -279,21 +316,15 @@ impl<'a> Collector<'a> {
                 let area = shape[2..].iter().product();
                 let x = Tensor::<3>::from_dispatch(tensor).reshape([shape[0], shape[1], area]);
                 sums.add_channels(x, *kernel, needs);
-                self.without_gram(&readers, "the inputs of a transposed convolution have norms and means alone");
+                without_gram("the inputs of a transposed convolution have norms and means alone");
             }
             Operand::Indices { classes } => {
                 let indices = Tensor::<1, Int>::from_dispatch(tensor).into_data().iter::<i64>().collect::<Vec<_>>();
                 sums.add_indices(&indices, *classes, counts, needs);
-                self.without_gram(&readers, "the inputs of a table are indices, of which there is no Gram matrix");
+                without_gram("the inputs of a table are indices, of which there is no Gram matrix");
             }
         }
-        self.add(readers, &sums, &path, batch)
-    }
-
-    fn without_gram(&mut self, readers: &[Reader], why: &str) {
-        if self.inner.needs.contains(Need::INPUT_GRAM) {
-            self.inner.skipped.extend(readers.iter().map(|reader| (reader.path.clone(), why.to_string())));
-        }
+        finite(sums, &path, batch)
     }
 
     fn see_output(
@@ -301,13 +332,21 @@ impl<'a> Collector<'a> {
         batch: usize,
         output: &Output,
         tensor: DispatchTensor,
-        positions: Option<&Positions>,
+        padding: Option<&Padding>,
     ) -> Result<(), Stop> {
         let path = self.all[output.layer].path.clone();
         let shape = output.tap.tensor.shape.as_slice();
         let (outer, inner) = (&shape[..output.axis], &shape[output.axis + 1..]);
         let rows = [outer, inner].concat();
-        let counts = counts(&rows, positions).map_err(|expected| CalibrationError::Positions {
+        let axis_of = |axis: usize| match axis.cmp(&output.axis) {
+            Ordering::Less => Some(axis),
+            Ordering::Equal => None,
+            Ordering::Greater => Some(axis - 1),
+        };
+        let tensor_id = output.tap.tensor.id;
+        let counts =
+            padding.map_or(Ok(None), |padding| padding.axes.counts(tensor_id, &rows, axis_of, &padding.positions));
+        let counts = counts.map_err(|expected| CalibrationError::Positions {
             path: path.clone(),
             batch,
             expected,
@@ -319,39 +358,23 @@ impl<'a> Collector<'a> {
                 .skipped
                 .insert(path.clone(), "its outputs are no feature maps, which alone have a rank".to_string());
         }
+        if !output.active && self.inner.needs.contains(Need::OUTPUT_ZEROS) {
+            let why = "no activation is seen right after it, whose zeros would count";
+            self.inner.skipped.insert(path.clone(), why.to_string());
+        }
         let dims = [outer.iter().product(), shape[output.axis], inner.iter().product()];
         let x = Tensor::<3>::from_dispatch(tensor).reshape::<3, _>(dims);
-        let mut sums = Sums::default();
-        sums.add_outputs(x, counts.as_deref(), map, &self.inner.needs);
-        self.add(vec![Reader { path: path.clone(), reads: None }], &sums, &path, batch)
-    }
-
-    fn add(&mut self, readers: Vec<Reader>, sums: &Sums, path: &str, batch: usize) -> Result<(), Stop> {
-        if !sums.is_finite() {
-            return Err(CalibrationError::NonFinite { path: path.to_string(), batch }.into());
-        }
-        self.inner.entries.entry(readers).or_default().add(sums);
-        Ok(())
+        let Inner { needs, entries, .. } = &mut self.inner;
+        let sums = entries.entry(vec![Reader { path: path.clone(), reads: None }]).or_default();
+        let needs = if output.active { needs.clone() } else { needs.without(Need::OUTPUT_ZEROS) };
+        sums.add_outputs(x, counts.as_deref(), map, &needs);
+        finite(sums, &path, batch)
     }
 }
 
-/// Which rows count, if not all do. The error has the shape of the positions.
-fn counts(rows: &[usize], positions: Option<&Positions>) -> Result<Option<Vec<bool>>, [usize; 2]> {
-    let Some(Positions { shape, count }) = positions else { return Ok(None) };
-    let [batch, len] = *shape;
-    match rows {
-        [b, l, rest @ ..] if [*b, *l] == [batch, len] => {
-            let each: usize = rest.iter().product();
-            Ok(Some(count.iter().flat_map(|&counts| std::iter::repeat_n(counts, each)).collect()))
-        }
-        [number] | [1, number] if *number == batch * len => Ok(Some(count.clone())),
-        // The positions of a picture, row by row.
-        [b, rest @ ..] if *b == batch && rest.iter().product::<usize>() == len => Ok(Some(count.clone())),
-        // What is computed once for the batch, or for each example, has no padding.
-        [1, ..] => Ok(None),
-        rows if rows.iter().product::<usize>() <= batch => Ok(None),
-        _ => Err([batch, len]),
-    }
+/// Checks that all sums are finite.
+fn finite(sums: &Sums, path: &str, batch: usize) -> Result<(), Stop> {
+    if sums.is_finite() { Ok(()) } else { Err(CalibrationError::NonFinite { path: path.to_string(), batch }.into()) }
 }
 
 /// Why the replay of a batch stopped.

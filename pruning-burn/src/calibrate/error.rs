@@ -35,10 +35,18 @@ pub enum CalibrationError {
         /// The reason.
         source: ReplayError,
     },
+    /// Code panicked: that of a device while a batch ran, or that which is told of the progress.
+    #[error("batch {batch}: {message}")]
+    Panicked {
+        /// The number of the batch, from 0.
+        batch: usize,
+        /// The message of the panic.
+        message: String,
+    },
     /// The positions that count do not fit what a layer sees.
     #[error(
         "{path}: batch {batch}: the layer sees rows {found:?}, and `count_positions` was given {expected:?}, so it is open which of them \
-         count; exclude padding before, or give batches without padding"
+         count (a recurrent layer sees one step at a time); give batches without padding"
     )]
     Positions {
         /// The path of the parameter.

@@ -28,7 +28,8 @@ pub(super) enum Operand {
 pub(super) struct Input {
     pub(super) tap: Tap,
     pub(super) operand: Operand,
-    /// The shape of the tensor that the operand is before its leading axes are merged.
+    /// The tensor that the operand is before its leading axes are merged, and its shape.
+    pub(super) root: TensorId,
     pub(super) shape: Vec<usize>,
     /// The layers that read it, by index, and how.
     pub(super) readers: BTreeMap<usize, Reads>,
@@ -40,6 +41,8 @@ pub(super) struct Output {
     pub(super) tap: Tap,
     pub(super) layer: usize,
     pub(super) axis: usize,
+    /// Whether it comes after an activation.
+    pub(super) active: bool,
 }
 
 /// All that is to be seen in a pass.
@@ -70,12 +73,19 @@ pub(super) fn find(trace: &Trace, layers: &[Option<(usize, &Layer)>]) -> Sights 
         weights: parameters(whole),
         roots: HashMap::new(),
         known: HashMap::new(),
+        reads: HashMap::new(),
+        parts: HashSet::new(),
         sights: Sights::default(),
     };
     for (index, op) in trace.operations.iter().enumerate() {
         finder.see(index, op);
         follow(&mut finder.weights, op);
         finder.merge_axes(op);
+    }
+    for layer in finder.parts {
+        if finder.sights.inputs.iter().filter(|input| input.readers.contains_key(&layer)).count() > 1 {
+            finder.sights.skipped.insert(layer, "parts of its output units see different inputs");
+        }
     }
     finder.sights
 }
@@ -90,6 +100,10 @@ struct Finder<'a> {
     roots: HashMap<TensorId, (TensorId, Vec<usize>)>,
     /// Inputs by root and form.
     known: HashMap<(TensorId, String), usize>,
+    /// How each layer is read.
+    reads: HashMap<usize, Reads>,
+    /// The layers of which a product takes a part of the output units.
+    parts: HashSet<usize>,
     sights: Sights,
 }
 
@@ -152,7 +166,10 @@ impl Finder<'_> {
             OperationIr::Module(Mod::ConvTranspose2d(o)) => self.transposed(index, op, &o.x, &o.weight),
             OperationIr::Module(Mod::ConvTranspose3d(o)) => self.transposed(index, op, &o.x, &o.weight),
             OperationIr::Module(Mod::Embedding(o)) => self.table(index, &o.indices, &o.weights),
-            OperationIr::BaseFloat(Base::Select(o)) if o.dim == 0 => self.table(index, &o.indices, &o.tensor),
+            // By indices that are the same in each pass, weights are moved and not looked up.
+            OperationIr::BaseFloat(Base::Select(o)) if o.dim == 0 && !self.fixed.contains(&o.indices.id) => {
+                self.table(index, &o.indices, &o.tensor);
+            }
             OperationIr::Module(Mod::DeformableConv2d(o)) => {
                 if let Some(param) = self.whole(&o.weight) {
                     self.skip(param, "it is the weight of a deformable convolution, whose windows are computed");
@@ -179,8 +196,13 @@ impl Finder<'_> {
         for view in views {
             let Some((layer, layout, _)) = self.layer(view.param) else { continue };
             match view.reads(layout, transposed) {
-                Some(reads) => _ = readers.insert(layer, reads),
-                None => self.skip(view.param, "the product sums over another order of its entries than its matrix has"),
+                Some(reads) => {
+                    readers.insert(layer, reads);
+                    if !view.is_of_all(layout) {
+                        self.parts.insert(layer);
+                    }
+                }
+                None => self.skip(view.param, "the product sums over a part of its inputs, or over its entries in another order than its matrix has"),
             }
         }
         self.add(index, x, Operand::Rows { transposed }, readers);
@@ -240,20 +262,21 @@ impl Finder<'_> {
         let inputs = &mut self.sights.inputs;
         let place = *self.known.entry((root, format!("{operand:?}"))).or_insert_with(|| {
             let tap = Tap { operation: index, after: false, tensor: x.clone() };
-            inputs.push(Input { tap, operand, shape, readers: BTreeMap::new() });
+            inputs.push(Input { tap, operand, root, shape, readers: BTreeMap::new() });
             inputs.len() - 1
         });
         for (layer, reads) in readers {
-            // One input, read along both axes of a parameter.
-            if *inputs[place].readers.entry(layer).or_insert(reads) != reads {
-                self.sights.skipped.insert(layer, "it is read along both of its axes");
+            inputs[place].readers.insert(layer, reads);
+            // A tied weight, say: its columns would be added to its rows.
+            if *self.reads.entry(layer).or_insert(reads) != reads {
+                self.sights.skipped.insert(layer, "it is read along both of its axes, whose sums differ");
             }
         }
     }
 
     /// Notes the output of a layer: after its bias, its norm and its activation, up to the first activation that follows.
     fn output(&mut self, index: usize, layer: usize, mut out: TensorIr, mut axis: usize) {
-        let mut at = index;
+        let (mut at, mut active) = (index, false);
         while let Some((next, op)) = self.only_use(at, out.id) {
             let [result] = op.outputs().collect::<Vec<_>>()[..] else { break };
             let (before, after) = (out.shape.as_slice(), result.shape.as_slice());
@@ -269,12 +292,13 @@ impl Finder<'_> {
                 break;
             }
             (at, axis, out) = (next, axis + after.len() - before.len(), result.clone());
-            if activates(op) {
+            active = activates(op);
+            if active {
                 break;
             }
         }
         let tap = Tap { operation: at, after: true, tensor: out };
-        self.sights.outputs.push(Output { tap, layer, axis });
+        self.sights.outputs.push(Output { tap, layer, axis, active });
     }
 
     fn only_use(&self, after: usize, id: TensorId) -> Option<(usize, &OperationIr)> {

@@ -34,6 +34,12 @@ impl WeightView {
         *self == Self::whole(self.param, shape)
     }
 
+    /// Whether the matrix has all entries of the parameter.
+    pub(super) fn is_of_all(&self, layout: &MatrixLayout) -> bool {
+        let entries: usize = self.axes.iter().filter(|(_, stride)| *stride != 0).map(|(len, _)| len).product();
+        entries >= layout.len()
+    }
+
     fn reshaped(&self, shape: &[usize]) -> Option<Self> {
         // Neighboring axes that lie in memory as one are one.
         let mut merged: Vec<(usize, usize)> = Vec::new();

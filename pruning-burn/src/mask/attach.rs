@@ -353,7 +353,8 @@ impl Map for Zero {
 
 /// Takes the masks off, which restores the dense weights bit for bit.
 ///
-/// Weights that a reconstruction changed are those from before it. Otherwise weights that training has changed stay changed. The gradients of pruned weights are zero, so an optimizer that follows the gradients
+/// Weights and biases that a reconstruction changed become what they were before it, whatever training did to them since. All others stay
+/// as training has changed them. The gradients of pruned weights are zero, so an optimizer that follows the gradients
 /// alone does not change them. Weight decay does shrink them, and momentum from before the pruning moves them until
 /// [`mask_optimizer`](crate::session::mask_optimizer) clears it.
 ///

@@ -105,11 +105,18 @@ impl Pruner {
             let (chosen, _) = select(&pruned, self, &now, &part, &amounts, Some(&inputs))?;
             let mut told = Report::default();
             pruned = masked(&pruned, self, (&now, &part), chosen, &mut told, Some(&inputs))?;
-            report.warnings.extend(told.warnings);
+            for warning in told.warnings {
+                report.add_warning(warning);
+            }
         }
-        // Layers that the forward does not run see nothing, and a criterion that needs what they see has failed by now.
-        let rest = masks.into_iter().filter(|(layer, _)| open.contains(layer)).collect();
-        *model = crate::mask::attach::put(&pruned, &layers(&pruned)?, rest)?;
+        // Layers that the forward does not come to: the error of those is that of a pruning in one pass.
+        let rest: Vec<_> = masks.into_iter().filter(|(layer, _)| open.contains(layer)).collect();
+        if rest.is_empty() {
+            *model = pruned;
+            return Ok(report);
+        }
+        let mut told = Report::default();
+        *model = masked(&pruned, self, (&layers(&pruned)?, &selection), rest, &mut told, Some(&inputs))?;
         Ok(report)
     }
 }

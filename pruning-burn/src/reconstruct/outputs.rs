@@ -24,11 +24,7 @@ pub(crate) fn relative_error<M: Module>(
     let missing =
         || PruneError::MissingInputs { criterion: "the output error".to_string(), needs: Need::INPUT_GRAM.into() };
     let inputs = inputs.ok_or_else(missing)?;
-    let failed = |source| PruneError::Criterion {
-        path: layer.path.clone(),
-        criterion: "the output error".to_string(),
-        source: Box::new(source),
-    };
+    let failed = |source| PruneError::Statistic { path: layer.path.clone(), source: Box::new(source) };
     let grams = statistic(inputs, Need::INPUT_GRAM, layer).map_err(failed)?;
     let mut read = Read::of([(layer.path.as_str(), *index)]);
     walk::visit(model, &mut read);

@@ -9,7 +9,7 @@ use crate::score::statistics::{Reads, Statistic};
 use crate::score::{CriterionInputs, Need, Needs};
 use crate::walk::{self, Position, Visit};
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor, TensorData};
 use pruning_core::mask::Bits;
 use pruning_core::plugin::Configured;
 use pruning_core::reconstruct::{LayerProblem, Reconstruction, dead_columns, reconstruct};
@@ -54,7 +54,8 @@ pub(crate) fn solve<M: Module>(model: &M, problem: &Problem<'_>) -> Result<Solve
         return Ok(Solved::default());
     };
     let needs = needs(reconstruction);
-    let missing = || PruneError::MissingInputs { criterion: reconstruction.name().to_string(), needs: needs.clone() };
+    let missing =
+        || PruneError::MissingGram { reconstruction: reconstruction.name().to_string(), needs: needs.clone() };
     let inputs = problem.inputs.filter(|inputs| inputs.holds(&needs)).ok_or_else(missing)?;
     let concerned: Vec<_> =
         masks.iter().filter(|(i, keep)| concerns(&all[*i], keep, reconstruction.chooses())).collect();
@@ -81,6 +82,14 @@ pub(crate) fn solve<M: Module>(model: &M, problem: &Problem<'_>) -> Result<Solve
     }
     if !dead.is_empty() {
         solved.warnings.push(Warning::DeadColumns { columns: dead });
+    }
+    for (&i, values) in &solved.values {
+        let dtype = read.dtypes.get(&i).copied().unwrap_or(DType::F32);
+        let stored = TensorData::new(values.clone(), [values.len()]).convert_dtype(dtype);
+        if let Some((index, _)) = stored.iter::<f64>().enumerate().find(|(_, value)| !value.is_finite()) {
+            let (path, value) = (all[i].path.clone(), values[index].to_string());
+            return Err(PruneError::Overflow { path, index, value, dtype: format!("{dtype:?}") });
+        }
     }
     Ok(solved)
 }
@@ -110,11 +119,8 @@ impl OneLayer<'_> {
     ) -> Result<Seen, PruneError> {
         let layer = self.layer;
         let statistic = |need| {
-            statistic(inputs, need, layer).map_err(|source| PruneError::Criterion {
-                path: layer.path.clone(),
-                criterion: reconstruction.name().to_string(),
-                source: Box::new(source),
-            })
+            let failed = |source| PruneError::Statistic { path: layer.path.clone(), source: Box::new(source) };
+            statistic(inputs, need, layer).map_err(failed)
         };
         let Statistic { values: grams, reads } = statistic(Need::INPUT_GRAM)?;
         let corrects = reconstruction.corrects_bias();
@@ -201,11 +207,12 @@ fn pattern(granularity: Granularity, keep: &Bits) -> Option<(usize, usize)> {
 pub(super) struct Read<'a> {
     wanted: BTreeMap<&'a str, usize>,
     pub(super) found: BTreeMap<usize, Vec<f64>>,
+    dtypes: BTreeMap<usize, DType>,
 }
 
 impl<'a> Read<'a> {
     pub(super) fn of(wanted: impl IntoIterator<Item = (&'a str, usize)>) -> Self {
-        Self { wanted: wanted.into_iter().collect(), found: BTreeMap::new() }
+        Self { wanted: wanted.into_iter().collect(), found: BTreeMap::new(), dtypes: BTreeMap::new() }
     }
 }
 
@@ -214,6 +221,7 @@ impl Visit for Read<'_> {
         if at.carried().is_none()
             && let Some(&layer) = self.wanted.get(at.path().as_str())
         {
+            self.dtypes.insert(layer, param.base().dtype());
             self.found.insert(layer, host::flat(param.base()).into_data().iter::<f64>().collect());
         }
     }

@@ -86,7 +86,13 @@ pub fn reconstruct<M: Module>(
     belongs(Some(inputs), model)?;
     let all = layers(model)?;
     let places = places(&all);
-    let masks = plan.parameters.iter().map(|(path, cut)| Ok((place_of(&all, &places, path, cut)?, kept_elements(cut))));
+    let carried = crate::mask::masks(model);
+    let masks = plan.parameters.iter().map(|(path, cut)| {
+        let (place, mut keep) = (place_of(&all, &places, path, cut)?, kept_elements(cut));
+        // What is pruned already stays so.
+        carried.get(&all[place].path).into_iter().for_each(|mask| keep.intersect(mask.bits()));
+        Ok((place, keep))
+    });
     let masks = masks.collect::<Result<Vec<_>, ShrinkError>>()?;
     let granularity = |_: usize| Granularity::Element;
     let problem = Problem { reconstruction, all: &all, masks: &masks, granularity: &granularity, inputs: Some(inputs) };
