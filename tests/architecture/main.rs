@@ -98,3 +98,24 @@ fn a_file_is_one_concept() {
     }
     assert_known(&found, &[], &format!("files of more than {LINES} lines without the tests at their end"));
 }
+
+/// Burn's generator of random numbers is one for the whole process, and tests run beside each other: what a test draws from it, seeded
+/// or not, depends on its neighbours. `pruning_tests::models` has numbers that do not.
+#[test]
+fn tests_draw_no_numbers_from_the_generator_that_all_share() {
+    fn read(folder: &Path, found: &mut String) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                read(&path, found);
+            } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("architecture/main.rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let shared = |line: &&str| line.contains("device.seed(") || line.contains("Distribution::");
+                found.extend(text.lines().filter(shared).map(|line| format!("{}: {line}\n", path.display())));
+            }
+        }
+    }
+    let mut found = String::new();
+    read(&repository().join("tests"), &mut found);
+    assert!(found.is_empty(), "{found}");
+}

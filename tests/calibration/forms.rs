@@ -13,7 +13,7 @@ fn what_several_weights_see_is_summed_once() {
     let device = Device::flex();
     let layer = || LinearConfig::new(4, 4).with_bias(false).init(&device);
     let model = Block { q: layer(), k: layer(), out: layer() };
-    let x = random([2, 3, 4], &device);
+    let x = random([2, 3, 4], 1, &device);
     let calibration = Calibration::collect(&model, inputs(), [&x], |model: &Block, x, scope: &mut Scope| {
         let x = scope.input(x);
         // One of them folds the batch into the rows.
@@ -30,7 +30,7 @@ fn what_several_weights_see_is_summed_once() {
 fn a_weight_that_is_used_twice_has_the_sums_of_both() {
     let device = Device::flex();
     let model = LinearConfig::new(4, 4).init(&device);
-    let x = random([2, 3, 4], &device);
+    let x = random([2, 3, 4], 2, &device);
     let calibration = Calibration::collect(&model, inputs(), [&x], |model: &Linear, x, scope: &mut Scope| {
         let x = scope.input(x);
         scope.output(model.forward(model.forward(x)));
@@ -54,11 +54,11 @@ struct Own {
 fn reshaped_sliced_transposed_and_concatenated_weights_are_found() {
     let device = Device::flex();
     let model = Own {
-        heads: Param::from_tensor(random([4, 2, 3], &device)),
-        fused: Param::from_tensor(random([12, 6], &device)),
+        heads: Param::from_tensor(random([4, 2, 3], 3, &device)),
+        fused: Param::from_tensor(random([12, 6], 4, &device)),
         parts: (0..2).map(|_| LinearConfig::new(4, 5).with_bias(false).init(&device)).collect(),
     };
-    let x = random([2, 3, 4], &device);
+    let x = random([2, 3, 4], 5, &device);
     let calibration = Calibration::collect(&model, inputs(), [&x], |model: &Own, x, scope: &mut Scope| {
         let x = scope.input(x);
         let heads = model.heads.val().reshape([4, 6]).unsqueeze::<3>();
@@ -82,7 +82,7 @@ fn reshaped_sliced_transposed_and_concatenated_weights_are_found() {
 fn a_weight_on_the_left_sees_columns() {
     let device = Device::flex();
     let model = vec![LinearConfig::new(4, 3).with_bias(false).init(&device)];
-    let x = random([2, 4, 5], &device);
+    let x = random([2, 4, 5], 6, &device);
     let calibration = Calibration::collect(&model, inputs(), [&x], |model: &Vec<Linear>, x, scope: &mut Scope| {
         let x = scope.input(x);
         scope.output(model[0].weight.val().transpose().unsqueeze::<3>().matmul(x));
@@ -95,7 +95,7 @@ fn a_weight_on_the_left_sees_columns() {
 fn a_weight_that_is_computed_is_skipped_and_named() {
     let device = Device::flex();
     let model = LinearConfig::new(4, 4).with_bias(false).init(&device);
-    let x = random([1, 3, 4], &device);
+    let x = random([1, 3, 4], 7, &device);
     let forward = |model: &Linear, x: &Tensor<3>, scope: &mut Scope| {
         let x = scope.input(x);
         scope.output(x.clone().matmul((model.weight.val() * 2.0).unsqueeze()));
@@ -110,7 +110,7 @@ fn a_weight_that_is_computed_is_skipped_and_named() {
 fn a_recurrent_layer_sees_every_step() {
     let device = Device::flex();
     let model = LstmConfig::new(3, 4, true).init(&device);
-    let x = random([2, 5, 3], &device);
+    let x = random([2, 5, 3], 8, &device);
     let calibration = Calibration::collect(&model, inputs(), [&x], |model: &burn::nn::Lstm, x, scope: &mut Scope| {
         let x = scope.input(x);
         scope.output(model.forward(x, None).0);

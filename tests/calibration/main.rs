@@ -10,7 +10,7 @@ use burn::nn::conv::{Conv1dConfig, Conv2dConfig, Conv3dConfig, ConvTranspose2dCo
 use burn::nn::{Linear, LinearConfig, PaddingConfig1d, PaddingConfig2d, PaddingConfig3d};
 use burn::tensor::module::{conv1d, conv2d, conv3d};
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Tensor};
 use pruning_burn::calibrate::{Calibration, CalibrationError};
 use pruning_burn::score::{Need, Needs};
 use pruning_burn::trace::Scope;
@@ -57,8 +57,8 @@ fn sequences(x: Tensor<3>) -> Vec<Vec<Vec<f64>>> {
     table(x).chunks(s * c).map(|e| e.chunks(c).map(<[f64]>::to_vec).collect()).collect()
 }
 
-fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
-    Tensor::random(shape, Distribution::Normal(0.3, 1.0), device)
+fn random<const D: usize>(shape: [usize; D], seed: u64, device: &Device) -> Tensor<D> {
+    pruning_tests::models::random(shape, seed, device).mul_scalar(1.5).add_scalar(0.3)
 }
 
 fn linear(model: &Linear, batch: &Tensor<3>, scope: &mut Scope) {
@@ -71,7 +71,7 @@ fn a_linear_layer_sees_the_rows_of_all_batches() {
     let device = Device::flex();
     let model = LinearConfig::new(7, 3).init(&device);
     // Batches of different sizes, and a Gram matrix of several blocks elsewhere.
-    let batches = [random([2, 5, 7], &device), random([3, 4, 7], &device)];
+    let batches = [random([2, 5, 7], 1, &device), random([3, 4, 7], 2, &device)];
     let calibration = Calibration::collect(&model, inputs(), &batches, linear).unwrap();
     let examples: Vec<_> = batches.iter().flat_map(|b| sequences(b.clone())).collect();
     check(&calibration, "weight", &examples);
@@ -82,7 +82,7 @@ fn a_linear_layer_sees_the_rows_of_all_batches() {
 fn a_gram_matrix_of_several_blocks_is_whole() {
     let device = Device::flex();
     let model = LinearConfig::new(900, 2).init(&device);
-    let batches = [random([1, 6, 900], &device)];
+    let batches = [random([1, 6, 900], 3, &device)];
     let calibration = Calibration::collect(&model, inputs(), &batches, linear).unwrap();
     check(&calibration, "weight", &sequences(batches[0].clone()));
 }
@@ -140,7 +140,7 @@ fn check_groups(calibration: &Calibration, groups: &[Vec<Vec<Vec<f64>>>]) {
 #[test]
 fn convolutions_of_one_to_three_axes_see_windows_in_groups() {
     let device = Device::flex();
-    let x = random([2, 4, 9], &device);
+    let x = random([2, 4, 9], 4, &device);
     let model = Conv1dConfig::new(4, 6, 3)
         .with_groups(2)
         .with_stride(2)
@@ -154,7 +154,7 @@ fn convolutions_of_one_to_three_axes_see_windows_in_groups() {
     let one = |x, w| conv1d(x, w, None, ConvOptions::new([2], [2], [2], 1));
     check_groups(&collected.unwrap(), &windows(x, 2, &[3], one));
 
-    let x = random([3, 6, 7, 5], &device);
+    let x = random([3, 6, 7, 5], 5, &device);
     let model = Conv2dConfig::new([6, 3], [3, 2])
         .with_groups(3)
         .with_stride([2, 1])
@@ -167,7 +167,7 @@ fn convolutions_of_one_to_three_axes_see_windows_in_groups() {
     let one = |x, w| conv2d(x, w, None, ConvOptions::new([2, 1], [1, 0], [1, 1], 1));
     check_groups(&collected.unwrap(), &windows(x, 3, &[3, 2], one));
 
-    let x = random([1, 2, 4, 5, 3], &device);
+    let x = random([1, 2, 4, 5, 3], 6, &device);
     let model = Conv3dConfig::new([2, 3], [2, 3, 1]).with_padding(PaddingConfig3d::Explicit(1, 1, 0)).init(&device);
     let collected = Calibration::collect(&model, inputs(), [&x], |model, x, scope| {
         let x = scope.input(x);
@@ -198,7 +198,7 @@ fn a_transposed_convolution_has_the_norm_of_each_channel_for_its_kernel() {
 fn progress_is_told_after_each_batch() {
     let device = Device::flex();
     let model = LinearConfig::new(2, 3).init(&device);
-    let batches = [random([1, 2, 2], &device), random([1, 2, 2], &device)];
+    let batches = [random([1, 2, 2], 7, &device), random([1, 2, 2], 8, &device)];
     let mut told = Vec::new();
     let note = |p: pruning_burn::calibrate::Progress| told.push((p.done, p.total));
     Calibration::collect_with(&model, Need::INPUT_NORM, &batches, linear, note).unwrap();
@@ -209,7 +209,7 @@ fn progress_is_told_after_each_batch() {
 fn parts_merge_to_the_whole() {
     let device = Device::flex();
     let model = LinearConfig::new(5, 3).init(&device);
-    let batches: Vec<_> = (1..5).map(|n| random([n, 3, 5], &device)).collect();
+    let batches: Vec<_> = (1..5).map(|n| random([n, 3, 5], n as u64, &device)).collect();
     let whole = Calibration::collect(&model, inputs(), &batches, linear).unwrap();
     let part = |from, to| Calibration::collect(&model, inputs(), &batches[from..to], linear).unwrap();
     let merged = part(0, 1).merge(&part(1, 4)).unwrap();
@@ -232,7 +232,7 @@ fn masks_of_the_model_apply_to_what_later_layers_see() -> Result<(), Calibration
     let device = Device::flex();
     let layer = || LinearConfig::new(4, 4).with_bias(false).init(&device);
     let mut model = Block { q: layer(), k: layer(), out: layer() };
-    let x = random([1, 3, 4], &device);
+    let x = random([1, 3, 4], 9, &device);
     let forward = |model: &Block, x: &Tensor<3>, scope: &mut Scope| {
         let x = scope.input(x);
         scope.output(model.out.forward(model.q.forward(x.clone()) + model.k.forward(x)));

@@ -62,7 +62,7 @@ fn processes_share_the_work_and_their_files_merge() {
     for need in inputs().iter() {
         close(&merged.values(need, "weight").unwrap(), &whole.values(need, "weight").unwrap(), need.name());
     }
-    let other = random([1, 2, 5], &Device::flex());
+    let other = random([1, 2, 5], 1, &Device::flex());
     let strange = Calibration::collect(&LinearConfig::new(5, 3).init(&Device::flex()), inputs(), [&other], linear);
     assert!(merged.merge(&strange.unwrap()).is_err());
 }

@@ -16,7 +16,7 @@ fn model(device: &Device) -> Linear {
 fn no_batches_no_inputs_no_needs_of_its_own() {
     let device = Device::flex();
     let model = model(&device);
-    let x = random([1, 2, 4], &device);
+    let x = random([1, 2, 4], 1, &device);
     let none: [Tensor<3>; 0] = [];
     assert_eq!(Calibration::collect(&model, inputs(), &none, linear).unwrap_err(), CalibrationError::NoBatch);
     let forgot = |model: &Linear, x: &Tensor<3>, scope: &mut Scope| {
@@ -32,7 +32,7 @@ fn no_batches_no_inputs_no_needs_of_its_own() {
 #[test]
 fn a_forward_that_reads_values_is_named_with_its_batch() {
     let device = Device::flex();
-    let batches = [random([1, 2, 4], &device), random([1, 3, 4], &device)];
+    let batches = [random([1, 2, 4], 2, &device), random([1, 3, 4], 3, &device)];
     let reads = |model: &Linear, x: &Tensor<3>, scope: &mut Scope| {
         let x = scope.input(x);
         if x.dims()[1] == 3 {
@@ -50,7 +50,7 @@ fn values_that_are_not_finite_are_named_by_their_layer() {
     let layer = || LinearConfig::new(4, 4).init(&device);
     let mut model = Block { q: layer(), k: layer(), out: layer() };
     model.k.weight = Param::from_tensor(Tensor::full([4, 4], f32::NAN, &device));
-    let x = random([1, 2, 4], &device);
+    let x = random([1, 2, 4], 4, &device);
     let forward = |model: &Block, x: &Tensor<3>, scope: &mut Scope| {
         let x = scope.input(x);
         scope.output(model.out.forward(model.q.forward(x.clone()) + model.k.forward(x)));
@@ -65,7 +65,7 @@ fn values_that_are_not_finite_are_named_by_their_layer() {
 #[test]
 fn positions_that_do_not_fit_are_refused() {
     let device = Device::flex();
-    let x = random([2, 3, 4], &device);
+    let x = random([2, 3, 4], 5, &device);
     let forward = |model: &Linear, x: &Tensor<3>, scope: &mut Scope| {
         scope.count_positions(&Tensor::<2, Bool>::from_data([[true, false], [true, true]], &x.device()));
         let x = scope.input(x);
@@ -80,7 +80,7 @@ fn positions_that_do_not_fit_are_refused() {
 fn calibrations_of_other_models_and_needs_do_not_merge() {
     let device = Device::flex();
     let (one, other, wide) = (model(&device), model(&device), LinearConfig::new(4, 5).init(&device));
-    let x = random([1, 2, 4], &device);
+    let x = random([1, 2, 4], 6, &device);
     let of = |model: &Linear, need: Need| Calibration::collect(model, need, [&x], linear).unwrap();
     let own = of(&one, Need::INPUT_NORM);
     let error = own.clone().merge(&of(&other, Need::INPUT_NORM)).unwrap_err();

@@ -37,7 +37,7 @@ fn a_tied_embedding_is_read_along_both_axes_and_says_so() {
     assert_eq!(calibration.values(Need::INPUT_NORM, "weight"), None);
     // A square weight and its transpose.
     let square = LinearConfig::new(4, 4).with_bias(false).init(&device);
-    let x = random([2, 3, 4], &device);
+    let x = random([2, 3, 4], 1, &device);
     let (why, calibration) = skipped(
         &square,
         &x,
@@ -55,7 +55,7 @@ fn a_tied_embedding_is_read_along_both_axes_and_says_so() {
 fn parts_that_see_different_inputs_and_permuted_weights_are_skipped() {
     let device = Device::flex();
     let model = LinearConfig::new(4, 4).with_bias(false).init(&device);
-    let x = random([2, 3, 4], &device);
+    let x = random([2, 3, 4], 2, &device);
     let (why, _) = skipped(
         &model,
         &x,
@@ -87,7 +87,7 @@ fn padding_is_followed_to_where_batch_and_sequence_lie() {
     let device = Device::flex();
     let model = LinearConfig::new(4, 4).with_bias(false).init(&device);
     // As many sentences as words: the shapes alone tell nothing.
-    let x = random([3, 3, 4], &device);
+    let x = random([3, 3, 4], 3, &device);
     let rows = sequences(x.clone());
     let counted = [rows[0].clone(), rows[1][..1].to_vec(), rows[2][..2].to_vec()];
     let flat = [counted.concat()];
@@ -128,7 +128,7 @@ fn padding_is_followed_to_where_batch_and_sequence_lie() {
 #[test]
 fn steps_and_turned_sequences_are_errors_where_there_is_padding() {
     let device = Device::flex();
-    let x = random([3, 3, 4], &device);
+    let x = random([3, 3, 4], 4, &device);
     let lstm: Lstm = LstmConfig::new(4, 5, true).init(&device);
     let forward = |model: &Lstm, x: &Tensor<3>, scope: &mut Scope| {
         scope.count_positions(&real(&x.device()));
@@ -152,7 +152,7 @@ fn masks_count_to_what_a_calibration_knows_its_model_by() {
     let device = Device::flex();
     let layer = || LinearConfig::new(4, 4).with_bias(false).init(&device);
     let mut model = Block { q: layer(), k: layer(), out: layer() };
-    let x = random([1, 3, 4], &device);
+    let x = random([1, 3, 4], 5, &device);
     let forward = |model: &Block, x: &Tensor<3>, scope: &mut Scope| {
         let x = scope.input(x);
         scope.output(model.out.forward(model.q.forward(x.clone()) + model.k.forward(x)));
@@ -176,7 +176,7 @@ fn panics_of_devices_and_of_progress_are_errors() {
     let mut model = vec![LinearConfig::new(4, 4).init(&device)];
     let doubles = model[0].weight.val().cast(DType::F64);
     model[0].weight = Param::initialized(model[0].weight.id, doubles);
-    let x = random([1, 2, 4], &device);
+    let x = random([1, 2, 4], 6, &device);
     let error = Calibration::collect(&model, Need::INPUT_GRAM, [&x], |model: &Vec<Linear>, x, scope: &mut Scope| {
         let x = scope.input(x);
         scope.output(model[0].forward(model[0].forward(x)));

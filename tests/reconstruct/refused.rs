@@ -16,7 +16,7 @@ fn obs() -> String {
 #[test]
 fn a_calibration_that_is_missing_or_of_another_model() {
     let device = Device::flex();
-    let model = Net::new(&device);
+    let model = Net::new(1, &device);
     let x = correlated(100, 12, &device);
     let pruner = pruner(&obs());
     let error = pruner.prune(&mut model.clone(), None).unwrap_err();
@@ -27,7 +27,7 @@ fn a_calibration_that_is_missing_or_of_another_model() {
 
     let calibration = Calibration::collect(&model, pruner.needs(), [&x], pass).unwrap();
     let inputs = CriterionInputs::from(&calibration);
-    let mut other = Net::new(&device);
+    let mut other = Net::new(2, &device);
     let before = other.forward(x.clone()).into_data();
     assert_eq!(
         pruner.prune(&mut other, &inputs).unwrap_err(),
@@ -59,7 +59,7 @@ impl ForkTo for Net {
 #[test]
 fn sequential_takes_batches() {
     let device = Device::flex();
-    let mut model = Net::new(&device);
+    let mut model = Net::new(3, &device);
     let x = correlated(100, 12, &device);
     let pruner = pruner(&format!("{}\nsequential = true", obs()));
     let calibration = Calibration::collect(&model, pruner.needs(), [&x], pass).unwrap();
@@ -73,7 +73,7 @@ fn sequential_takes_batches() {
 #[test]
 fn few_rows_and_dead_columns_are_told() {
     let device = Device::flex();
-    let mut model = Net::new(&device);
+    let mut model = Net::new(4, &device);
     let x = correlated(40, 12, &device).slice_fill([0..40, 3..4], 0.0);
     let report = super::prune(&mut model, &obs(), &x).unwrap();
     let few = Warning::FewRows { paths: vec!["fc1.weight".into(), "fc2.weight".into()] };
@@ -122,7 +122,7 @@ fn a_weight_out_of_the_range_of_its_type_is_an_error() {
 #[test]
 fn a_layer_that_no_batch_comes_to_is_an_error_in_both_ways() {
     let device = Device::flex();
-    let model = Net::new(&device);
+    let model = Net::new(5, &device);
     let x = correlated(100, 12, &device);
     let first = |model: &Net, x: &Tensor<2>, scope: &mut pruning_burn::trace::Scope| {
         let x = scope.input(x);

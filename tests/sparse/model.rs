@@ -4,12 +4,12 @@ use burn::module::Module;
 use burn::nn::conv::{Conv1d, Conv1dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig1d};
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Distribution, Tensor, Tolerance};
+use burn::tensor::{Device, Tensor, Tolerance};
 use pruning_burn::mask::{finish, masks};
 use pruning_burn::sparse::{Options, SparseModel, SparseModelError, Verdict, Why, break_even};
 use pruning_burn::store::{Compact, Loaded, StoreError, load, save};
 use pruning_burn::trace::{ReplayError, Trace, Values};
-use pruning_tests::models::{Cnn, Mlp};
+use pruning_tests::models::{Cnn, Mlp, random};
 use pruning_tests::shrinking::pruner;
 use std::time::Duration;
 
@@ -129,7 +129,7 @@ fn products_in_every_form() {
     let mut model = Odd { a: LinearConfig::new(6, 10).init(&device), b: LinearConfig::new(10, 6).init(&device) };
     pruner("criterion = \"magnitude\"\nsparsity = 0.5").prune(&mut model, None).unwrap();
     for batch in [1, 2, 5] {
-        let x = Tensor::<3>::random([batch, 10, 6], Distribution::Default, &device);
+        let x = random([batch, 10, 6], 1, &device);
         let forward = |m: &Odd, x: Tensor<3>| {
             let (y, left) = m.forward(x);
             (y, left)
@@ -185,7 +185,7 @@ fn convolutions_along_one_axis_are_products_too() {
     };
     pruner("criterion = \"magnitude\"\nsparsity = 0.6").prune(&mut model, None).unwrap();
     for batch in [1, 3] {
-        let x = Tensor::<3>::random([batch, 3, 50], Distribution::Default, &device);
+        let x = random([batch, 3, 50], 2, &device);
         let trace = Trace::record(&model, |m: &Wave, s| {
             let x = s.input(&x);
             s.output(m.forward(x));

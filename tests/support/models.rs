@@ -192,6 +192,12 @@ pub fn numbers(len: usize, seed: u64) -> Vec<f32> {
         .collect()
 }
 
+/// A tensor of [`numbers`]. Burn's own generator is one for the whole process: what a test draws from it depends on its neighbours.
+#[must_use]
+pub fn random<const D: usize>(shape: [usize; D], seed: u64, device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(numbers(shape.iter().product(), seed), shape), device)
+}
+
 /// A module with every parameter set from `seed`: the same on every device. Statistics too, which are positive.
 #[must_use]
 pub fn filled<M: Module>(module: M, seed: u64) -> M {

@@ -5,11 +5,11 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::ops::PadMode;
-use burn::tensor::{Bool, Device, Distribution, IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{Bool, Device, IndexingUpdateOp, Int, Tensor};
 use pruning_burn::shrink;
 use pruning_burn::shrink::{Factor, Fields, ShrinkError, Shrinker, verify};
 use pruning_burn::trace::{AxisRules, GroupError, ReplayError, Rule, Scope, Trace, TraceError, Values};
-use pruning_tests::models::{Cnn, Mlp, filled};
+use pruning_tests::models::{Cnn, Mlp, filled, random};
 use pruning_tests::shrinking::channels;
 use pruning_tests::values::{base, same_bits};
 
@@ -17,7 +17,7 @@ use pruning_tests::values::{base, same_bits};
 fn replay_equals_forward() {
     let device = Device::flex();
     let model = Cnn::new(&device, 3);
-    let x = Tensor::<4>::random([2, 3, 8, 8], Distribution::Default, &device);
+    let x = random([2, 3, 8, 8], 1, &device);
     let trace = Trace::record(&model, |m, s| {
         let x = s.input(&x);
         s.output(m.forward(x));
@@ -41,7 +41,7 @@ fn inputs_and_outputs_of_every_kind() {
     let device = Device::flex();
     let model = Mlp::new(&device, 4);
     let x = Mlp::input(2, &device);
-    let mask = Tensor::<2>::random([2, 16], Distribution::Default, &device).greater_elem(0.5);
+    let mask = random([2, 16], 2, &device).greater_elem(0.5);
     let ids = Tensor::<2, Int>::from_ints([[0, 1, 2, 3, 4, 5, 6, 7], [7, 6, 5, 4, 3, 2, 1, 0]], &device);
     let trace = Trace::record(&model, |m, s| {
         let (x, mask, ids) = (s.input(&x), s.input(&mask), s.input(&ids));
@@ -76,7 +76,7 @@ fn inputs_and_outputs_of_every_kind() {
 fn a_forward_that_cannot_be_recorded_is_an_error_and_changes_nothing() {
     let device = Device::flex();
     let model = Cnn::new(&device, 5);
-    let x = Tensor::<4>::random([2, 3, 8, 8], Distribution::Default, &device);
+    let x = random([2, 3, 8, 8], 3, &device);
     let (before, y) = (base(&model), model.forward(x.clone()).into_data());
 
     let error = Trace::record(&model, |m: &Cnn, s: &mut Scope| {
@@ -166,7 +166,7 @@ fn an_operation_without_a_rule_needs_one() {
     let device = Device::flex();
     let linear = |from, to| LinearConfig::new(from, to).init(&device);
     let model = filled(Scattering { first: linear(4, 10), last: linear(10, 3) }, 7);
-    let x = Tensor::<3>::random([2, 5, 4], Distribution::Default, &device);
+    let x = random([2, 5, 4], 4, &device);
     let forward = |m: &Scattering, s: &mut Scope| {
         let y = m.forward(s.input(&x));
         s.output(y);
@@ -220,7 +220,7 @@ fn an_operation_without_a_rule_needs_one() {
 fn channels_padded_with_a_number_are_not_zero() {
     let device = Device::flex();
     let model = LinearConfig::new(4, 6).init(&device);
-    let x = Tensor::<3>::random([2, 5, 4], Distribution::Default, &device);
+    let x = random([2, 5, 4], 5, &device);
     for (value, groups) in [(0.0, 1), (1.0, 0)] {
         let trace = Trace::record(&model, |m: &Linear, s: &mut Scope| {
             let y = m.forward(s.input(&x)).pad([(1, 1), (0, 0)], PadMode::Constant(value));
@@ -236,7 +236,7 @@ fn a_cross_product_of_channels_keeps_them() {
     let device = Device::flex();
     let linear = |from, to| LinearConfig::new(from, to).init(&device);
     let model = filled(Scattering { first: linear(4, 6), last: linear(6, 3) }, 8);
-    let x = Tensor::<2>::random([2, 4], Distribution::Default, &device);
+    let x = random([2, 4], 6, &device);
     let trace = Trace::record(&model, |m: &Scattering, s: &mut Scope| {
         let y = m.last.forward(relu(m.first.forward(s.input(&x))));
         s.output(y.clone().cross(y.exp(), 1));
@@ -258,7 +258,7 @@ fn a_rule_of_the_users_that_does_not_fit_keeps_its_operands() {
     let device = Device::flex();
     let linear = |from, to| LinearConfig::new(from, to).init(&device);
     let model = filled(Scattering { first: linear(4, 6), last: linear(6, 3) }, 9);
-    let x = Tensor::<3>::random([2, 5, 4], Distribution::Default, &device);
+    let x = random([2, 5, 4], 7, &device);
     let trace = Trace::record(&model, |m: &Scattering, s: &mut Scope| {
         let x = m.first.forward(s.input(&x));
         // Indices and values are shorter than what they are scattered to.

@@ -3,13 +3,13 @@ use crate::pruner;
 use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::relu;
-use burn::tensor::{DType, Device, Distribution, Float, FloatDType, Tensor};
+use burn::tensor::{DType, Device, Float, FloatDType, Tensor};
 use pruning_burn::mask::{finish, masks};
 use pruning_burn::nn::{Execution, SparseLayerError, SparseLinear, SparseOptions};
 use pruning_burn::trace::{Scope, Trace, Values};
 use pruning_sparse::{Activation, Dense, Format, Sparse, SparseError};
 use pruning_tests::devices::replay;
-use pruning_tests::models::{filled, numbers};
+use pruning_tests::models::{filled, numbers, random};
 
 /// A layer of Burn with so many of its weights.
 fn dense(inputs: usize, outputs: usize, density: f64, bias: bool, device: &Device) -> Linear {
@@ -252,7 +252,7 @@ pub(crate) fn gradients_reach_the_inputs(device: &Device) {
 
 pub(crate) fn sparse_layers_are_traced_as_dense_ones(device: &Device) {
     let net = Net::new(device);
-    let x = Tensor::<2>::random([4, 6], Distribution::Uniform(-1.0, 1.0), device);
+    let x = random([4, 6], 1, device);
     let forward = |net: &Net, scope: &mut Scope| {
         let x = scope.input(&x);
         scope.output(net.forward(x));
