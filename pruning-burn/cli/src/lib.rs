@@ -1,0 +1,1 @@
+//! What the command `burn-prune` does, as functions.

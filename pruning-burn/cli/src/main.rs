@@ -1,0 +1,3 @@
+//! The command `burn-prune`.
+
+fn main() {}

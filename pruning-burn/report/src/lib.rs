@@ -1,0 +1,1 @@
+//! Shows what a pruning did on one HTML page that needs nothing else.
