@@ -87,6 +87,23 @@ fn a_gram_matrix_of_several_blocks_is_whole() {
     check(&calibration, "weight", &sequences(batches[0].clone()));
 }
 
+#[test]
+fn a_large_mean_does_not_drown_what_varies() {
+    let device = Device::flex();
+    let model = LinearConfig::new(6, 2).init(&device);
+    let batches: Vec<_> = (1..4).map(|seed| random([2, 50, 6], seed, &device).add_scalar(3000.0)).collect();
+    let calibration = Calibration::collect(&model, inputs(), &batches, linear).unwrap();
+    let values = |need| calibration.values(need, "weight").unwrap();
+    let (means, gram) = (values(Need::INPUT_MEAN), values(Need::INPUT_GRAM));
+    let rows: Vec<_> = batches.iter().flat_map(|b| sequences(b.clone())).flatten().collect();
+    for at in 0..36 {
+        let (i, j) = (at / 6, at % 6);
+        let expected = rows.iter().map(|r| (r[i] - means[i]) * (r[j] - means[j])).sum::<f64>() / rows.len() as f64;
+        let found = gram[at] - means[i] * means[j];
+        assert!((found - expected).abs() < 1e-5, "{at}: {found} {expected}");
+    }
+}
+
 /// Windows as columns, by convolutions with kernels of a single one.
 fn windows<const D: usize>(
     x: Tensor<D>,

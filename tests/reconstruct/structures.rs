@@ -6,7 +6,7 @@ use burn::module::Param;
 use burn::tensor::{Device, Tensor};
 use pruning_burn::calibrate::Calibration;
 use pruning_burn::mask::{masks, undo};
-use pruning_burn::score::CriterionInputs;
+use pruning_burn::score::{CriterionInputs, Need};
 use pruning_burn::shrink::{self, Fields, Shrinker};
 use pruning_burn::trace::{Trace, Values};
 
@@ -87,4 +87,29 @@ fn constant_units_are_moved_into_the_bias_as_fold_does() {
     let bias = |net: &Net| net.fc2.bias.as_ref().unwrap().val();
     let worst = (bias(&folded) - bias(&rebuilt)).abs().max().into_scalar::<f32>();
     assert!(worst < 1e-4, "{worst}");
+}
+
+#[test]
+fn inputs_far_from_zero_are_reconstructed_like_others() {
+    let device = Device::flex();
+    let mut dense = Net::new(4, &device);
+    // Half of what the second layer sees is always the same, and the other half varies by a hundredth of its mean.
+    let bias = Tensor::<1>::from_floats([500.0; 16], &device);
+    dense.fc1.bias = Some(Param::from_tensor(bias));
+    let weight = dense.fc1.weight.val();
+    dense.fc1.weight = Param::from_tensor(weight.slice_fill([0..12, 8..16], 0.0));
+    let x = correlated(400, 12, &device);
+    let y = dense.forward(x.clone());
+    let target = "sparsity = 0.5\ncriterion = \"magnitude\"\ntarget = { include = [\"fc2.weight\"] }";
+    let lost = |more: &str| {
+        let pruner = super::pruner(&format!("{target}{more}"));
+        let calibration = Calibration::collect(&dense, pruner.needs() | Need::INPUT_NORM, [&x], pass).unwrap();
+        let mut model = dense.clone();
+        pruner.prune(&mut model, &CriterionInputs::from(&calibration)).unwrap();
+        distance(&model.forward(x.clone()), &y)
+    };
+    let mask = lost("");
+    let solved = lost("\nreconstruct = { name = \"least_squares\", damp = 1e-6 }");
+    // The bias takes what is constant, so only what varies is lost.
+    assert!(solved < 1e-4 * mask, "{solved} of {mask}");
 }

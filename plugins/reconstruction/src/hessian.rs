@@ -9,8 +9,8 @@ pub(crate) const DAMP: f64 = 0.1;
 
 /// Returns the Gram matrix of a layer with `damp * mean(diagonal)` on its diagonal; that of centered inputs if there is a mean.
 ///
-/// A dead column correlates with nothing. It gets the mean of the diagonal, which keeps the matrix invertible at any scale. The mean is
-/// over the other columns.
+/// A dead column correlates with nothing, nor does a centered one that is always the same. Both get the mean of the diagonal, which keeps
+/// the matrix invertible at any scale. The mean is over the other columns.
 pub(crate) fn damped(layer: &LayerProblem<'_>, damp: f64, mean: Option<&[f64]>) -> Vec<f64> {
     let cols = layer.cols;
     let mut matrix = layer.gram.to_vec();
@@ -19,12 +19,15 @@ pub(crate) fn damped(layer: &LayerProblem<'_>, damp: f64, mean: Option<&[f64]>) 
             row.iter_mut().zip(mean).for_each(|(entry, other)| *entry -= own * other);
         }
     }
-    let dead = dead_columns(layer.gram, cols);
+    let mut dead = dead_columns(layer.gram, cols);
+    // What is left of it is the rounding of doubles, of either sign.
+    let constant = |c: &usize| matrix[c * (cols + 1)] <= 1e-13 * layer.gram[c * (cols + 1)] && !dead.contains(c);
+    let constant: Vec<usize> = if mean.is_some() { (0..cols).filter(constant).collect() } else { Vec::new() };
+    dead.extend(constant);
     for &column in &dead {
         (0..cols).for_each(|other| (matrix[column * cols + other], matrix[other * cols + column]) = (0.0, 0.0));
     }
-    // Of a centered column that is always the same, rounding can leave less than nothing.
-    let sum: f64 = (0..cols).map(|c| matrix[c * cols + c].max(0.0)).sum();
+    let sum: f64 = (0..cols).map(|c| matrix[c * cols + c]).sum();
     let average = if sum > 0.0 { sum / (cols - dead.len()) as f64 } else { 1.0 };
     (0..cols).for_each(|c| matrix[c * cols + c] += damp * average);
     dead.iter().for_each(|c| matrix[c * cols + c] = average);

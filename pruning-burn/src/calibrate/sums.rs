@@ -245,19 +245,37 @@ impl Unrolled {
 }
 
 /// Adds `X^T X` to the blocks on and above the diagonal.
+///
+/// With the means `c` of the columns, `X^T X = D^T D + t^T c + c^T t + n c^T c` for `D = X - c` and the sums `t` of its columns. The device
+/// multiplies `D`, and the rest is added in double precision. So single precision does not lose what varies beside a large mean.
 fn add_gram(gram: &mut [f64], x: Tensor<2>) {
     let [rows, cols] = x.dims();
+    if rows == 0 {
+        return;
+    }
     let x = if x.dtype() == DType::F64 { x } else { x.cast(DType::F32) };
+    let mean = x.clone().mean_dim(0);
+    let x = x - mean.clone();
+    let mean: Vec<f64> = mean.into_data().iter::<f64>().collect();
+    let mut total = vec![0.0; cols];
+    if x.dtype() == DType::F64 {
+        total = x.clone().sum_dim(0).into_data().iter::<f64>().collect();
+    } else {
+        let deviations = host::numbers(x.clone().reshape([rows * cols]));
+        deviations.as_slice().chunks_exact(cols.max(1)).for_each(|row| add_each(&mut total, row, |x| x));
+    }
     for start in (0..cols).step_by(BLOCK) {
         let end = (start + BLOCK).min(cols);
         let left = x.clone().slice([0..rows, start..end]).transpose();
         let product = left.matmul(x.clone().slice([0..rows, start..cols])).into_data();
         let mut values = product.iter::<f64>();
         for row in start..end {
-            gram[row * cols + start..(row + 1) * cols]
-                .iter_mut()
-                .zip(&mut values)
-                .for_each(|(sum, value)| *sum += value);
+            let (ours, ours_total) = (mean[row], total[row]);
+            let sums = gram[row * cols + start..(row + 1) * cols].iter_mut().zip(&mut values);
+            let shifts = mean[start..].iter().zip(&total[start..]);
+            sums.zip(shifts).for_each(|((sum, value), (mean, total))| {
+                *sum += value + ours_total * mean + ours * (total + rows as f64 * mean);
+            });
         }
     }
 }
