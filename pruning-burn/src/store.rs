@@ -73,6 +73,8 @@ use contents::Contents;
 #[cfg(feature = "trace")]
 use file_header::CALIBRATION;
 use file_header::{COMPACT, Kind, MODEL, SPARSE_MODEL};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The kinds that [`load`] reads.
@@ -111,6 +113,29 @@ pub trait Save {
 /// The file cannot be written; a session or plan belongs to another model; the masks of a smaller or compact model cannot be folded in.
 pub fn save<S: Save>(what: S, file: impl AsRef<Path>) -> Result<S::Report, StoreError> {
     what.save_to(file.as_ref())
+}
+
+/// Writes a file of any kind in the way of [`save`]: it takes the place of an old one once it is complete and on the disk.
+///
+/// `write` gets the new file, which is empty and lies in the same folder under another name. If it fails, nothing has changed.
+///
+/// ```
+/// use pruning_burn::store::replace;
+/// use std::io::Write;
+/// # let folder = tempfile::tempdir()?;
+/// let file = folder.path().join("notes.txt");
+/// replace(&file, |file| file.write_all(b"half of the weights"))?;
+/// assert!(replace(&file, |_| Err(std::io::Error::other("no more"))).is_err());
+/// assert_eq!(std::fs::read(&file)?, b"half of the weights");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// `write` fails, or the file cannot be written.
+pub fn replace(file: impl AsRef<Path>, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), StoreError> {
+    let file = file.as_ref();
+    let written = atomic_write::replace(file, |to| write(to.as_file_mut()).map_err(|error| error.to_string()));
+    written.map_err(|reason| StoreError::Write { file: file.display().to_string(), reason })
 }
 
 /// Reads and checks a file that [`save`] or Burn wrote.

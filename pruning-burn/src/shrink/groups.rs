@@ -4,11 +4,12 @@ use crate::layer_types::{self, Size};
 use crate::layers::layer_path;
 use crate::trace::{Analysis, AxisRules, GroupError, Trace};
 use pruning_core::graph::{Dim, Factor, FieldChange, Group, Groups, Product, Totals};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 /// An axis of a parameter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AxisOf {
     /// The path of the parameter.
@@ -27,7 +28,7 @@ impl fmt::Display for AxisOf {
 }
 
 /// A group of channels that are removed together from every axis they lie on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChannelGroup {
     /// The axes that the channels lie on.
@@ -39,7 +40,7 @@ pub struct ChannelGroup {
 }
 
 /// The coupled groups of a trace, and the axes that keep all their channels.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChannelGroups {
     /// The groups of coupled channels.

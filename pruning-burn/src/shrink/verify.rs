@@ -4,9 +4,10 @@ use crate::shrink::ShrinkError;
 use crate::trace::{RunOn, Scope};
 use burn::module::Module;
 use burn::tensor::{DType, TensorData};
+use serde::{Deserialize, Serialize};
 
 /// The difference between the outputs of two models.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Difference {
     /// The largest absolute difference of two outputs.
@@ -16,6 +17,7 @@ pub struct Difference {
     /// The number of compared output values.
     pub outputs: usize,
     /// Whether some outputs have 16 bits.
+    #[serde(default)]
     half: bool,
 }
 

@@ -39,7 +39,7 @@ struct Entry {
 }
 
 /// The report on one tensor of a compact file.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CompactTensor {
     /// Name of the tensor.
@@ -55,7 +55,7 @@ pub struct CompactTensor {
 }
 
 /// A report on the size of a compact file, tensor by tensor.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CompactReport {
     /// All tensors, sorted by name.

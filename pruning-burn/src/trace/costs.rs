@@ -4,12 +4,12 @@ use crate::trace::name::name;
 use crate::trace::{Analysis, Trace};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use pruning_core::graph::{Dim, Totals};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// The cost of one operation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OperationCost {
     /// The name of the operation.
@@ -23,7 +23,7 @@ pub struct OperationCost {
 }
 
 /// The parameters, multiply-accumulates and activations of a forward pass, counted from the recorded shapes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Costs {
     /// The matrix products and convolutions, in the order in which they run.
