@@ -61,6 +61,22 @@ pub enum ReconstructionError {
         /// The number.
         value: f64,
     },
+    /// The Gram matrix is not symmetric, which every sum of `x x^T` is.
+    #[error(
+        "{path}: entries ({row}, {column}) and ({column}, {row}) of its Gram matrix are {value} and {mirrored}, and must be equal"
+    )]
+    NotSymmetric {
+        /// The path of the weight.
+        path: String,
+        /// One input column.
+        row: usize,
+        /// The other input column.
+        column: usize,
+        /// The number.
+        value: f64,
+        /// The number across the diagonal.
+        mirrored: f64,
+    },
     /// The mask keeps a weight that an earlier pruning removed.
     #[error("{path}: its mask keeps the weight at row {row}, column {column}, which was pruned before")]
     Revived {

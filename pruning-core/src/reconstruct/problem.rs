@@ -94,6 +94,16 @@ impl<'a> LayerProblem<'a> {
             let value = self.gram[column * cols + column];
             return Err(ReconstructionError::NegativeDiagonal { path: path(), column, value });
         }
+        // Up to the rounding of single precision, in which others sum.
+        let entry = |row: usize, column: usize| self.gram[row * cols + column];
+        let odd = |row: usize, column: usize| {
+            let difference = (entry(row, column) - entry(column, row)).abs();
+            difference > 0.0 && difference > 1e-4 * (entry(row, row) * entry(column, column)).sqrt()
+        };
+        if let Some((row, column)) = (0..cols).flat_map(|i| (0..i).map(move |j| (j, i))).find(|&(i, j)| odd(i, j)) {
+            let (value, mirrored) = (entry(row, column), entry(column, row));
+            return Err(ReconstructionError::NotSymmetric { path: path(), row, column, value, mirrored });
+        }
         let revived = self.alive.and_then(|alive| self.keep.iter_ones().find(|&i| !alive.get(i)));
         if let Some(i) = revived {
             return Err(ReconstructionError::Revived { path: path(), row: i / cols, column: i % cols });

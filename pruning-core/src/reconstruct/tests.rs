@@ -154,6 +154,10 @@ fn a_wrong_layer_is_an_error_that_says_how() {
             LayerProblem { gram: &[1.0, 0.0, 0.0, -1.0], ..layer },
             "entry 1 of the diagonal of its Gram matrix is -1, and must not be below 0",
         ),
+        (
+            LayerProblem { gram: &[1.0, 0.5, 0.0, 1.0], ..layer },
+            "entries (0, 1) and (1, 0) of its Gram matrix are 0.5 and 0, and must be equal",
+        ),
         (layer.with_alive(Some(&alive)), "its mask keeps the weight at row 0, column 0, which was pruned before"),
         (layer.with_pattern(Some((0, 2))), "0:2 is no pattern for 2 columns: n must be 1 to m, and m must divide them"),
         (layer.with_pattern(Some((3, 2))), "3:2 is no pattern for 2 columns: n must be 1 to m, and m must divide them"),
