@@ -54,6 +54,11 @@
 //! values: it runs the masked model and the copy on random inputs, with random biases, scales and statistics. If the masks change no
 //! output, the check proves nothing, and the result says so.
 //!
+//! **Without the code.** [`apply_to_traces`] cuts the recorded passes instead of the module, for sizes that no caller can set. The labels of
+//! each trace give the sizes of its tensors and the arguments of its operations; every operation is run once and its results must have the
+//! predicted shapes. Then the masked model and the smaller passes are replayed as in the second check. The result is a
+//! [`SparseModel`](crate::sparse::SparseModel), the one type for recorded passes with their weights.
+//!
 //! [`size_fields`] reads the numbers in the structs around each cut from the module's `Debug`. If a check fails, its error names those
 //! that equal a changing size. They are guesses, so the plan does not ask for them.
 
@@ -74,6 +79,8 @@ mod optimizer;
 mod owners;
 mod parameters;
 pub(crate) mod plan;
+#[cfg(feature = "sparse")]
+mod program;
 mod rebuild;
 mod size_fields;
 mod verify;
@@ -88,6 +95,8 @@ pub use groups::{AxisOf, ChannelGroup, ChannelGroups};
 pub use mask::mask;
 pub use optimizer::cut_optimizer;
 pub use plan::{RoundTo, Shrinker};
+#[cfg(feature = "sparse")]
+pub use program::apply_to_traces;
 pub use pruning_core::graph::{Cut, Factor, FieldChange, GroupCut, PlanError, RemovalError, ShrinkPlan, Totals};
 pub use rebuild::{Rebuilt, reconstruct};
 pub use size_fields::{SizeField, size_fields};

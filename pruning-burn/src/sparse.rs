@@ -2,7 +2,8 @@
 //!
 //! A [`SparseModel`] is compiled from what a [`Trace`](crate::trace::Trace) recorded of any module, without a change to its code. Every
 //! product with a weight (linear layers, convolutions, the projections of attention, gates) is timed in place, dense and sparse, and runs
-//! whichever is faster; [`SparseModel::report`] tells the result for each. [`break_even`] measures before pruning from which sparsity on
+//! whichever is faster; [`SparseModel::report`] tells the result for each. [`Options::dense`] keeps all of them as they are: a program with
+//! its weights that needs no module. [`shrink::apply_to_traces`](crate::shrink::apply_to_traces) makes such programs with fewer channels. [`break_even`] measures before pruning from which sparsity on
 //! the sparse product of a layer is faster.
 //!
 //! ```
@@ -48,6 +49,7 @@
 mod autotune;
 mod break_even;
 mod decide;
+mod dense;
 mod file;
 mod layer;
 mod model;
@@ -59,6 +61,7 @@ mod race;
 mod report;
 mod weight_cache;
 
+pub(crate) use autotune::example;
 pub use break_even::{BreakEven, BreakEvenRow, break_even};
 pub use model::SparseModel;
 pub use options::Options;

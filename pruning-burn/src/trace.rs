@@ -27,7 +27,8 @@
 //!
 //! [`Trace::record`] runs the user's forward on Burn's capture device. Parameters are replaced by empty tensors of their shape first, so
 //! no weight is copied, and a trace belongs to a shape, not to weights. Replay registers the weights of a model and runs the operations
-//! with `burn-router`'s interpreter on any backend.
+//! with `burn-router`'s interpreter on any backend. A trace is rewritten to other sizes along the labels of its axes, for a model that
+//! lost channels and whose code cannot be told so.
 //!
 //! An operation without a rule keeps the axes of its operands, and the reason is its name. [`AxisRules`] adds a rule;
 //! [`AxisRules::with_strict`] makes a missing rule an error. A rule that does not fit the shapes keeps its axes as well; it never panics.
@@ -44,8 +45,11 @@ mod name;
 mod normal;
 mod record;
 mod replay;
+#[cfg(feature = "sparse")]
+mod resize;
 mod rules;
 mod shape_rules;
+mod weights;
 
 pub(crate) use analysis::{Analysis, Heads};
 pub(crate) use compare::{Departure, Prediction};
@@ -55,4 +59,6 @@ pub(crate) use record::{Declared, Inputs as RunOn, Positions};
 pub use record::{Identified, Scope, Trace, TraceError};
 pub(crate) use replay::Tap;
 pub use replay::{ReplayBackend, ReplayError, Values};
+#[cfg(feature = "sparse")]
+pub(crate) use resize::Unresizable;
 pub use rules::{AxisRules, GroupError};

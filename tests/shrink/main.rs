@@ -11,6 +11,7 @@ mod layers;
 mod mistakes;
 mod models;
 mod operations;
+mod program;
 mod random;
 mod state;
 mod trust;

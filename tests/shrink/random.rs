@@ -1,14 +1,15 @@
 //! Networks of random structure: for every one and every plan, what is left computes what the masked one computed.
 
+use burn::backend::Flex;
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::{relu, sigmoid, tanh};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Float, Tensor};
 use proptest::prelude::*;
 use pruning_burn::shrink;
 use pruning_burn::shrink::{Fields, Shrinker, verify};
-use pruning_burn::trace::{Scope, Trace};
+use pruning_burn::trace::{Scope, Trace, Values};
 use pruning_tests::models::{filled, numbers};
 
 /// A step from earlier tensors to a new one.
@@ -88,9 +89,12 @@ impl Network {
     }
 }
 
+fn picture(device: &Device) -> Tensor<4> {
+    Tensor::<1>::from_floats(numbers(2 * 2 * 16, 3).as_slice(), device).reshape([2, 2, 4, 4])
+}
+
 pub(crate) fn forward(model: &Network, scope: &mut Scope, device: &Device) {
-    let input = Tensor::<1>::from_floats(numbers(2 * 2 * 16, 3).as_slice(), device).reshape([2, 2, 4, 4]);
-    let x = scope.input(&input);
+    let x = scope.input(&picture(device));
     let (mut convs, mut norms) = (model.convs.iter(), model.norms.iter());
     // Numbers stay of the order of one, or what is rounded would grow from layer to layer.
     let mut conv = |x: Tensor<4>| convs.next().unwrap().forward(x) * 0.1;
@@ -178,6 +182,18 @@ fn check((steps, sparsity, global, input): Case) -> Result<bool, TestCaseError> 
     let difference = verify(&masked, &smaller, forward).unwrap();
     prop_assert!(difference.max_rel < 1e-4, "{difference:?}\n{plan}");
     prop_assert!(plan.after.parameters <= plan.before.parameters);
+    let (program, _) =
+        shrink::apply_to_traces(&plan, [&trace], &model).map_err(|e| TestCaseError::fail(format!("{e}\n{plan}")))?;
+    let values = || Values::new().with(picture(&device));
+    let replayed = |model: &Network| trace.replay::<Flex, _>(model, values()).unwrap().get::<2, Float>(0).unwrap();
+    let computed: Tensor<2> = program.run(values()).unwrap().get(0).unwrap();
+    let most = replayed(&masked).abs().max().into_scalar::<f32>();
+    let apart = (replayed(&masked) - computed.clone()).abs().max().into_scalar::<f32>();
+    prop_assert!(apart <= 1e-4 * most, "{apart} of {most}\n{plan}");
+    // The same numbers as those of the module that was cut.
+    let of_module = Trace::record(&smaller, forward).unwrap().replay::<Flex, _>(&smaller, values()).unwrap();
+    let apart = (of_module.get::<2, Float>(0).unwrap() - computed).abs().max().into_scalar::<f32>();
+    prop_assert!(apart <= 1e-5 * most, "{apart} of {most}\n{plan}");
     Ok(!plan.is_empty())
 }
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod devices;
+pub mod foreign;
 pub mod models;
 pub mod shrinking;
 pub mod values;

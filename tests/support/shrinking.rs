@@ -55,6 +55,10 @@ pub fn shrinks<M: Shrinks>(recipe: &Pruner, most: f64) -> (f64, f64) {
     assert!(found.outputs > 0 && found.max_rel < most, "{found:?}\n{plan}");
     let difference = verify(&masked, &smaller, forward).unwrap();
     assert!(difference.outputs > 0 && difference.max_rel < most, "{difference:?}\n{plan}");
+    // So does the recorded pass, which nothing is set in.
+    let (_, traced) = shrink::apply_to_traces(&plan, [&trace], &model).unwrap_or_else(|e| panic!("{e}\n{plan}"));
+    let found = traced.equivalence.difference().unwrap_or_else(|| panic!("{:?}", traced.equivalence));
+    assert!(found.outputs > 0 && found.max_rel < most, "{found:?}\n{plan}");
     // The masked model can be cut as well, and the first one is untouched.
     shrink::apply(&plan, &mut masked, set, forward).unwrap();
     assert!(same_bits(&base(&masked), &base(&smaller)));

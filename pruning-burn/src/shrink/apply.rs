@@ -39,8 +39,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Checks {
-    equivalence: bool,
-    tolerance: Option<f64>,
+    pub(super) equivalence: bool,
+    pub(super) tolerance: Option<f64>,
 }
 
 impl Default for Checks {

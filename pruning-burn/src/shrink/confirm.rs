@@ -32,7 +32,7 @@ pub(crate) fn confirm<M: Module>(
 }
 
 /// Returns everything that is coupled with the removed positions. It must be exactly what the plan removes.
-fn removal(plan: &ShrinkPlan, analysis: &Analysis<'_>) -> Result<Removal, ShrinkError> {
+pub(crate) fn removal(plan: &ShrinkPlan, analysis: &Analysis<'_>) -> Result<Removal, ShrinkError> {
     let trace = analysis.trace;
     let used = || {
         let params = trace.params.iter().zip(&analysis.index);
@@ -47,6 +47,10 @@ fn removal(plan: &ShrinkPlan, analysis: &Analysis<'_>) -> Result<Removal, Shrink
     let mut gone: Vec<(Member, Vec<usize>)> = Vec::new();
     for (traced, param) in used() {
         let Some(cut) = traced.paths.iter().find_map(|p| plan.parameters.get(p)) else { continue };
+        if cut.shape != traced.shape {
+            let (path, expected, found) = (traced.path().to_string(), cut.shape.clone(), traced.shape.clone());
+            return Err(ShrinkError::OtherModel { path, expected, found });
+        }
         for (&axis, keep) in &cut.keep {
             let removed = (0..cut.shape[axis]).filter(|p| keep.binary_search(p).is_err());
             gone.push((Member { param, axis }, removed.collect()));

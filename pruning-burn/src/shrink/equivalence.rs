@@ -38,7 +38,7 @@ impl Equivalence {
         }
     }
 
-    fn not(why: &str) -> Self {
+    pub(crate) fn not(why: &str) -> Self {
         Self::NotChecked { why: why.to_string() }
     }
 }
@@ -53,12 +53,36 @@ pub(crate) fn check<M: Module>(
     tolerance: Option<f64>,
     forward: &impl Fn(&M, &mut Scope),
 ) -> Result<Equivalence, ShrinkError> {
+    if let Some(nothing) = proves_nothing(plan, recorded) {
+        return Ok(nothing);
+    }
+    let Copies { dense, masked, cut } = copies(plan, model)?;
+    let values = Parameters::of(&cut).found;
+    let smaller = walk::map(smaller.valid().materialize(), &mut Place { values });
+    // Random numbers may leave the domain of a function; those of the example do not.
+    judge([RunOn::Random, RunOn::Example], tolerance, |inputs| {
+        let run = |model: &M| outputs(model, inputs, forward);
+        Ok(Some([run(&dense)?, run(&masked)?, run(&smaller)?]))
+    })
+}
+
+/// Returns the reason why no run could prove anything.
+pub(crate) fn proves_nothing(plan: &ShrinkPlan, recorded: &Trace) -> Option<Equivalence> {
     if plan.is_empty() {
-        return Ok(Equivalence::not("the plan removes nothing"));
+        return Some(Equivalence::not("the plan removes nothing"));
     }
-    if recorded.is_random() {
-        return Ok(Equivalence::not("the forward draws random numbers"));
-    }
+    recorded.is_random().then(|| Equivalence::not("the forward draws random numbers"))
+}
+
+/// Copies of a model with the same random biases, scales and statistics.
+pub(crate) struct Copies<M> {
+    pub(crate) dense: M,
+    pub(crate) masked: M,
+    /// The smaller one, whose fields are not set.
+    pub(crate) cut: M,
+}
+
+pub(crate) fn copies<M: Module>(plan: &ShrinkPlan, model: &M) -> Result<Copies<M>, ShrinkError> {
     let rng = StdRng::seed_from_u64(1);
     // If the plan's masks are attached already, they are taken off: masks must change the outputs of the dense model.
     let mut unmasked = model.valid();
@@ -68,13 +92,24 @@ pub(crate) fn check<M: Module>(
     let dense = walk::map(unmasked.materialize(), &mut Randomize { rng });
     let mut masked = dense.clone();
     mask(plan, &mut masked)?;
-    let values = Parameters::of(&cut(plan, &dense)?).found;
-    let smaller = walk::map(smaller.valid().materialize(), &mut Place { values });
+    let cut = cut(plan, &dense)?;
+    Ok(Copies { dense, masked, cut })
+}
+
+/// Compares the outputs of the dense, the masked and the smaller model on inputs of several kinds, until those of one kind prove something.
+///
+/// `run` returns `None` for inputs on which the dense model cannot run.
+pub(crate) fn judge<I>(
+    kinds: impl IntoIterator<Item = I>,
+    tolerance: Option<f64>,
+    run: impl Fn(I) -> Result<Option<[Vec<TensorData>; 3]>, ShrinkError>,
+) -> Result<Equivalence, ShrinkError> {
     let mut last = Equivalence::not("the outputs are not finite");
-    // Random numbers may leave the domain of a function; those of the example do not.
-    for inputs in [RunOn::Random, RunOn::Example] {
-        let run = |model: &M| outputs(model, inputs, forward);
-        let [dense, masked, smaller] = [run(&dense)?, run(&masked)?, run(&smaller)?];
+    for inputs in kinds {
+        let Some([dense, masked, smaller]) = run(inputs)? else {
+            last = Equivalence::not("the dense model does not run on random inputs");
+            continue;
+        };
         if !finite(&masked) || !finite(&dense) {
             continue;
         }

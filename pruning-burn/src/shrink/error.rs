@@ -196,6 +196,22 @@ pub enum ShrinkError {
         /// The fields that may hold a changing size.
         fields: Vec<SizeField>,
     },
+    /// An operation of the trace cannot be rewritten to the sizes that the plan leaves.
+    #[error(
+        "operation {operation}, after {near}, cannot run on what the plan leaves: {reason}; exclude the layers whose channels reach it"
+    )]
+    Operation {
+        /// The index and name of the operation in the trace.
+        operation: String,
+        /// The path of the nearest parameter before it.
+        near: String,
+        /// The reason.
+        reason: String,
+    },
+    /// The program cannot be made from what was recorded.
+    #[cfg(feature = "sparse")]
+    #[error(transparent)]
+    Program(#[from] crate::sparse::SparseModelError),
     /// The outputs of the masked and the smaller model differ.
     #[error(
         "the smaller model is {:.3e} away from the masked one, relative to the largest output; {tolerance:.1e} is allowed",

@@ -14,7 +14,7 @@ use crate::trace::{ReplayBackend, Values};
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{Bytes, TensorData};
-use burn_ir::OperationIr;
+use burn_ir::{OperationIr, TensorIr};
 use pruning_sparse::{Format, Plan, fastest, smallest};
 use std::time::Instant;
 
@@ -27,6 +27,7 @@ fn formats(weight: &Weight, product: &Product, options: &Options) -> Vec<Format>
     let csr = Format::csr(weight.dense.cols());
     match options.choice {
         Choice::Measured => {}
+        Choice::Dense => return Vec::new(),
         Choice::All => return vec![csr],
         Choice::Rule => {
             // A convolution has many positions in each image.
@@ -83,7 +84,7 @@ pub(super) fn compile(
         let (pass, about) = match options.choice {
             Choice::Measured => measured(program, &tried, options)?,
             Choice::Rule => unmeasured(program, &tried, Why::Rule),
-            Choice::All => unmeasured(program, &tried, Why::Asked),
+            Choice::All | Choice::Dense => unmeasured(program, &tried, Why::Asked),
         };
         passes.push(pass);
         report.passes.push(about);
@@ -152,7 +153,7 @@ fn row(tried: &Tried, chosen: Option<usize>, times: Option<&Times>, why: Why) ->
 }
 
 fn measured(program: &Program, tried: &[Tried], options: &Options) -> Result<(Pass, PassReport), SparseModelError> {
-    let inputs = example(program);
+    let inputs = example(&program.inputs, -1.0);
     let candidates: Vec<usize> = tried.iter().map(|t| t.candidates.len()).collect();
     // A pass keeps its interpreter and the memory of its last run.
     let mut passes: Vec<(Chosen, Pass)> = Vec::new();
@@ -201,16 +202,16 @@ pub(super) fn lap(pass: &Pass, inputs: &Values, products: usize) -> Result<Lap, 
     Ok(Lap { whole: start.elapsed().as_secs_f64(), parts })
 }
 
-/// Returns inputs of the shapes of a program: floats in `[-1, 1)`, and indices of zero.
-pub(super) fn example(program: &Program) -> Values {
+/// Returns inputs of these shapes: floats in `[least, 1)`, and indices of zero.
+pub(crate) fn example(inputs: &[TensorIr], least: f32) -> Values {
     let mut values = Values::new();
     let mut state = 1u64;
-    for ir in &program.inputs {
+    for ir in inputs {
         let (shape, len) = (ir.shape.clone(), ir.shape.num_elements());
         let data = if ir.dtype.is_float() {
             let number = || {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+                least + (1.0 - least) * (state >> 40) as f32 / (1 << 24) as f32
             };
             let numbers: Vec<f32> = std::iter::repeat_with(number).take(len).collect();
             TensorData::new(numbers, shape).convert_dtype(ir.dtype)

@@ -127,7 +127,7 @@ fn of_product(program: &Program, product: &Product, budget: Duration) -> Result<
         Program { operations, constants, inputs: vec![product.x.clone()], outputs: vec![product.out.clone()] }
     };
     let dense = alone(product.operations.iter().map(|&place| program.operations[place].clone()).collect());
-    let inputs = example(&dense);
+    let inputs = example(&dense.inputs, -1.0);
     let dense = Pass::new(dense, Vec::new(), &[]);
     let weights = product.matrix(&program.constants[&product.weight]);
     let refuse = |source| SparseModelError::Weight { path: product.path.clone(), source };

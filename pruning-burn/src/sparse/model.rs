@@ -2,6 +2,7 @@
 
 use crate::sparse::SparseModelError;
 use crate::sparse::autotune;
+use crate::sparse::dense::{Shared, dense};
 use crate::sparse::options::Options;
 use crate::sparse::pass::Pass;
 use crate::sparse::program::Program;
@@ -10,7 +11,7 @@ use crate::trace::{Trace, Values};
 use burn::module::Module;
 use burn_ir::TensorIr;
 
-/// A recorded model whose products run with sparse weights where that is faster, on the CPU (Burn's Flex backend).
+/// A recorded model with its weights, whose products run sparse where that is faster, on the CPU (Burn's Flex backend).
 ///
 /// It stands alone: neither running it nor loading it from a file needs the module or its type. Threads can share it. There is a recorded
 /// pass for each shape of inputs; passes share weights that they use in the same way.
@@ -44,6 +45,40 @@ impl SparseModel {
             return Err(SparseModelError::NoPass);
         }
         let (passes, report) = autotune::compile(programs, options)?;
+        Ok(Self { passes, report })
+    }
+
+    /// Compiles the same passes with other options, without the module.
+    ///
+    /// Sparse products become operations of Burn first; then those of them become sparse that the options choose. So a model that
+    /// [`apply_to_traces`](crate::shrink::apply_to_traces) made, or one from a file that was measured on another machine, is measured here.
+    ///
+    /// ```
+    /// use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
+    /// use pruning_burn::sparse::{Options, SparseModel};
+    /// use pruning_burn::trace::{Trace, Values};
+    ///
+    /// let device = Device::flex();
+    /// let model = LinearConfig::new(8, 4).init(&device);
+    /// let x = Tensor::<2>::ones([1, 8], &device);
+    /// let trace = Trace::record(&model, |model, scope| {
+    ///     let x = scope.input(&x);
+    ///     scope.output(model.forward(x));
+    /// })?;
+    /// let dense = SparseModel::compile([&trace], &model, &Options::dense())?;
+    /// let sparse = dense.recompile(&Options::every_product())?;
+    /// assert!(sparse.report().passes[0].layers[0].sparse);
+    /// assert!(!sparse.recompile(&Options::dense())?.report().passes[0].layers[0].sparse);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A weight cannot be sparse.
+    pub fn recompile(&self, options: &Options) -> Result<Self, SparseModelError> {
+        let mut shared = Shared::default();
+        let rows = |number: usize| self.report.passes.get(number).map_or(&[][..], |pass| &pass.layers);
+        let programs = self.passes.iter().enumerate().map(|(number, pass)| dense(pass, rows(number), &mut shared));
+        let (passes, report) = autotune::compile(programs.collect(), options)?;
         Ok(Self { passes, report })
     }
 

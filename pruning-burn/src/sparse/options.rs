@@ -10,6 +10,7 @@ pub(super) enum Choice {
     Measured,
     Rule,
     All,
+    Dense,
 }
 
 /// The options of [`SparseModel::compile`]: how it chooses the products that become sparse, and how long it measures.
@@ -29,6 +30,7 @@ pub(super) enum Choice {
 /// let sparse = |options| SparseModel::compile([&trace], &model, &options).map(|m| m.report().passes[0].layers[0].sparse);
 /// assert!(!sparse(Options::by_rule())?);                   // there are no zeros
 /// assert!(sparse(Options::every_product())?);
+/// assert!(!sparse(Options::dense())?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -64,6 +66,14 @@ impl Options {
     #[must_use]
     pub fn every_product() -> Self {
         Self { choice: Choice::All, ..Self::default() }
+    }
+
+    /// Creates options that keep every product dense, and measure nothing.
+    ///
+    /// The result is the program as recorded, with its weights: it runs, and can be saved and loaded, without the module.
+    #[must_use]
+    pub fn dense() -> Self {
+        Self { choice: Choice::Dense, ..Self::default() }
     }
 
     /// Sets the longest time to measure each recorded pass.

@@ -83,7 +83,7 @@ impl Product {
 }
 
 /// Transposes `[rows, cols]` to `[cols, rows]`, block by block.
-fn transposed(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+pub(super) fn transposed(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
     let mut out = vec![0.0; values.len()];
     for first in (0..rows).step_by(16) {
         for (col, out) in out.chunks_exact_mut(rows.max(1)).enumerate() {

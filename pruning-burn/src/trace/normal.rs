@@ -177,22 +177,30 @@ pub(crate) fn groups_of(op: &mut OperationIr) -> Option<(&TensorIr, &mut usize)>
     }
 }
 
-/// Returns for each axis the first position, the number of positions (as `end`), and the distance between them.
-fn ranges(tensor: &TensorIr, ranges: &[Slice], sizes: &impl Sizes) -> Vec<Slice> {
+/// Returns for each axis of a tensor the positions that a slice of it takes, in the order in which they are taken.
+pub(crate) fn positions(tensor: &TensorIr, ranges: &[Slice], sizes: &impl Sizes) -> Vec<Vec<usize>> {
     let shape = tensor.shape.as_slice();
     let along = (0..shape.len()).map(|axis| {
         let whole = Slice { start: 0, end: None, step: 1 };
         let slice = ranges.get(axis).copied().unwrap_or(whole);
         let range = slice.to_range(shape[axis]);
         let step = slice.step.unsigned_abs().max(1);
-        let mut positions: Vec<usize> =
+        let positions: Vec<usize> =
             if slice.step < 0 { range.rev().step_by(step).collect() } else { range.step_by(step).collect() };
-        if let Some(kept) = sizes.kept(tensor, axis) {
-            positions = positions.into_iter().filter_map(|p| kept.binary_search(&p).ok()).collect();
+        match sizes.kept(tensor, axis) {
+            Some(kept) => positions.into_iter().filter_map(|p| kept.binary_search(&p).ok()).collect(),
+            None => positions,
         }
+    });
+    along.collect()
+}
+
+/// Returns for each axis the first position, the number of positions (as `end`), and the distance between them.
+fn ranges(tensor: &TensorIr, ranges: &[Slice], sizes: &impl Sizes) -> Vec<Slice> {
+    let along = positions(tensor, ranges, sizes).into_iter().enumerate().map(|(axis, positions)| {
         let first = positions.first().map_or(0, |&p| p as isize);
         let mut steps = positions.windows(2).map(|w| w[1] as isize - w[0] as isize);
-        let step = steps.next().unwrap_or(slice.step.signum());
+        let step = steps.next().unwrap_or_else(|| ranges.get(axis).map_or(1, |slice| slice.step.signum()));
         // No range has a step of 0, so positions without an even step equal no range.
         let step = if steps.all(|s| s == step) { step } else { 0 };
         Slice { start: first, end: Some(positions.len() as isize), step }

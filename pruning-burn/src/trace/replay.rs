@@ -2,11 +2,12 @@
 
 use crate::trace::Trace;
 use crate::trace::record::Identified;
-use crate::walk::{self, Position, Visit};
 use burn::backend::{BackendTensor, DispatchKindConversion, DispatchTensor, TensorMetadata};
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::tensor::kind::Basic;
-use burn::tensor::{Bool, DType, Float, Int, Tensor};
+#[cfg(feature = "sparse")]
+use burn::tensor::{Bool, Int, TensorData};
+use burn::tensor::{DType, Tensor};
 use burn_ir::{BackendIr, HandleKind, IrVisitorMut, TensorId, TensorIr, TensorStatus};
 use burn_router::TensorInterpreter;
 use std::collections::{HashMap, HashSet};
@@ -126,6 +127,22 @@ impl Values {
         Ok(Tensor::<1>::from_dispatch(tensor.clone()).into_data().iter::<f32>().collect())
     }
 
+    /// Returns the values of every tensor.
+    #[cfg(feature = "sparse")]
+    pub(crate) fn into_data(self) -> Vec<TensorData> {
+        let data = |(tensor, _, dtype): (DispatchTensor, Vec<usize>, DType)| {
+            // The readers ignore the rank.
+            if dtype.is_float() {
+                Tensor::<1>::from_dispatch(tensor).into_data()
+            } else if dtype.is_bool() {
+                Tensor::<1, Bool>::from_dispatch(tensor).into_data()
+            } else {
+                Tensor::<1, Int>::from_dispatch(tensor).into_data()
+            }
+        };
+        self.tensors.into_iter().map(data).collect()
+    }
+
     /// Returns whether number, shapes and kinds are those of the recorded inputs.
     #[cfg(feature = "sparse")]
     pub(crate) fn fit(&self, inputs: &[TensorIr]) -> bool {
@@ -168,7 +185,7 @@ impl Values {
 }
 
 /// Returns whether two types are interchangeable. Widths of ints and bools differ between devices; floats must have the recorded type.
-fn same_kind(a: DType, b: DType) -> bool {
+pub(super) fn same_kind(a: DType, b: DType) -> bool {
     if a.is_float() { a == b } else { !b.is_float() && a.is_bool() == b.is_bool() }
 }
 
@@ -335,34 +352,6 @@ impl Trace {
         let all = self.operations.iter().flat_map(burn_ir::OperationIr::nodes).chain(&self.inputs).cloned();
         constants.chain(self.given.iter().cloned()).chain(all).map(|t| (t.id, t)).collect()
     }
-
-    pub(crate) fn weights<B: ReplayBackend, M: Module>(
-        &self,
-        model: &M,
-    ) -> Result<Vec<(TensorId, HandleKind<B>)>, ReplayError> {
-        let mut weights = Weights { found: HashMap::new() };
-        walk::visit(&model.valid().materialize(), &mut weights);
-        let described = self.tensors();
-        let mut handles = Vec::new();
-        for (id, &param) in &self.param_of {
-            let param = &self.params[param];
-            let path = param.path().to_string();
-            let Some((tensor, shape, dtype)) = param.paths.iter().find_map(|p| weights.found.get(p)) else {
-                return Err(ReplayError::Parameter { path, expected: param.shape.clone(), found: Vec::new() });
-            };
-            if *shape != param.shape {
-                return Err(ReplayError::Parameter { path, expected: param.shape.clone(), found: shape.clone() });
-            }
-            // An input that no operation uses has no description.
-            if let Some(ir) = described.get(id).filter(|ir| !same_kind(ir.dtype, *dtype)) {
-                let (expected, found) = (format!("{:?}", ir.dtype), format!("{dtype:?}"));
-                return Err(ReplayError::Type { path, expected, found });
-            }
-            let failed = |reason| ReplayError::Backend { what: path.clone(), reason };
-            handles.push((*id, B::take(tensor.clone()).map_err(failed)?));
-        }
-        Ok(handles)
-    }
 }
 
 /// Keeps tensors that are needed at the end alive through operations that would reuse their memory.
@@ -374,24 +363,4 @@ impl IrVisitorMut for KeepAll<'_> {
             tensor.status = TensorStatus::ReadOnly;
         }
     }
-}
-
-struct Weights {
-    found: HashMap<String, (DispatchTensor, Vec<usize>, DType)>,
-}
-
-macro_rules! weight {
-    ($name:ident, $kind:ty) => {
-        fn $name<const D: usize>(&mut self, at: &Position, param: &Param<Tensor<D, $kind>>) {
-            let tensor = param.val();
-            let (shape, dtype) = (tensor.dims().to_vec(), tensor.dtype());
-            self.found.insert(at.path(), (tensor.into_dispatch(), shape, dtype));
-        }
-    };
-}
-
-impl Visit for Weights {
-    weight!(visit_float, Float);
-    weight!(visit_int, Int);
-    weight!(visit_bool, Bool);
 }
