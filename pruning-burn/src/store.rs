@@ -63,8 +63,9 @@ pub(crate) mod safetensors;
 #[cfg(feature = "sparse")]
 pub(crate) mod sparse_arrays;
 
+pub use atomic_write::Unfinished;
 #[cfg(feature = "sparse")]
-pub use compact::{Compact, CompactReport, CompactTensor};
+pub use compact::{Compact, CompactReport, CompactTensor, CompactTensors};
 pub use error::StoreError;
 pub use file_header::Integrity;
 pub(crate) use model::{Read, model_contents, read_model};

@@ -26,8 +26,9 @@ fn repository() -> PathBuf {
 fn crates() -> Vec<String> {
     let plugins = fs::read_dir(repository().join("plugins")).unwrap().map(|entry| entry.unwrap().file_name());
     let plugins = plugins.map(|name| format!("plugins/{}", name.to_str().unwrap()));
-    let mut folders: Vec<_> =
-        plugins.chain(["pruning-core", "pruning-core/sparse", "pruning-burn"].map(Into::into)).collect();
+    let mut folders: Vec<_> = plugins
+        .chain(["pruning-core", "pruning-core/sparse", "pruning-burn", "pruning-burn/cli"].map(Into::into))
+        .collect();
     folders.sort();
     folders
 }

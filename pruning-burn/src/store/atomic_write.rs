@@ -9,25 +9,96 @@ use tempfile::{Builder, NamedTempFile};
 const UNFINISHED: &str = ".pruning-unfinished-";
 const RANDOM: usize = 12;
 
-/// Writes a file, which takes the place of `file` once it is complete and on the disk, and keeps the permissions of the one before it.
+/// A file that is being written, and takes the place of another one when it is [finished](Self::finish).
 ///
-/// Until then it lies in the same folder under a name of its own, and is locked: concurrent calls do not meet, and what a killed process
-/// left behind differs from what a living one is writing. A link stays, and the file that it leads to is replaced.
+/// Until then it lies in the same folder under a name of its own, and is locked: concurrent writes do not meet, and what a killed process
+/// left behind differs from what a living one is writing. It keeps the permissions of the file before it. A link stays, and the file that it
+/// leads to is replaced. Dropped, it is gone, and the file before it stays.
+///
+/// [`save`](crate::store::save) writes one file with a checksum; this is for other formats, and for several files that belong together:
+///
+/// ```
+/// use pruning_burn::store::Unfinished;
+/// use std::io::Write;
+/// # let folder = tempfile::tempdir()?;
+/// let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
+/// let mut files = vec![Unfinished::begin(&one)?, Unfinished::begin(&two)?];
+/// for file in &mut files {
+///     file.as_file_mut().write_all(b"weights")?;
+///     file.sync()?;
+/// }
+/// assert!(!one.exists());
+/// for file in files {
+///     file.finish()?;
+/// }
+/// assert!(one.exists() && two.exists());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Unfinished {
+    file: NamedTempFile,
+    target: PathBuf,
+    permissions: Option<Permissions>,
+}
+
+impl Unfinished {
+    /// Begins a file that will be `file`.
+    ///
+    /// # Errors
+    /// A folder or device has that name, or the folder cannot be written to.
+    pub fn begin(file: impl AsRef<Path>) -> io::Result<Self> {
+        let (target, permissions) = place(file.as_ref())?;
+        remove_leftovers(folder_of(&target));
+        let file = begin(folder_of(&target), permissions.is_some())?;
+        Ok(Self { file, target, permissions })
+    }
+
+    /// Returns the open file.
+    pub fn as_file_mut(&mut self) -> &mut File {
+        self.file.as_file_mut()
+    }
+
+    /// Returns the name that the file has until it is finished.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Waits until all that was written is on the disk.
+    ///
+    /// # Errors
+    /// The disk is full, or fails.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.as_file().sync_all()
+    }
+
+    /// Puts the file in its place, once it is on the disk.
+    ///
+    /// # Errors
+    /// The file cannot be synced or renamed. The file before it stays.
+    pub fn finish(self) -> io::Result<()> {
+        if let Some(permissions) = self.permissions {
+            self.file.as_file().set_permissions(permissions)?;
+        }
+        self.file.as_file().sync_all()?;
+        self.file.persist(&self.target).map_err(|error| error.error)?;
+        let undone = |error| io::Error::other(format!("it was written, but a power failure may undo that: {error}"));
+        sync(folder_of(&self.target)).map_err(undone)
+    }
+}
+
+/// Writes a file, which takes the place of `file` once it is complete and on the disk, as an [`Unfinished`] does.
 pub(super) fn replace(file: &Path, write: impl FnOnce(&mut NamedTempFile) -> Result<(), String>) -> Result<(), String> {
-    let (target, permissions) = place(file).map_err(said)?;
-    let folder = match target.parent() {
+    let mut unfinished = Unfinished::begin(file).map_err(said)?;
+    write(&mut unfinished.file)?;
+    unfinished.finish().map_err(said)
+}
+
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
-    };
-    remove_leftovers(folder);
-    let mut unfinished = begin(folder, permissions.is_some()).map_err(said)?;
-    write(&mut unfinished)?;
-    if let Some(permissions) = permissions {
-        unfinished.as_file().set_permissions(permissions).map_err(said)?;
     }
-    unfinished.as_file().sync_all().map_err(said)?;
-    unfinished.persist(&target).map_err(|error| said(error.error))?;
-    sync(folder).map_err(|error| format!("it was written, but a power failure may undo that: {error}"))
 }
 
 fn said(error: io::Error) -> String {

@@ -159,13 +159,60 @@ fn write<M: Module>(model: &M, file: &Path) -> Result<CompactReport, StoreError>
     let all = first_layers(&plain);
     let layouts: HashMap<&String, MatrixLayout> =
         all.iter().flat_map(|l| names(l).map(|name| (name, l.layout))).collect();
-    let mut stored = Vec::new();
-    let mut entries = BTreeMap::new();
-    let mut report = Vec::new();
+    let mut compact = CompactTensors::new();
     for tensor in record {
-        let (path, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| failed(error.to_string()))?;
         // A running statistic has no layer.
-        let layout = layouts.get(&path).copied();
+        let layout = layouts.get(&tensor.name).copied();
+        compact.add(tensor, layout).map_err(failed)?;
+    }
+    compact.save_to(file)
+}
+
+/// Tensors of no module for a compact file, such as those of a checkpoint: `save(tensors, file)`.
+///
+/// ```
+/// use burn::tensor::{Bytes, DType};
+/// use pruning_burn::store::{CompactTensors, load, save};
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("compact.safetensors");
+/// let bytes = Bytes::from_bytes_vec(vec![0; 4 * 1000]);
+/// let mut tensors = CompactTensors::new();
+/// tensors.add(burn_pack::Tensor::new("zeros".to_string(), DType::F32, [10, 100], None, bytes.clone()), None)?;
+/// let report = save(tensors.with_text("made by", "hand"), &file)?;
+/// assert!(report.tensors[0].bytes < 100);
+/// let (loaded, texts) = load(&file)?.into_tensors(1 << 20)?;
+/// assert_eq!((loaded[0].to_bytes()?, texts["made by"].as_str()), (bytes, "hand"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct CompactTensors {
+    stored: Vec<Tensor>,
+    entries: BTreeMap<String, Entry>,
+    report: Vec<CompactTensor>,
+    texts: BTreeMap<String, String>,
+}
+
+impl CompactTensors {
+    /// Creates an empty list.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a text to the file.
+    #[must_use]
+    pub fn with_text(mut self, name: &str, text: impl Into<String>) -> Self {
+        self.texts.insert(name.to_string(), text.into());
+        self
+    }
+
+    /// Adds a tensor, in the format that takes the fewest bytes for the matrix view of its layout; without one, its first axis counts as
+    /// rows.
+    ///
+    /// # Errors
+    /// The bytes of the tensor cannot be read; the error says why.
+    pub fn add(&mut self, tensor: Tensor, layout: Option<MatrixLayout>) -> Result<(), String> {
+        let (path, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| error.to_string())?;
         let (turned, kernel) = layout.map_or((false, 1), |l| (l.outer() > 1 && l.inner() == l.kernel(), l.kernel()));
         let found = match dtype {
             DType::F32 => compact::<f32>(&bytes, dtype, shape.as_slice(), turned, kernel),
@@ -177,23 +224,101 @@ fn write<M: Module>(model: &M, file: &Path) -> Result<CompactReport, StoreError>
         let (format, sparsity, size) = match found {
             Some((entry, sparsity, parts)) => {
                 let size = parts.values().map(|(_, _, bytes)| bytes.len() as u64).sum();
-                stored.extend(tensors(&path, parts));
+                self.stored.extend(tensors(&path, parts));
                 let format = entry.format;
-                entries.insert(path.clone(), entry);
+                self.entries.insert(path.clone(), entry);
                 (format, sparsity, size)
             }
             None => {
-                stored.push(Tensor::new(path.clone(), dtype, shape, None, bytes));
+                self.stored.push(Tensor::new(path.clone(), dtype, shape, None, bytes));
                 (Format::Dense, 0.0, dense)
             }
         };
-        report.push(CompactTensor { path, format, sparsity, dense, bytes: size });
+        self.report.push(CompactTensor { path, format, sparsity, dense, bytes: size });
+        Ok(())
     }
-    report.sort_by(|a, b| a.path.cmp(&b.path));
-    let text = serde_json::to_string(&Stored { tensors: entries }).map_err(|error| failed(error.to_string()))?;
-    COMPACT.save(Contents::new(stored).with(METADATA, text), Form::Safetensors, file)?;
-    let file = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?.len();
-    Ok(CompactReport { tensors: report, file })
+}
+
+impl Save for CompactTensors {
+    type Report = CompactReport;
+
+    fn save_to(mut self, file: &Path) -> Result<CompactReport, StoreError> {
+        let failed = |reason: String| StoreError::Write { file: file.display().to_string(), reason };
+        self.report.sort_by(|a, b| a.path.cmp(&b.path));
+        let text =
+            serde_json::to_string(&Stored { tensors: self.entries }).map_err(|error| failed(error.to_string()))?;
+        let mut contents = Contents::new(self.stored);
+        contents.texts = self.texts;
+        COMPACT.save(contents.with(METADATA, text), Form::Safetensors, file)?;
+        let file = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?.len();
+        Ok(CompactReport { tensors: self.report, file })
+    }
+}
+
+impl Loaded {
+    /// Returns the tensors of a compact file with their zeros, by name, and its texts, for those who have no module to load it into.
+    ///
+    /// Sparse formats can say that a few bytes are any number of zeros, so the tensors may take at most `limit` bytes together.
+    /// [`CompactTensors`] has an example.
+    ///
+    /// # Errors
+    /// The file is of another kind, its arrays are no matrices, or the tensors would take more than `limit` bytes.
+    pub fn into_tensors(self, limit: u64) -> Result<(Vec<Tensor>, BTreeMap<String, String>), StoreError> {
+        self.of_kind(&COMPACT)?;
+        let name = self.name();
+        let Contents { tensors, texts } = self.contents;
+        let (tensors, entries, mut arrays) = split(tensors, &texts, &name)?;
+        // No element takes more than four bytes.
+        let size = |entry: &Entry| entry.shape.iter().try_fold(4u64, |all, &len| all.checked_mul(len as u64));
+        let all = entries.values().map(size).try_fold(0u64, |all, size| all.checked_add(size?));
+        if all.is_none_or(|all| all > limit) {
+            let reason = format!("its tensors would take more than {limit} bytes");
+            return Err(StoreError::Read { file: name, reason });
+        }
+        let mut all = tensors;
+        for (path, entry) in entries {
+            all.push(restored(&path, &entry, arrays.remove(&path).unwrap_or_default(), &name)?);
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok((all, texts))
+    }
+}
+
+/// Dense tensors, descriptions of the sparse ones, and the arrays of those.
+type SplitContents = (Vec<Tensor>, BTreeMap<String, Entry>, BTreeMap<String, Parts>);
+
+/// Tells the tensors of a compact file from the arrays of others.
+fn split(stored: Vec<Tensor>, texts: &BTreeMap<String, String>, file: &str) -> Result<SplitContents, StoreError> {
+    let damaged = |reason: String| StoreError::Read { file: file.to_string(), reason };
+    let text = texts.get(METADATA).ok_or_else(|| damaged("it does not say how tensors are stored".to_string()))?;
+    let content: Stored = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
+    let (mut arrays, mut dense) = (BTreeMap::<String, Parts>::new(), Vec::new());
+    for tensor in stored {
+        let owner = tensor.name.rsplit_once('.').filter(|(path, _)| content.tensors.contains_key(*path));
+        let Some((path, part)) = owner.map(|(path, part)| (path.to_string(), part.to_string())) else {
+            dense.push(tensor);
+            continue;
+        };
+        let (_, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| damaged(error.to_string()))?;
+        arrays.entry(path).or_default().insert(part, (dtype, shape.as_slice().to_vec(), bytes.to_vec()));
+    }
+    Ok((dense, content.tensors, arrays))
+}
+
+/// A tensor with its zeros, of its arrays.
+fn restored(path: &str, entry: &Entry, mut parts: Parts, file: &str) -> Result<Tensor, StoreError> {
+    let dtype = parts.get("values").map_or(DType::F32, |v| v.0);
+    let bytes = match dtype {
+        DType::F16 => whole::<f16>(entry, dtype, &mut parts),
+        DType::BF16 => whole::<bf16>(entry, dtype, &mut parts),
+        _ => whole::<f32>(entry, DType::F32, &mut parts),
+    };
+    let bytes = bytes.map_err(|error| match error {
+        PartsError::Part(reason) => StoreError::Read { file: file.to_string(), reason: format!("{path}: {reason}") },
+        PartsError::Sparse(source) => StoreError::Sparse { file: file.to_string(), path: path.to_string(), source },
+    })?;
+    let shape = Shape::from(entry.shape.clone());
+    Ok(Tensor::new(path.to_string(), dtype, shape, None, Bytes::from_bytes_vec(bytes)))
 }
 
 /// The module with the values of a compact file, bit for bit.
@@ -201,44 +326,19 @@ pub(super) fn read<M: Module>(file: Loaded, model: &M) -> Result<M, StoreError> 
     file.of_kind(&COMPACT)?;
     let Contents { tensors: stored, texts } = file.contents;
     let path_of_file = file.file.as_path();
-    let name = || path_of_file.display().to_string();
-    let damaged = |reason: String| StoreError::Read { file: name(), reason };
-    let text = texts.get(METADATA).ok_or_else(|| damaged("it does not say how tensors are stored".to_string()))?;
-    let content: Stored = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
-    let mut arrays: BTreeMap<String, Parts> = BTreeMap::new();
-    let mut record = Vec::new();
-    for tensor in stored {
-        let owner = tensor.name.rsplit_once('.').filter(|(path, _)| content.tensors.contains_key(*path));
-        let Some((path, part)) = owner.map(|(path, part)| (path.to_string(), part.to_string())) else {
-            record.push(tensor);
-            continue;
-        };
-        let (_, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| damaged(error.to_string()))?;
-        arrays.entry(path).or_default().insert(part, (dtype, shape.as_slice().to_vec(), bytes.to_vec()));
-    }
+    let name = path_of_file.display().to_string();
+    let (mut record, entries, mut arrays) = split(stored, &texts, &name)?;
     let all = first_layers(model);
     let places = places(&all);
-    for (path, entry) in &content.tensors {
+    for (path, entry) in &entries {
         // Before memory is taken for what the file says.
         let known = places.get(path.as_str()).map(|&place| &all[place]);
         if known.is_none_or(|l| l.shape != entry.shape) {
             let found = known.map_or("none".to_string(), |l| format!("{:?}", l.shape));
             let reason = format!("{path} has shape {:?} in the file, {found} in the module", entry.shape);
-            return Err(StoreError::Misfit { file: name(), reason });
+            return Err(StoreError::Misfit { file: name, reason });
         }
-        let mut parts = arrays.remove(path).unwrap_or_default();
-        let dtype = parts.get("values").map_or(DType::F32, |v| v.0);
-        let bytes = match dtype {
-            DType::F16 => whole::<f16>(entry, dtype, &mut parts),
-            DType::BF16 => whole::<bf16>(entry, dtype, &mut parts),
-            _ => whole::<f32>(entry, DType::F32, &mut parts),
-        };
-        let bytes = bytes.map_err(|error| match error {
-            PartsError::Part(reason) => damaged(format!("{path}: {reason}")),
-            PartsError::Sparse(source) => StoreError::Sparse { file: name(), path: path.clone(), source },
-        })?;
-        let shape = Shape::from(entry.shape.clone());
-        record.push(Tensor::new(path.clone(), dtype, shape, None, Bytes::from_bytes_vec(bytes)));
+        record.push(restored(path, entry, arrays.remove(path).unwrap_or_default(), &name)?);
     }
     loaded(model.clone(), record, path_of_file)
 }

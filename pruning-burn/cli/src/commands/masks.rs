@@ -1,0 +1,117 @@
+//! `burn-prune masks`.
+
+use crate::args::{ApplyArgs, ExtractArgs};
+use crate::checkpoint::{Checkpoint, ElementType, Target, TensorEntry, nonzero, same, save, write};
+use crate::error::CommandError;
+use crate::output::{Output, percent, table};
+use pruning_burn::recipe::Pattern;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    elements: usize,
+    kept: usize,
+}
+
+fn output(rows: Vec<Row>, written: &std::path::Path) -> Output {
+    let lines = rows.iter().map(|row| {
+        [
+            row.name.clone(),
+            row.elements.to_string(),
+            row.kept.to_string(),
+            percent(row.elements - row.kept, row.elements),
+        ]
+    });
+    let text =
+        table(["tensor", "elements", "kept", "removed"], 1, lines) + &format!("\n{} written\n", written.display());
+    Output::new(text, serde_json::json!({ "output": written, "tensors": rows }))
+}
+
+pub(crate) fn extract(args: &ExtractArgs) -> Result<Output, CommandError> {
+    let checkpoint = Checkpoint::open_with(&args.file.file, &args.file.options())?;
+    let patterns: Vec<Pattern> = args.include.iter().map(Pattern::new).collect();
+    let layer = |tensor: &TensorEntry| {
+        (tensor.kind() == "Linear" || tensor.kind().starts_with("Conv"))
+            && tensor.name().ends_with("weight")
+            && tensor.shape().len() > 1
+    };
+    let wanted = |tensor: &TensorEntry| match patterns.is_empty() {
+        true => layer(tensor),
+        false => patterns.iter().any(|pattern| pattern.matches(tensor.name()).is_some()),
+    };
+    let places: Vec<usize> = (0..checkpoint.tensors().len())
+        .filter(|&i| checkpoint.tensors()[i].is_parameter() && wanted(&checkpoint.tensors()[i]))
+        .collect();
+    if places.is_empty() {
+        let reason = "has no weights of linear or convolution layers that match; name tensors with --include";
+        return Err(CommandError::file(checkpoint.file(), reason));
+    }
+    let mask = |&place: &usize| {
+        let tensor = &checkpoint.tensors()[place];
+        TensorEntry::new(
+            tensor.name().to_string(),
+            ElementType::new("BOOL"),
+            tensor.shape().to_vec(),
+            tensor.elements() as u64,
+        )
+    };
+    let tensors: Vec<TensorEntry> = places.iter().map(mask).collect();
+    let mut rows = Vec::new();
+    let read = |i: usize| {
+        let tensor = &checkpoint.tensors()[places[i]];
+        let keep = nonzero(&checkpoint.read(places[i])?, tensor.element());
+        rows.push(Row { name: tensor.name().to_string(), elements: keep.len(), kept: keep.count_ones() });
+        Ok(keep.to_bytes())
+    };
+    let texts = [("format", "pt"), ("masks", "true = keep")].map(|(name, text)| (name.to_string(), text.to_string()));
+    if same(checkpoint.file(), &args.output) {
+        return Err(CommandError::Usage(format!("{}: is the input; give -o another name", args.output.display())));
+    }
+    save(&tensors, &texts.into(), &args.output, read)?;
+    Ok(output(rows, &args.output))
+}
+
+pub(crate) fn apply(args: &ApplyArgs) -> Result<Output, CommandError> {
+    let (masks, checkpoint) =
+        (Checkpoint::open(&args.masks)?, Checkpoint::open_with(&args.file.file, &args.file.options())?);
+    for mask in masks.tensors() {
+        let wrong = |reason: String| Err(CommandError::tensor(masks.file(), mask.name(), reason));
+        let Some(place) = checkpoint.place(mask.name()) else {
+            return wrong(format!("is no tensor of {}", checkpoint.file().display()));
+        };
+        let tensor = &checkpoint.tensors()[place];
+        if tensor.shape() != mask.shape() {
+            return wrong(format!("has shape {:?}, the tensor {:?}", mask.shape(), tensor.shape()));
+        }
+        if !matches!(mask.element().name(), "BOOL" | "U8") {
+            return wrong(format!(
+                "is no mask: its type is {}; `burn-prune masks extract` makes masks",
+                mask.element().name()
+            ));
+        }
+        if !tensor.is_parameter() {
+            return wrong(format!("masks a tensor of type {}, which is no float", tensor.element().name()));
+        }
+    }
+    let target = Target::of(&checkpoint, args.place.output.as_deref())?;
+    if !args.place.in_place {
+        target.check(&checkpoint)?;
+    }
+    let mut rows = Vec::new();
+    let written = write(&checkpoint, target, |index, mut bytes| {
+        let tensor = &checkpoint.tensors()[index];
+        let Some(place) = masks.place(tensor.name()) else { return Ok(bytes) };
+        let keep = masks.read(place)?;
+        if let Some(at) = keep.iter().position(|keep| *keep > 1) {
+            let reason = format!("element {at} is neither 0 nor 1");
+            return Err(CommandError::tensor(masks.file(), tensor.name(), reason));
+        }
+        let size = (bytes.len() / keep.len().max(1)).max(1);
+        bytes.chunks_mut(size).zip(&keep).filter(|(_, keep)| **keep == 0).for_each(|(element, _)| element.fill(0));
+        let kept = keep.iter().filter(|keep| **keep == 1).count();
+        rows.push(Row { name: tensor.name().to_string(), elements: keep.len(), kept });
+        Ok(bytes)
+    })?;
+    Ok(output(rows, &written))
+}

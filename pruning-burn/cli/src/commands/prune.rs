@@ -1,0 +1,97 @@
+//! `burn-prune prune`.
+
+use crate::args::PruneArgs;
+use crate::checkpoint::{Checkpoint, Target, write};
+use crate::error::CommandError;
+use crate::output::Output;
+use crate::recipe;
+use pruning_burn::Pruner;
+use pruning_burn::mask::masks;
+use pruning_burn::report::Report;
+use pruning_burn::score::CriterionInputs;
+use pruning_burn::store::load;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub(crate) fn prune(args: &PruneArgs) -> Result<Output, CommandError> {
+    let checkpoint = Checkpoint::open_with(&args.file.file, &args.file.options())?;
+    let pruner = recipe::pruner(&args.recipe)?;
+    let target = Target::of(&checkpoint, args.place.output.as_deref())?;
+    if !args.place.in_place {
+        target.check(&checkpoint)?;
+    }
+    let calibration = args.calibration.as_ref().map(|file| load(file)?.into_calibration()).transpose()?;
+    let inputs = calibration.as_ref().map(CriterionInputs::from);
+    let (report, output) = if pruner.recipe().reconstruct.is_some() {
+        reconstructed(&checkpoint, &pruner, inputs.as_ref(), target)?
+    } else {
+        masked(&checkpoint, &pruner, inputs.as_ref(), target)?
+    };
+    let untouched = untouched(&checkpoint);
+    let recipe = pruner.recipe().to_toml();
+    let mut text = format!("{report}\n");
+    for (element, tensors) in &untouched {
+        let names = pruning_burn::shown::list(tensors);
+        text += &format!("of type {element}, which is not pruned, and copied as they are: {names}\n");
+    }
+    text += &format!("{} written\n\n{recipe}", output.display());
+    let json = serde_json::json!({
+        "file": checkpoint.file(), "output": output, "container": checkpoint.container(), "layout": checkpoint.layout(),
+        "recipe": recipe, "report": report, "untouched": untouched,
+    });
+    Ok(Output::new(text, json))
+}
+
+/// Prunes, and writes the file with zeros.
+fn masked(
+    checkpoint: &Checkpoint,
+    pruner: &Pruner,
+    inputs: Option<&CriterionInputs>,
+    target: Target,
+) -> Result<(Report, PathBuf), CommandError> {
+    let mut model = checkpoint.clone();
+    let pruned = pruner.prune(&mut model, inputs);
+    checkpoint.sound()?;
+    let report = pruned.map_err(|error| CommandError::prune(checkpoint.file(), error))?;
+    let masks = masks(&model);
+    drop(model);
+    let output = write(checkpoint, target, |index, mut bytes| {
+        let tensor = &checkpoint.tensors()[index];
+        if let Some(mask) = masks.get(tensor.name()) {
+            crate::checkpoint::mask(&mut bytes, tensor, mask.bits());
+        }
+        Ok(bytes)
+    })?;
+    Ok((report, output))
+}
+
+/// Prunes and reconstructs in memory, and writes what came out of it.
+fn reconstructed(
+    checkpoint: &Checkpoint,
+    pruner: &Pruner,
+    inputs: Option<&CriterionInputs>,
+    target: Target,
+) -> Result<(Report, PathBuf), CommandError> {
+    let mut model = checkpoint.clone();
+    let pruned = pruner.prune(&mut model, inputs);
+    checkpoint.sound()?;
+    let failed = |error| CommandError::prune(checkpoint.file(), error);
+    let report = pruned.map_err(failed)?;
+    let changed: Vec<String> = report.layers.iter().map(|layer| layer.path.clone()).collect();
+    pruning_burn::mask::finish(&mut model).map_err(failed)?;
+    checkpoint.sound()?;
+    let output = write(checkpoint, target, |index, bytes| {
+        let own = changed.iter().any(|path| path == checkpoint.tensors()[index].name());
+        model.changed(index).filter(|_| own).unwrap_or(Ok(bytes))
+    })?;
+    Ok((report, output))
+}
+
+/// Tensors of types that are not pruned, by type.
+fn untouched(checkpoint: &Checkpoint) -> BTreeMap<String, Vec<String>> {
+    let mut by_type: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for tensor in checkpoint.tensors().iter().filter(|tensor| !tensor.is_parameter()) {
+        by_type.entry(tensor.element().name().to_string()).or_default().push(tensor.name().to_string());
+    }
+    by_type
+}
