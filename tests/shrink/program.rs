@@ -1,16 +1,19 @@
 //! Recorded passes that lose channels where the code of a module cannot: the program computes what the masked model does.
 
+use crate::layers::ZeroShortcut;
+use crate::models::{Branches, Encoder, Norms, Recurrent, Residual, Shuffle, Stock};
 use crate::{channels, pruner};
 use burn::backend::Flex;
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::{relu, softmax};
 use burn::tensor::{Device, Tensor, Tolerance};
+use pruning_burn::Pruner;
 use pruning_burn::mask::finish;
 use pruning_burn::shrink::{self, Checks, Equivalence, Fields, ShrinkError, ShrinkPlan, Shrinker};
 use pruning_burn::sparse::{Options, SparseModel, SparseModelError};
 use pruning_burn::store::{FileKind, Loaded, StoreError, load, save};
-use pruning_burn::trace::{Scope, Trace, Values};
+use pruning_burn::trace::{AxisRules, Scope, Trace, Values};
 use pruning_tests::foreign::MobileNet;
 use pruning_tests::models::{Mlp, filled, numbers};
 use pruning_tests::shrinking::Shrinks;
@@ -217,6 +220,50 @@ fn numbers_that_code_computes_from_sizes_stay_those_of_the_masked_model() {
     let values = || Values::new().with(crate::models::sequence(&device, 6));
     let y: Tensor<3> = program.run(values()).unwrap().get(0).unwrap();
     close(y, trace.replay::<Flex, _>(&masked, values()).unwrap().get(0).unwrap());
+}
+
+/// Plans without regard to the code; returns what is left of the parameters.
+fn without_code<M: Shrinks>(recipe: &Pruner) -> f64 {
+    let device = Device::flex();
+    let model = M::new(&device);
+    let forward = |m: &M, s: &mut Scope| m.forward(s, &device);
+    let trace = Trace::record(&model, forward).unwrap();
+    let shrinker = Shrinker::new(recipe).with_rules(AxisRules::new().without_code());
+    let plan = shrinker.plan(&model, &trace, None).unwrap_or_else(|e| panic!("{e}"));
+    let (_, applied) = shrink::apply_to_traces(&plan, [&trace], &model).unwrap_or_else(|e| panic!("{e}\n{plan}"));
+    let found = applied.equivalence.difference().unwrap_or_else(|| panic!("{:?}", applied.equivalence));
+    assert!(found.outputs > 0 && found.max_rel < 1e-5, "{found:?}\n{plan}");
+    plan.after.parameters as f64 / plan.before.parameters as f64
+}
+
+#[test]
+fn the_attention_of_burn_loses_heads_as_a_program() {
+    let recipe = "criterion = \"magnitude\"\nsparsity = 0.5\ngranularity = { kind = \"head\", size = 4 }\n\
+                  [target]\ninclude = [\"*.query\", \"*.key\", \"*.value\"]";
+    let device = Device::flex();
+    let model = Stock::new(&device);
+    let trace = Trace::record(&model, |m: &Stock, s: &mut Scope| m.forward(s, &device)).unwrap();
+    let error = Shrinker::new(&pruner(recipe)).plan(&model, &trace, None).unwrap_err().to_string();
+    assert!(error.contains("heads * size == width"), "{error}");
+    assert!(without_code::<Stock>(&pruner(recipe)) < 0.9);
+}
+
+#[test]
+fn more_channels_go_where_no_code_has_to_follow() {
+    let all = channels(0.5, "");
+    // Without code, slices and created zeros hold nothing back.
+    let (with_code, _) = pruning_tests::shrinking::shrinks::<ZeroShortcut>(&all, 1e-5);
+    assert!(without_code::<ZeroShortcut>(&all) < with_code);
+    for left in [
+        without_code::<Recurrent>(&all),
+        without_code::<Branches>(&all),
+        without_code::<Shuffle>(&all),
+        without_code::<Norms>(&all),
+        without_code::<Encoder>(&all),
+        without_code::<Residual>(&all),
+    ] {
+        assert!(left < 0.9, "{left}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Float, Tensor};
 use proptest::prelude::*;
 use pruning_burn::shrink;
 use pruning_burn::shrink::{Fields, Shrinker, verify};
-use pruning_burn::trace::{Scope, Trace, Values};
+use pruning_burn::trace::{AxisRules, Scope, Trace, Values};
 use pruning_tests::models::{filled, numbers};
 
 /// A step from earlier tensors to a new one.
@@ -190,6 +190,20 @@ fn check((steps, sparsity, global, input): Case) -> Result<bool, TestCaseError> 
     let most = replayed(&masked).abs().max().into_scalar::<f32>();
     let apart = (replayed(&masked) - computed.clone()).abs().max().into_scalar::<f32>();
     prop_assert!(apart <= 1e-4 * most, "{apart} of {most}\n{plan}");
+    // What no code has to follow can go as well.
+    let rules = AxisRules::new().without_code();
+    if let Ok(plan) = Shrinker::new(&crate::pruner(&recipe)).with_rules(rules).plan(&model, &trace, None) {
+        let program = shrink::apply_to_traces(&plan, [&trace], &model);
+        let (program, _) = program.map_err(|e| TestCaseError::fail(format!("{e}\n{plan}")))?;
+        let mut masked = model.clone();
+        if !plan.is_empty() {
+            shrink::mask(&plan, &mut masked).unwrap();
+        }
+        let computed: Tensor<2> = program.run(values()).unwrap().get(0).unwrap();
+        let (apart, most) = (replayed(&masked) - computed, replayed(&masked).abs().max().into_scalar::<f32>());
+        let apart = apart.abs().max().into_scalar::<f32>();
+        prop_assert!(apart <= 1e-4 * most, "{apart} of {most}\n{plan}");
+    }
     // The same numbers as those of the module that was cut.
     let of_module = Trace::record(&smaller, forward).unwrap().replay::<Flex, _>(&smaller, values()).unwrap();
     let apart = (of_module.get::<2, Float>(0).unwrap() - computed).abs().max().into_scalar::<f32>();

@@ -24,6 +24,9 @@ use std::time::Instant;
 /// Numbers that the code computes from a size stay those of the dense model, as in the masked one: a division by the number of channels
 /// makes `apply` fail, and here it is exact.
 ///
+/// A plan can also remove what the code of a module needs, such as heads of Burn's own attention, if it is made with
+/// [`AxisRules::without_code`].
+///
 /// Two checks make sure that the program computes what the masked model does. Each operation runs once, and its results must have the
 /// predicted shapes. Then the passes and those of the masked model are replayed on random inputs (integers are zero, booleans false), with
 /// random biases, scales and statistics. [`Checks::apply_to_traces`] sets the tolerance.
@@ -109,7 +112,7 @@ impl Equivalence {
 
 /// Returns the pass in the sizes that the plan leaves.
 fn resized(plan: &ShrinkPlan, trace: &Trace) -> Result<Trace, ShrinkError> {
-    let analysis = Analysis::new(trace, &AxisRules::of(plan))?;
+    let analysis = Analysis::new(trace, &AxisRules::of(plan).without_code())?;
     let removal = removal(plan, &analysis)?;
     trace.resized(&Prediction::new(&analysis, &removal)).map_err(|Unresizable { index, operation, reason }| {
         let near = analysis.near(&trace.operations[index]).to_string();

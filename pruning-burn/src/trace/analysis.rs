@@ -54,6 +54,8 @@ pub(crate) struct Analysis<'a> {
     pub(crate) users: HashMap<usize, Vec<String>>,
     /// Whether only costs are needed, so that every axis stays.
     pub(crate) costs_only: bool,
+    /// Whether sizes may change that only the code of the module needs.
+    pub(crate) without_code: bool,
 }
 
 impl<'a> Analysis<'a> {
@@ -74,6 +76,7 @@ impl<'a> Analysis<'a> {
             forms: HashMap::new(),
             users: HashMap::new(),
             costs_only,
+            without_code: false,
         }
     }
 

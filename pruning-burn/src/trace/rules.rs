@@ -58,6 +58,7 @@ pub enum GroupError {
 pub struct AxisRules {
     pub(crate) by_name: BTreeMap<String, Rule>,
     strict: bool,
+    without_code: bool,
 }
 
 impl AxisRules {
@@ -76,7 +77,17 @@ impl AxisRules {
 
     /// Returns the rules of a plan.
     pub(crate) fn of(plan: &ShrinkPlan) -> Self {
-        Self { by_name: plan.rules.clone(), strict: false }
+        Self { by_name: plan.rules.clone(), ..Self::default() }
+    }
+
+    /// Follows what was recorded alone, for plans that [`apply_to_traces`](crate::shrink::apply_to_traces) removes.
+    ///
+    /// By default channels stay that the code of the module may need: those of Burn's own attention, of a slice whose bounds may be fixed, of a
+    /// tensor that the code creates and concatenates. A recorded pass has no code, so they can go.
+    #[must_use]
+    pub fn without_code(mut self) -> Self {
+        self.without_code = true;
+        self
     }
 
     /// Makes an operation on channels without a rule an error ([`GroupError::NoRule`]).
@@ -100,7 +111,10 @@ impl<'a> Analysis<'a> {
 
     fn run(trace: &'a Trace, rules: &AxisRules, costs_only: bool) -> Result<Self, GroupError> {
         let mut this = Self::empty(trace, costs_only);
-        this.chunks = shape_rules::chunks(trace);
+        this.without_code = rules.without_code;
+        if !this.without_code {
+            this.chunks = shape_rules::chunks(trace);
+        }
         for (index, op) in trace.operations.iter().enumerate() {
             this.follow(index, op, rules)?;
         }
@@ -108,7 +122,9 @@ impl<'a> Analysis<'a> {
             let dims = this.known(*id);
             dims.iter().for_each(|d| this.graph.pin(d, "an output of the model"));
         }
-        this.pin_fixed_layers();
+        if !this.without_code {
+            this.pin_fixed_layers();
+        }
         Ok(this)
     }
 

@@ -182,7 +182,8 @@ impl Analysis<'_> {
                 // Only the code knows the length of a piece that it creates, such as the zeros of a shortcut: a fixed number, or
                 // the length of a piece of the same size.
                 let len = |dims: &[Dim]| dims[o.dim].len();
-                let made = o.tensors.iter().zip(&all).filter(|(t, _)| self.made.contains(&t.id));
+                let made = |t: &TensorIr| !self.without_code && self.made.contains(&t.id);
+                let made = o.tensors.iter().zip(&all).filter(|(t, _)| made(t));
                 let sizes: HashSet<usize> = made.map(|(_, dims)| len(dims)).collect();
                 for dims in all.iter().filter(|dims| sizes.contains(&len(dims))) {
                     self.graph.pin(
@@ -224,6 +225,8 @@ impl Analysis<'_> {
                     }
                     dims[axis] = self.graph.take(&dims[axis], range);
                 }
+                None if self.without_code && step == 1 => dims[axis] = self.graph.take(&dims[axis], range),
+                None if self.without_code && step == -1 => dims[axis] = self.graph.take(&dims[axis], range.rev()),
                 None => {
                     self.graph.pin(&dims[axis], "cut at positions that may be fixed in the code");
                     dims[axis] = Dim::Fixed(out.shape.as_slice()[axis]);
