@@ -4,6 +4,7 @@
 
 pub mod bert;
 pub mod device;
+pub mod digits;
 pub mod gpt;
 pub mod lenet;
 pub mod lenet5;

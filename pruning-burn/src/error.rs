@@ -22,6 +22,29 @@ pub enum PruneError {
         /// Float parameters of the model.
         paths: Vec<String>,
     },
+    /// A name that was given to a parameter is the path of another parameter.
+    #[error(
+        "{}: is the path of {other}, and a name that was given to {path}; patterns could mean either: rename the field of the module",
+        shown::list([name])
+    )]
+    TakenName {
+        /// The name.
+        name: String,
+        /// The parameter that the name was given to.
+        path: String,
+        /// The parameter whose path it is.
+        other: String,
+    },
+    /// A name was given to a path that the model does not have.
+    #[error("{} is to name {}, where the model has no parameter; there are: {}", shown::list([name]), shown::list([path]), shown::list(paths))]
+    IdleName {
+        /// The name.
+        name: String,
+        /// The path.
+        path: String,
+        /// Float parameters of the model.
+        paths: Vec<String>,
+    },
     /// The recipe selects no parameter to prune.
     #[error(
         "no parameter is a target: the patterns select no weight of a linear or convolution layer of the model; name the parameters in target.include, as in \"norm.gamma\""

@@ -19,7 +19,7 @@ use crate::walk::{self, Position, Visit};
 use crate::{PruneError, Session};
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param, Reparameterization};
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
-use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams};
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, MultiGradientsParams};
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Device, Tensor};
 use burn_train::{InferenceStep, Interrupter, TrainOutput, TrainStep};
@@ -40,8 +40,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// available.
 ///
 /// With several workers (`ExecutionStrategy::MultiDevice`, whose list may name one device more than once, such as the only CPU of Flex),
-/// gradients are added up on the first device, where optimizer and session take their steps. `DistributedDataParallel` needs collective
-/// operations, which the CPU backends of Burn 0.22 lack (`all_reduce` panics there).
+/// each step is that of one device that accumulates the batches of all workers: gradients are added up, and the session takes its steps on
+/// the first device, whose masks go to every worker with the model. The optimizer takes its steps there too (`OptimMainDevice`) or shares
+/// the parameters out over the devices (`OptimSharded`). If the recipe looks at gradients, both do the former, since all gradients have
+/// to be on one device. `DistributedDataParallel` needs collective operations, which the CPU backends of Burn 0.22 and its remote devices
+/// lack (`all_reduce` panics there).
 ///
 /// ```
 /// # use burn::{nn::LinearConfig, tensor::Device};
@@ -268,7 +271,14 @@ impl<M: TrainStep + Module> TrainStep for Pruned<M> {
         lr_module: ModuleLearningRate,
         grads: MultiGradientsParams,
     ) -> Self {
-        self.model = self.model.optimize_multi(optim, lr_module, grads);
+        let Some(main) = grads.grads.first().map(|(_, device)| device.clone()) else { return self };
+        if !self.session.needs().is_empty() {
+            // The session looks at the gradients of all workers, which go through the masks on the device of the masks.
+            let grads = summed(&self.model, grads, &main);
+            return self.optimize(optim, lr_module, grads);
+        }
+        // Each parameter comes out on the device that took its step; the session, and the masks, are on the first one.
+        self.model = self.model.optimize_multi(optim, lr_module, grads).fork(&main);
         self.advance(optim, &CriterionInputs::new())
     }
 }
@@ -280,6 +290,15 @@ impl<M: InferenceStep + Module> InferenceStep for Pruned<M> {
     fn step(&self, item: Self::Input) -> Self::Output {
         self.model.step(item)
     }
+}
+
+/// The gradients of all workers, added up on one device.
+fn summed<M: Module>(model: &M, gradients: MultiGradientsParams, device: &Device) -> GradientsParams {
+    let mut sum = GradientsAccumulator::new();
+    for (gradients, _) in gradients.grads {
+        sum.accumulate(model, gradients.to_device(&device.clone().inner(), model));
+    }
+    sum.grads()
 }
 
 /// The gradients as they come through the masks.

@@ -144,6 +144,30 @@ impl Pruner {
         self
     }
 
+    /// Gives modules and parameters other names, such as those of the file that their values came from.
+    ///
+    /// Each name stands for the path of a module or of a parameter, and patterns of the recipe match either.
+    ///
+    /// ```
+    /// # use burn::{module::Module, nn::{Linear, LinearConfig}, tensor::Device};
+    /// # use {pruning_allocation as _, pruning_magnitude as _};
+    /// # use pruning_burn::prelude::*;
+    /// # #[derive(Module, Debug)]
+    /// # struct Mlp { fc1: Linear, fc2: Linear }
+    /// # let device = Device::flex();
+    /// # let mut model = Mlp { fc1: LinearConfig::new(8, 16).init(&device), fc2: LinearConfig::new(16, 4).init(&device) };
+    /// let recipe = "criterion = \"magnitude\"\nsparsity = 0.5\ntarget = { exclude = [\"classifier.3\"] }";
+    /// let names = [("classifier.1", "fc1"), ("classifier.3", "fc2")];
+    /// Pruner::from_toml(recipe, &Plugins::linked())?.with_names(names).prune(&mut model, None)?;
+    /// assert!(masks(&model).get("fc1.weight").is_some() && masks(&model).get("fc2.weight").is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_names<N: Into<String>, P: Into<String>>(mut self, names: impl IntoIterator<Item = (N, P)>) -> Self {
+        self.recipe.targets = self.recipe.targets.with_names(names);
+        self
+    }
+
     /// Makes [`prune`](Self::prune) remove this amount instead of the target of the recipe.
     ///
     /// A [`Shrinker`](crate::shrink::Shrinker) takes the amount as well, if it is no [`Amount::OfRemaining`]. Layers with an override keep their

@@ -2,12 +2,13 @@
 
 use crate::PruneError;
 use crate::host;
-use crate::layers::{Layer, names, paths};
+use crate::layers::{Layer, names, paths, places};
 use pruning_core::budget::{ChooseError, Sparsity};
 use pruning_core::mask::Bits;
 use pruning_core::recipe::{Match, Pattern, PatternIndex, Recipe, Targets};
 use pruning_core::report::{SkipReason, Skipped};
 use pruning_core::score::{Granularity, GranularityError};
+use std::borrow::Cow;
 
 /// A layer that a recipe prunes.
 #[derive(Clone, Debug)]
@@ -38,6 +39,7 @@ enum Judged {
 impl Selection {
     /// Applies the patterns of the recipe, without computing anything.
     pub(crate) fn new(recipe: &Recipe<impl ?Sized>, all: &[Layer]) -> Result<Self, PruneError> {
+        let all = &named(&recipe.targets, all)?;
         let patterns = Patterns::new(&recipe.targets, all)?;
         let overrides = recipe.overrides.iter().map(|o| &o.target);
         let overrides = index("override", overrides, all)?;
@@ -140,6 +142,32 @@ impl<'a> Patterns<'a> {
             (_, false) => SkipReason::NotDefault,
             (_, true) => SkipReason::NotIncluded,
         })
+    }
+}
+
+/// The layers of a model with the other names that the targets give them among their paths.
+pub(crate) fn named<'a>(targets: &Targets, all: &'a [Layer]) -> Result<Cow<'a, [Layer]>, PruneError> {
+    if targets.names.is_empty() {
+        return Ok(Cow::Borrowed(all));
+    }
+    let places = places(all);
+    let mut idle = vec![true; targets.names.len()];
+    let mut layers = all.to_vec();
+    for (place, layer) in all.iter().enumerate() {
+        for (given, name) in names(layer).flat_map(|path| targets.names_of(path)) {
+            idle[given] = false;
+            if let Some(&other) = places.get(name.as_str()).filter(|&&other| other != place) {
+                let (path, other) = (layer.path.clone(), all[other].path.clone());
+                return Err(PruneError::TakenName { name, path, other });
+            }
+            layers[place].aliases.push(name);
+        }
+    }
+    match targets.names.iter().zip(idle).find(|(_, idle)| *idle) {
+        Some(((name, path), _)) => {
+            Err(PruneError::IdleName { name: name.clone(), path: path.clone(), paths: paths(all) })
+        }
+        None => Ok(Cow::Owned(layers)),
     }
 }
 

@@ -16,23 +16,28 @@ use burn_train::{
     SupervisedTraining, TrainOutput, TrainStep,
 };
 use pruning_burn::learner::Pruned;
-use pruning_burn::mask::masks;
+use pruning_burn::mask::{MaskSet, masks};
 use pruning_burn::score::CriterionInputs;
 use pruning_burn::{PruneError, Pruner, Session};
 use pruning_tests::models::{Mlp, numbers};
 use pruning_tests::values::{base, same_bits};
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 #[derive(Module, Debug)]
 struct Net {
     mlp: Mlp,
+    #[module(skip)]
+    seen: Seen,
 }
+
+/// The masks and the loss of each step, whichever worker took it.
+type Seen = Arc<Mutex<Vec<(MaskSet, f32)>>>;
 
 impl Net {
     fn new(seed: u64) -> Self {
-        Self { mlp: Mlp::new(&device(), seed) }
+        Self { mlp: Mlp::new(&device(), seed), seen: Seen::default() }
     }
 
     fn output(&self, batch: &Batch) -> RegressionOutput {
@@ -67,6 +72,7 @@ impl TrainStep for Net {
 
     fn step(&self, batch: Batch) -> TrainOutput<RegressionOutput> {
         let output = self.output(&batch);
+        self.seen.lock().unwrap().push((masks(self), output.loss.clone().into_scalar()));
         TrainOutput::new(self, output.loss.backward(), output)
     }
 }
@@ -182,47 +188,94 @@ fn a_training_goes_on_from_a_checkpoint_in_the_middle_of_a_schedule() {
     }
 }
 
-#[test]
-fn two_workers_on_one_device_prune_as_a_loop_does() {
-    let gradient = RECIPES[3].replace("random", "gradient");
-    for recipe in RECIPES.into_iter().chain([gradient.as_str()]) {
-        // Two halves of the data, a batch of each in every step; gradients are added up.
-        let halves = || [(0, 12), (12, 24)].map(|(from, to)| batches(&device()).slice(from, to));
-        let mut model = Net::new(1);
-        let mut session = pruner(recipe).start(&mut model).unwrap();
-        let mut optimizer = AdamConfig::new().init();
-        session.step(&mut model, None).unwrap();
-        for _ in 0..6 {
-            let [first, second] = halves();
-            for both in first.iter().zip(second.iter()) {
-                let mut sum = GradientsAccumulator::new();
-                let mut inputs = CriterionInputs::new();
-                let batches = [both.0.unwrap(), both.1.unwrap()];
-                if !session.needs().is_empty() {
-                    let loss = |model: &Net, batch: &Batch| model.output(batch).loss;
-                    inputs = inputs.with_dense_gradients(&model, session.needs(), &batches, loss).unwrap();
-                }
-                for batch in &batches {
-                    let gradients = GradientsParams::from_grads(model.output(batch).loss.backward(), &model);
-                    sum.accumulate(&model, gradients);
-                }
-                model = optimizer.step(RATE, model, sum.grads());
-                if session.step(&mut model, &inputs).unwrap().is_some() {
-                    optimizer = session.mask_optimizer(&model, &optimizer).unwrap();
-                }
+/// One device that adds up the gradients of two batches in every step; with the losses of each step, the smaller one first.
+fn accumulating_loop(recipe: &str, epochs: usize) -> (Net, Session, Vec<[f32; 2]>) {
+    let halves = || [(0, 12), (12, 24)].map(|(from, to)| batches(&device()).slice(from, to));
+    let mut model = Net::new(1);
+    let mut session = pruner(recipe).start(&mut model).unwrap();
+    let mut optimizer = AdamConfig::new().init();
+    let mut losses = Vec::new();
+    session.step(&mut model, None).unwrap();
+    for _ in 0..epochs {
+        let [first, second] = halves();
+        for both in first.iter().zip(second.iter()) {
+            let mut sum = GradientsAccumulator::new();
+            let mut inputs = CriterionInputs::new();
+            let batches = [both.0.unwrap(), both.1.unwrap()];
+            if !session.needs().is_empty() {
+                let loss = |model: &Net, batch: &Batch| model.output(batch).loss;
+                inputs = inputs.with_dense_gradients(&model, session.needs(), &batches, loss).unwrap();
+            }
+            losses.push(sorted(batches.each_ref().map(|batch| model.output(batch).loss.into_scalar())));
+            for batch in &batches {
+                let gradients = GradientsParams::from_grads(model.output(batch).loss.backward(), &model);
+                sum.accumulate(&model, gradients);
+            }
+            model = optimizer.step(RATE, model, sum.grads());
+            if session.step(&mut model, &inputs).unwrap().is_some() {
+                optimizer = session.mask_optimizer(&model, &optimizer).unwrap();
             }
         }
-        let folder = tempfile::tempdir().unwrap();
-        let strategy = ExecutionStrategy::multi(vec![device(), device()], MultiDeviceOptim::OptimMainDevice);
-        let result =
-            training(folder.path(), 6).with_training_strategy(strategy.into()).launch(learner(wrapped(recipe, 1)));
-        assert!(result.error.is_none() && result.interrupted.is_none(), "{recipe}");
-        let (found, other) = result.model.into_parts().unwrap();
-        assert_eq!((session.steps(), other.steps()), (13, 13));
-        assert_eq!(masks(&found), masks(&model), "{recipe}");
-        assert!(same_bits(&base(&found), &base(&model)), "{recipe}");
-        assert!((masks(&found).sparsity() - 0.8).abs() < 0.01);
     }
+    (model, session, losses)
+}
+
+fn sorted(mut pair: [f32; 2]) -> [f32; 2] {
+    pair.sort_by(f32::total_cmp);
+    pair
+}
+
+/// Two workers against one device that accumulates the batches of both.
+fn two_workers_prune_as_one_device(workers: &[Device; 2]) {
+    let gradient = RECIPES[3].replace("random", "gradient");
+    for recipe in RECIPES.into_iter().chain([gradient.as_str()]) {
+        let (model, session, losses) = accumulating_loop(recipe, 6);
+        for optimizer in [MultiDeviceOptim::OptimMainDevice, MultiDeviceOptim::OptimSharded] {
+            let case = format!("{optimizer:?} on {workers:?}\n{recipe}");
+            let folder = tempfile::tempdir().unwrap();
+            let strategy = ExecutionStrategy::multi(workers.to_vec(), optimizer);
+            let start = wrapped(recipe, 1);
+            let seen = start.model().seen.clone();
+            let result = training(folder.path(), 6).with_training_strategy(strategy.into()).launch(learner(start));
+            assert!(result.error.is_none() && result.interrupted.is_none(), "{case}");
+            let (found, other) = result.model.into_parts().unwrap();
+            assert_eq!((session.steps(), other.steps()), (13, 13));
+            assert_eq!(masks(&found), masks(&model), "{case}");
+            assert!(same_bits(&base(&found), &base(&model)), "{case}");
+            assert!((masks(&found).sparsity() - 0.8).abs() < 0.01);
+            // The workers take each step with the same masks.
+            let seen = seen.lock().unwrap();
+            assert!(seen.chunks(2).all(|pair| pair[0].0 == pair[1].0), "{case}");
+            // Where the session looks at gradients, the workers' loss is that of the model without masks.
+            if session.needs().is_empty() {
+                let pairs = seen.chunks(2).map(|pair| sorted([pair[0].1, pair[1].1]));
+                assert_eq!(pairs.collect::<Vec<_>>(), losses, "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn two_workers_prune_as_one_device_that_accumulates_their_batches() {
+    two_workers_prune_as_one_device(&[device(), device()]);
+}
+
+#[test]
+fn a_sharded_optimizer_goes_on_from_a_checkpoint() {
+    let recipe = RECIPES[1];
+    let strategy = || {
+        let devices = vec![device(), device()];
+        ExecutionStrategy::multi(devices, MultiDeviceOptim::OptimSharded).into()
+    };
+    let run = |folder: &Path, epochs: usize| training(folder, epochs).with_training_strategy(strategy());
+    let (whole, _, _) = accumulating_loop(recipe, 6);
+    let folder = tempfile::tempdir().unwrap();
+    run(folder.path(), 3).launch(learner(wrapped(recipe, 1)));
+    let resumed = run(folder.path(), 6).checkpoint(3).launch(learner(wrapped(recipe, 99)));
+    let (resumed, session) = resumed.model.into_parts().unwrap();
+    assert_eq!(session.steps(), 13);
+    assert_eq!(masks(&resumed), masks(&whole));
+    assert!(same_bits(&base(&resumed), &base(&whole)));
 }
 
 #[test]

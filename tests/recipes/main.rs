@@ -2,6 +2,7 @@
 //! and advice, and the model is what it was.
 
 mod advice;
+mod names;
 mod reports;
 
 use burn::tensor::Device;

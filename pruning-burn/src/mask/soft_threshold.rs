@@ -36,7 +36,7 @@
 
 use crate::layers::{Layer, layers, names, places};
 use crate::mask::attach::{put, zeroed};
-use crate::targets::{Patterns, can_carry};
+use crate::targets::{Patterns, can_carry, named};
 use crate::walk::{self, Position, Visit};
 use crate::{PruneError, host};
 use burn::module::{Module, Param, ParamId, Reparameterization, Reparameterizer};
@@ -81,6 +81,7 @@ pub fn learn<M: Module>(model: &mut M, targets: &Targets, s: f64) -> Result<(), 
         return Err(PruneError::Threshold { value: s.to_string() });
     }
     let all = layers(model)?;
+    let all = named(targets, &all)?;
     let patterns = Patterns::new(targets, &all)?;
     let chosen: Vec<&Layer> = all.iter().filter(|layer| patterns.skip(layer).is_none()).collect();
     if chosen.is_empty() {

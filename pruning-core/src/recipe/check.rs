@@ -98,6 +98,7 @@ impl<K: PluginKind + ?Sized> RecipeDraft<K> {
             targets: Targets {
                 include: self.include.unwrap_or_else(|| Targets::default().include),
                 exclude: self.exclude,
+                names: Vec::new(),
             },
             overrides,
         })

@@ -140,6 +140,9 @@ pub struct Targets {
     pub include: Vec<Pattern>,
     /// Patterns of which none may match.
     pub exclude: Vec<Pattern>,
+    /// Other names of modules and parameters, each with the path that it stands for; no part of a recipe as text.
+    #[serde(skip)]
+    pub names: Vec<(String, String)>,
 }
 
 impl Default for Targets {
@@ -151,7 +154,29 @@ impl Default for Targets {
 impl Targets {
     /// Creates targets from the parameters that one of the patterns matches.
     pub fn new<S: Into<String>>(include: impl IntoIterator<Item = S>) -> Self {
-        Self { include: include.into_iter().map(Pattern::new).collect(), exclude: Vec::new() }
+        Self { include: include.into_iter().map(Pattern::new).collect(), exclude: Vec::new(), names: Vec::new() }
+    }
+
+    /// Adds other names of modules and parameters, each with the path that it stands for: patterns match either.
+    #[must_use]
+    pub fn with_names<N: Into<String>, P: Into<String>>(mut self, names: impl IntoIterator<Item = (N, P)>) -> Self {
+        self.names.extend(names.into_iter().map(|(name, path)| (name.into(), path.into())));
+        self
+    }
+
+    /// Returns the other names of the parameter at `path`, each with the index of what gives it in [`names`](Self::names).
+    ///
+    /// ```
+    /// use pruning_core::recipe::Targets;
+    /// let targets = Targets::default().with_names([("features.0", "conv1"), ("classifier.3", "fc2")]);
+    /// assert_eq!(targets.names_of("conv1.weight").collect::<Vec<_>>(), [(0, "features.0.weight".to_string())]);
+    /// assert_eq!(targets.names_of("conv10.weight").count(), 0);
+    /// ```
+    pub fn names_of(&self, path: &str) -> impl Iterator<Item = (usize, String)> {
+        self.names.iter().enumerate().filter_map(move |(place, (name, module))| {
+            let rest = path.strip_prefix(module.as_str())?;
+            (rest.is_empty() || rest.starts_with('.')).then(|| (place, format!("{name}{rest}")))
+        })
     }
 
     /// Excludes the parameters that one of these patterns matches.
