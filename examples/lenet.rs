@@ -9,13 +9,14 @@ use pruning_burn::budget::Sparsity;
 use pruning_burn::mask::{finish, undo};
 use pruning_burn::report::Report;
 use pruning_burn::rounds::{IterativePruning, Round};
-use pruning_burn::store::{StoreError, save};
+use pruning_burn::store::{Compact, StoreError, save};
 use pruning_examples::lenet::Lenet300;
 use pruning_examples::mnist::{Mnist, Split, default_dir};
 use pruning_examples::output::Output;
 use pruning_examples::picture::{LayerLine, Point, draw};
 use pruning_examples::training::{Classifier, Rate, Trainer, Training};
 use pruning_examples::{Failed, device, exit};
+use pruning_report::Page;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
@@ -54,6 +55,9 @@ struct Options {
     /// Folder with the four MNIST files, if not the ones that come with this example.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Write a page of what was done to this file, as HTML, or as JSON if its name ends so.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Print JSON lines and nothing else.
     #[arg(long)]
     json: bool,
@@ -68,11 +72,16 @@ fn run(options: &Options) -> Result<(), Failed> {
     // Everything that can be wrong with the input is found before the first epoch.
     let pruner = pruner(options)?;
     let job = Job::new(options)?;
-    std::fs::create_dir_all(&options.out).map_err(|error| format!("{}: {error}", options.out.display()))?;
+    for folder in [Some(options.out.as_path()), options.report.as_deref().and_then(Path::parent)].into_iter().flatten()
+    {
+        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
     let mut model = Lenet300::new(&job.device);
     let mut random = StdRng::seed_from_u64(options.seed);
     let (mut files, mut points) = (Vec::new(), Vec::new());
     let validation = Cell::new(0.0);
+    // By which the last pruning ranked, and those after the training that followed it.
+    let (mut ranked, mut scores) = (Vec::new(), Vec::new());
 
     let train = |model: Lenet300, round: &mut Round| -> Result<Lenet300, Failed> {
         let (how, name) = match round.number() {
@@ -86,6 +95,9 @@ fn run(options: &Options) -> Result<(), Failed> {
             let mut dense = model.clone();
             undo(&mut dense)?;
             files.push(write_file(&options.out, "dense.bpk", |path| save(&dense, path))?);
+        }
+        if options.report.is_some() {
+            ranked = std::mem::replace(&mut scores, pruner.scores(&model, None)?);
         }
         Ok(model)
     };
@@ -116,6 +128,18 @@ fn run(options: &Options) -> Result<(), Failed> {
         last.pruning.layers.iter().map(|l| LayerLine { path: l.path.clone(), sparsity: l.sparsity() }).collect();
     draw(&picture, &points, &layers)?;
     job.summary(&last.pruning, &points, &files, &picture, start.elapsed().as_secs_f64());
+    if let Some(file) = &options.report {
+        let compact = save(Compact(&model), options.out.join("compact.safetensors"))?;
+        Page::new("LeNet-300-100 on MNIST")
+            .with_fact("Test error, dense", format!("{:.2} %", points[0].test))
+            .with_fact("Test error, pruned", format!("{pruned_error:.2} %"))
+            .with_measure("test error, %")
+            .with_report(&last.pruning)
+            .with_scores(&ranked)
+            .with_rounds(&history)
+            .with_compact(&compact)
+            .save(file)?;
+    }
     Ok(())
 }
 

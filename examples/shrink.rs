@@ -7,17 +7,18 @@ use burn::tensor::{Device, Tensor, TensorData};
 use clap::Parser;
 use pruning_burn::Pruner;
 use pruning_burn::shrink;
-use pruning_burn::shrink::{Fields, RoundTo, ShrinkPlan, Shrinker, cut_optimizer, verify};
-use pruning_burn::trace::{Scope, Trace};
+use pruning_burn::shrink::{Factor, Fields, RoundTo, ShrinkPlan, Shrinker, cut_optimizer, verify};
+use pruning_burn::trace::{AxisRules, Scope, Trace};
 use pruning_examples::mnist::{Mnist, PIXELS, default_dir};
 use pruning_examples::output::Output;
 use pruning_examples::resnet::{CHANNELS, ResNet};
 use pruning_examples::training::{Classifier, Rate, Trainer, Training};
 use pruning_examples::{Failed, device, exit};
+use pruning_report::Page;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -58,6 +59,9 @@ struct Options {
     /// Folder with the four MNIST files, if not the ones that come with this example.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Write a page of what was done to this file, as HTML, or as JSON if its name ends so.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Print JSON lines and nothing else.
     #[arg(long)]
     json: bool,
@@ -69,6 +73,9 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Failed> {
     let shrinker = shrinker(options)?;
+    if let Some(folder) = options.report.as_deref().and_then(Path::parent) {
+        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
     let mut job = Job::new(options)?;
     let model = ResNet::new(&CHANNELS, &job.device);
     let one = job.images(1);
@@ -98,7 +105,8 @@ fn run(options: &Options) -> Result<(), Failed> {
     job.output.line(&json!({ "removed": { "error": raw_error, "max_abs": apart.max_abs, "max_rel": apart.max_rel } }));
     let pruned = job.train(pruned, &mut optimizer, RETRAIN.with_epochs(options.retrain), "smaller");
     let pruned_error = pruned.error(&job.data.test, &job.device);
-    job.tell("smaller", pruned_error, &Trace::record(&pruned, forward(&one))?);
+    let smaller = Trace::record(&pruned, forward(&one))?;
+    job.tell("smaller", pruned_error, &smaller);
 
     let gains = job.latencies(&dense, &pruned, if options.quick { 5 } else { 60 });
     let ratio = |after: u64, before: u64| after as f64 / before as f64;
@@ -115,6 +123,21 @@ fn run(options: &Options) -> Result<(), Failed> {
     ));
     job.output.line(&json!({ "summary": { "dense_error": dense_error, "pruned_error": pruned_error, "params_ratio": parameters,
         "macs_ratio": macs, "latency_gain_b1": gains[0], "latency_gain_b8": gains[1], "verify_max_abs": apart.max_abs } }));
+    if let Some(file) = &options.report {
+        let percent = |error: f64| format!("{error:.2} %");
+        let page = Page::new("A residual network on MNIST without half of its channels")
+            .with_fact("Test error, dense", percent(dense_error))
+            .with_fact("Test error, channels removed", percent(raw_error))
+            .with_fact("Test error, trained again", percent(pruned_error))
+            .with_verify(apart);
+        let page = TIMED
+            .iter()
+            .zip(gains)
+            .fold(page, |page, (batch, gain)| page.with_fact(format!("Speed at batch {batch}"), format!("{gain:.2}x")));
+        let groups = trace.groups(Factor::Inner, &AxisRules::new())?;
+        let (before, after) = (trace.costs(), smaller.costs());
+        page.with_plan(&plan).with_groups(&groups).with_costs(&before, &after).save(file)?;
+    }
     Ok(())
 }
 

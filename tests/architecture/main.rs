@@ -27,7 +27,10 @@ fn crates() -> Vec<String> {
     let plugins = fs::read_dir(repository().join("plugins")).unwrap().map(|entry| entry.unwrap().file_name());
     let plugins = plugins.map(|name| format!("plugins/{}", name.to_str().unwrap()));
     let mut folders: Vec<_> = plugins
-        .chain(["pruning-core", "pruning-core/sparse", "pruning-burn", "pruning-burn/cli"].map(Into::into))
+        .chain(
+            ["pruning-core", "pruning-core/sparse", "pruning-burn", "pruning-burn/cli", "pruning-burn/report"]
+                .map(Into::into),
+        )
         .collect();
     folders.sort();
     folders
