@@ -9,6 +9,7 @@ use pruning_burn::budget::Sparsity;
 use pruning_burn::mask::{finish, undo};
 use pruning_burn::report::Report;
 use pruning_burn::rounds::{IterativePruning, Round};
+use pruning_burn::schedule::Initialization;
 use pruning_burn::store::{Compact, StoreError, save};
 use pruning_examples::lenet::Lenet300;
 use pruning_examples::mnist::{Mnist, Split, default_dir};
@@ -46,9 +47,9 @@ struct Options {
     /// Of the weights at the start and the order of the images.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Epochs before the first pruning.
-    #[arg(long, default_value_t = DENSE.epochs)]
-    epochs: usize,
+    /// Epochs before the first pruning; 15, or as many as the schedule of the recipe begins after.
+    #[arg(long)]
+    epochs: Option<usize>,
     /// Folder for the models and the picture.
     #[arg(long, value_name = "DIR", default_value = "out/lenet")]
     out: PathBuf,
@@ -71,6 +72,8 @@ fn run(options: &Options) -> Result<(), Failed> {
     let start = Instant::now();
     // Everything that can be wrong with the input is found before the first epoch.
     let pruner = pruner(options)?;
+    let begin = pruner.recipe().schedule.next(0, target(&pruner)).filter(|&begin| begin > 0);
+    let first_epochs = options.epochs.or(begin).unwrap_or(DENSE.epochs);
     let job = Job::new(options)?;
     for folder in [Some(options.out.as_path()), options.report.as_deref().and_then(Path::parent)].into_iter().flatten()
     {
@@ -85,8 +88,8 @@ fn run(options: &Options) -> Result<(), Failed> {
 
     let train = |model: Lenet300, round: &mut Round| -> Result<Lenet300, Failed> {
         let (how, name) = match round.number() {
-            0 => (DENSE.with_epochs(options.epochs), "dense".to_string()),
-            number => (RETRAIN.with_epochs(epochs(&pruner, round.report())), format!("round {number}")),
+            0 => (DENSE.with_epochs(first_epochs), "dense".to_string()),
+            number => (retrain(&pruner, round.report()), format!("round {number}")),
         };
         let trainer = Trainer::new(how, &job.train, &job.device, &mut random).with_bar(job.output.bar(&name));
         // A recipe may rewind to one of the first epochs.
@@ -110,7 +113,7 @@ fn run(options: &Options) -> Result<(), Failed> {
         .with_observer(|round| {
             let point = Point { sparsity: round.sparsity(), test: round.evaluation, validation: validation.get() };
             match round.number {
-                0 => job.tell_dense(&point, options.epochs, parameters),
+                0 => job.tell_dense(&point, first_epochs, parameters),
                 _ => job.tell_round(&round.pruning, &point),
             }
             points.push(point);
@@ -155,15 +158,23 @@ fn pruner(options: &Options) -> Result<Pruner, Failed> {
     }
 }
 
-/// Epochs from a pruning to the next one; the last gets twice as many as the one before it.
-fn epochs(pruner: &Pruner, report: &Report) -> usize {
-    let (schedule, target) = (&pruner.recipe().schedule, pruner.recipe().sparsity().unwrap_or(Sparsity::ZERO));
+fn target(pruner: &Pruner) -> Sparsity {
+    pruner.recipe().sparsity().unwrap_or(Sparsity::ZERO)
+}
+
+/// Trains from a pruning to the next one. Weights that went back train as they did the first time, at the same rate; otherwise the last round
+/// gets twice as many epochs as the one before it.
+fn retrain(pruner: &Pruner, report: &Report) -> Training {
+    let rewinds =
+        matches!(pruner.recipe().initialization, Initialization::Rewind { .. } | Initialization::RewindRate { .. });
+    let (how, last) = if rewinds { (DENSE, 1) } else { (RETRAIN, 2) };
+    let (schedule, target) = (&pruner.recipe().schedule, target(pruner));
     let now = report.step.unwrap_or(0);
     let before = || now.checked_sub(1).and_then(|step| schedule.latest(step, target));
-    match schedule.next(now + 1, target) {
+    how.with_epochs(match schedule.next(now + 1, target) {
         Some(next) => next - now,
-        None => before().map_or(RETRAIN.epochs, |before| 2 * (now - before)),
-    }
+        None => before().map_or(RETRAIN.epochs, |before| last * (now - before)),
+    })
 }
 
 /// A file, its bytes, and its bytes when zipped.

@@ -219,11 +219,24 @@ fn a_builder_and_its_recipe_prune_the_same() {
 }
 
 #[test]
-fn the_recipe_of_the_main_example_reads() {
-    let text = include_str!("../../examples/recipes/lenet.toml");
-    let pruner = Pruner::from_toml(text, &pruning_plugins::all()).unwrap();
-    let printed = pruner.recipe().to_toml();
-    assert_eq!(Pruner::from_toml(&printed, &pruning_plugins::all()).unwrap().recipe().to_toml(), printed);
+fn the_recipes_of_the_examples_read() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/recipes");
+    let mut sparsities = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let pruner =
+            Pruner::from_toml(&text, &pruning_plugins::all()).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let printed = pruner.recipe().to_toml();
+        assert_eq!(Pruner::from_toml(&printed, &pruning_plugins::all()).unwrap().recipe().to_toml(), printed);
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        sparsities.push((name, pruner.recipe().sparsity().unwrap().value()));
+    }
+    sparsities.sort_by(|a, b| a.0.cmp(&b.0));
+    let names: Vec<_> = sparsities.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["lenet", "lottery_ticket", "one_shot", "shrink"]);
+    // Twelve rounds of a fifth.
+    assert!((sparsities[1].1 - (1.0 - 0.8f64.powi(12))).abs() < 1e-12, "{sparsities:?}");
 }
 
 #[test]
