@@ -100,7 +100,9 @@ impl Ranged for Axis {
     type ValueType = f64;
 
     fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
-        from + (f64::from(to - from) * (value - self.low) / (self.high - self.low)).round() as i32
+        // What lies far outside has no pixel that an integer could number.
+        let part = ((value - self.low) / (self.high - self.low)).clamp(-1.0, 2.0);
+        from + (f64::from(to - from) * part).round() as i32
     }
 
     fn key_points<H: KeyPointHint>(&self, hint: H) -> Vec<f64> {

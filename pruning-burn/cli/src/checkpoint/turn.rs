@@ -32,6 +32,6 @@ mod tests {
         assert_eq!(turned(vec![1, 1, 2, 2, 3, 3, 4, 4], 2, 2), [1, 1, 3, 3, 2, 2, 4, 4]);
         let bytes: Vec<u8> = (0..=255).cycle().take(4 * 70 * 33).collect();
         assert_eq!(turned(turned(bytes.clone(), 70, 33), 33, 70), bytes);
-        assert_eq!(turned(Vec::new(), 0, 3), []);
+        assert!(turned(Vec::new(), 0, 3).is_empty());
     }
 }
