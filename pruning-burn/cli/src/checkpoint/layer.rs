@@ -22,7 +22,24 @@ fn parts(name: &str) -> (&str, &str) {
 /// The shapes of all tensors, by name.
 pub(crate) type Shapes<'a> = HashMap<&'a str, &'a [usize]>;
 
-/// Returns Burn's name for the type of the layer that a tensor belongs to.
+/// The types that a user may give to a layer.
+pub(crate) const KINDS: [&str; 13] = [
+    "Linear",
+    "Embedding",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+    "BatchNorm",
+    "LayerNorm",
+    "GroupNorm",
+    "RmsNorm",
+    "Tensor",
+];
+
+/// Returns Burn's name for the type of the layer that a tensor belongs to; `Tensor` where nothing tells it.
 pub(crate) fn kind(name: &str, all: &Shapes<'_>) -> &'static str {
     let (layer, field) = parts(name);
     let beside =

@@ -1,7 +1,7 @@
 //! The opening of a checkpoint, whatever its container is: [`open`].
 
 use crate::checkpoint::burnpack::Pack;
-use crate::checkpoint::layer::{Layout, Shapes, kind, layout};
+use crate::checkpoint::layer::{KINDS, Layout, Shapes, kind, layout};
 use crate::checkpoint::pytorch;
 use crate::checkpoint::safetensors::Shard;
 use crate::checkpoint::shards::{Shards, in_folder};
@@ -122,6 +122,12 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<(Source, Vec<Tensor
     let shapes: Shapes<'_> = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
     let mut kinds: Vec<String> = tensors.iter().map(|tensor| kind(&tensor.name, &shapes).to_string()).collect();
     for (pattern, kind) in &options.kinds {
+        if !KINDS.contains(&kind.as_str()) {
+            let (kind, all) = (pruning_burn::shown::name(kind), KINDS.join(", "));
+            return Err(CommandError::Usage(format!(
+                "--kind {pattern}={kind}: there is no such type; there are: {all}"
+            )));
+        }
         let matcher = Pattern::new(pattern);
         let matching: Vec<_> = (0..tensors.len()).filter(|&i| matcher.matches(&tensors[i].name).is_some()).collect();
         if matching.is_empty() {
@@ -151,6 +157,11 @@ type Contents = (Container, Vec<TensorEntry>, Vec<(usize, u64)>);
 /// What a file holds, by its first bytes and its name.
 fn contents(file: &Path) -> Result<Contents, CommandError> {
     let mut first = Vec::new();
+    // A pipe would wait for someone to write, and cannot be read twice.
+    let found = std::fs::metadata(file).map_err(|error| CommandError::file(file, error))?;
+    if !found.is_file() {
+        return Err(CommandError::file(file, "is no file that can be read at any place"));
+    }
     let read = File::open(file).and_then(|open| open.take(64).read_to_end(&mut first));
     read.map_err(|error| CommandError::file(file, error))?;
     let named = |end: &str| file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(end));

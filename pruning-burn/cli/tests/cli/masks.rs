@@ -81,8 +81,8 @@ fn the_layout_is_told_by_biases_and_set_by_a_flag() {
     // The same numbers as four inputs of two outputs: 1, 3, 8, 6 and 2, 4, 7, 5.
     assert_eq!(zeros(&[4, 2], 2, "2:4", &[]), [0.0, 0.0, 0.0, 0.0, 8.0, 7.0, 6.0, 5.0]);
     assert_eq!(zeros(&[2, 4], 2, "2:4", &["--layout", "pytorch"]), [0.0, 0.0, 3.0, 4.0, 8.0, 7.0, 0.0, 0.0]);
-    let mine = ["--kind", "fc=Mine", "--include", "fc.weight"];
-    assert_eq!(zeros(&[4, 2], 2, "1:2", &mine), [0.0, 2.0, 0.0, 4.0, 8.0, 0.0, 6.0, 0.0]);
+    let other = ["--kind", "fc=Tensor", "--include", "fc.weight"];
+    assert_eq!(zeros(&[4, 2], 2, "1:2", &other), [0.0, 2.0, 0.0, 4.0, 8.0, 0.0, 6.0, 0.0]);
 }
 
 #[test]

@@ -76,3 +76,12 @@ fn a_closed_pipe_is_no_panic() {
     let error = String::from_utf8(done.stderr).unwrap();
     assert_eq!((done.status.code(), error.as_str()), (Some(0), ""));
 }
+
+#[test]
+fn a_pipe_is_no_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let error = crate::support::fails(1, &["inspect", text(&pipe)]);
+    assert!(error.contains("pipe"), "{error}");
+}
