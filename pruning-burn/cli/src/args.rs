@@ -37,6 +37,8 @@ pub enum Command {
     /// Take the masks out of a file, or put them on another one
     #[command(subcommand)]
     Masks(MasksCommand),
+    /// Make a page of HTML of what `prune --json`, `compact --json` or a program wrote
+    Report(ReportArgs),
     /// List the criteria, allocators, curves and reconstructions
     Plugins,
     /// Print the completions for a shell
@@ -176,6 +178,20 @@ pub struct OutArgs {
     /// The file to write
     #[arg(short, long)]
     pub output: PathBuf,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// What `--json` printed, or a page that a program saved as JSON
+    #[arg(value_name = "JSON")]
+    pub json_file: PathBuf,
+    /// The page to write
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// Show the distribution of scores too; reads the file that was pruned, which must be as it was
+    #[arg(long)]
+    pub scores: bool,
 }
 
 /// Arguments of `expand`.

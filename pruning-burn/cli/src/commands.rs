@@ -7,6 +7,7 @@ mod inspect;
 mod masks;
 mod plugins;
 mod prune;
+mod report;
 
 use crate::args::{Cli, Command, MasksCommand};
 use crate::error::CommandError;
@@ -24,6 +25,7 @@ pub(crate) fn run(command: Command) -> Result<Output, CommandError> {
         Command::Expand(args) => compact::expand(&args),
         Command::Masks(MasksCommand::Extract(args)) => masks::extract(&args),
         Command::Masks(MasksCommand::Apply(args)) => masks::apply(&args),
+        Command::Report(args) => report::report(&args),
         Command::Plugins => Ok(plugins::plugins()),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -132,3 +132,24 @@ fn plugins_and_completions_are_listed() {
     assert_eq!(run(&["--version"]).0, 0);
     assert_eq!(run(&["no-such-command"]).0, 2);
 }
+
+#[test]
+fn report_makes_a_page_of_what_other_commands_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), "model.safetensors", 4.0);
+    let [out, told, page] = ["out.safetensors", "told.json", "page.html"].map(|name| folder.path().join(name));
+    let pruned = json(&["prune", text(&path), "--sparsity", "0.5", "-o", text(&out)]);
+    fs::write(&told, pruned.to_string()).unwrap();
+    json(&["report", text(&told), "-o", text(&page)]);
+    let plain = fs::read_to_string(&page).unwrap();
+    assert!(plain.contains("fc.weight") && plain.contains("50.00 %"));
+    json(&["report", text(&told), "--scores", "-o", text(&page)]);
+    assert!(fs::read_to_string(&page).unwrap().len() > plain.len());
+    let compact = json(&["compact", text(&out), "-o", text(&folder.path().join("compact.safetensors"))]);
+    fs::write(&told, compact.to_string()).unwrap();
+    json(&["report", text(&told), "-o", text(&page)]);
+    assert!(fails(1, &["report", text(&told), "--scores", "-o", text(&page)]).contains("told.json"));
+    assert!(fails(2, &["report", text(&told), "-o", text(&told)]).contains("input"));
+    fs::write(&told, "{}").unwrap();
+    assert!(fails(1, &["report", text(&told), "-o", text(&page)]).contains("nothing to show"));
+}

@@ -80,7 +80,7 @@ fn recipes_that_match_nothing_and_needs_that_a_file_cannot_give_are_errors() {
     );
     assert!(error(&["--criterion", "wanda"]).contains("--calibration"));
     assert!(error(&["--criterion", "snip"]).contains("prune in a program"));
-    assert!(error(&["--granularity", "2:5", "--include", "fc1"]).contains("fc1.weight"));
+    assert!(error(&["--granularity", "{ kind = \"head\", size = 7 }", "--include", "fc1"]).contains("fc1.weight"));
     assert!(error(&["--kind", "no.such=Linear"]).contains("--kind"));
     assert!(error(&["--criterion", "magnitude", "--calibration", text(&file)]).contains("calibration"));
     fails(2, &["prune", text(&file), "--kind", "Linear", "--sparsity", "0.5", "-o", text(&out)]);
