@@ -96,10 +96,10 @@ fn a_large_mean_does_not_drown_what_varies() {
     let values = |need| calibration.values(need, "weight").unwrap();
     let (means, gram) = (values(Need::INPUT_MEAN), values(Need::INPUT_GRAM));
     let rows: Vec<_> = batches.iter().flat_map(|b| sequences(b.clone())).flatten().collect();
-    for at in 0..36 {
+    for (at, gram) in gram.iter().enumerate() {
         let (i, j) = (at / 6, at % 6);
         let expected = rows.iter().map(|r| (r[i] - means[i]) * (r[j] - means[j])).sum::<f64>() / rows.len() as f64;
-        let found = gram[at] - means[i] * means[j];
+        let found = gram - means[i] * means[j];
         assert!((found - expected).abs() < 1e-5, "{at}: {found} {expected}");
     }
 }
