@@ -1,8 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the files of this folder: trains a small network on MNIST with NumPy, and writes it as PyTorch would.
-
-    python3 make.py            model.safetensors and model.pt
-    python3 make.py --onnx     ../../import_onnx/digits.onnx from model.safetensors; needs the package `onnx`
+"""Makes model.safetensors and model.pt: trains a small network on MNIST with NumPy, and writes it as PyTorch would.
 
 The network as PyTorch code, whose `state_dict` has these names:
 
@@ -18,7 +15,6 @@ import gzip
 import json
 import pathlib
 import struct
-import sys
 import zipfile
 
 HERE = pathlib.Path(__file__).parent
@@ -133,13 +129,6 @@ def write_safetensors(file, tensors):
     file.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(data for _, _, data in tensors.values()))
 
 
-def read_safetensors(file):
-    data = file.read_bytes()
-    length = struct.unpack("<Q", data[:8])[0]
-    header, body = json.loads(data[8:8 + length]), data[8 + length:]
-    return {name: (t["dtype"], t["shape"], body[slice(*t["data_offsets"])]) for name, t in header.items() if name != "__metadata__"}
-
-
 def write_pt(file, tensors):
     """A state dict as `torch.save` writes it: an archive of a pickle, and the bytes of each storage."""
     text = lambda s: b"X" + struct.pack("<I", len(s.encode())) + s.encode()
@@ -168,32 +157,6 @@ def write_pt(file, tensors):
         add("version", "3\n")
 
 
-def write_onnx(file, tensors):
-    from onnx import TensorProto, checker, helper
-
-    weights = [helper.make_tensor(name, TensorProto.FLOAT, shape, data, raw=True) for name, (kind, shape, data) in tensors.items() if kind == "F32"]
-    layer = lambda name, *parts: [f"{name}.{part}" for part in parts]
-    nodes = [
-        helper.make_node("Conv", ["image", *layer("features.0", "weight", "bias")], ["a"], kernel_shape=[5, 5], strides=[2, 2]),
-        helper.make_node("BatchNormalization", ["a", *layer("features.1", "weight", "bias", "running_mean", "running_var")], ["b"]),
-        helper.make_node("Relu", ["b"], ["c"]),
-        helper.make_node("Conv", ["c", *layer("features.3", "weight", "bias")], ["d"], kernel_shape=[3, 3], strides=[2, 2]),
-        helper.make_node("Relu", ["d"], ["e"]),
-        helper.make_node("Flatten", ["e"], ["f"]),
-        helper.make_node("Gemm", ["f", *layer("classifier.1", "weight", "bias")], ["g"], transB=1),
-        helper.make_node("Relu", ["g"], ["h"]),
-        helper.make_node("Gemm", ["h", *layer("classifier.3", "weight", "bias")], ["digit"], transB=1),
-    ]
-    ends = [helper.make_tensor_value_info(*end) for end in (("image", TensorProto.FLOAT, ["n", 1, SIDE, SIDE]), ("digit", TensorProto.FLOAT, ["n", 10]))]
-    graph = helper.make_graph(nodes, "digits", ends[:1], ends[1:], weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    checker.check_model(model, full_check=True)
-    file.write_bytes(model.SerializeToString())
-
-
-if sys.argv[1:] == ["--onnx"]:
-    write_onnx(HERE.parent.parent / "import_onnx" / "digits.onnx", read_safetensors(HERE / "model.safetensors"))
-else:
-    made = train()
-    write_safetensors(HERE / "model.safetensors", made)
-    write_pt(HERE / "model.pt", made)
+made = train()
+write_safetensors(HERE / "model.safetensors", made)
+write_pt(HERE / "model.pt", made)
