@@ -238,6 +238,23 @@ pub enum PruneError {
         /// The weight, as text.
         value: String,
     },
+    /// A parameter cannot be read.
+    #[error("{path}: cannot be read: {message}")]
+    Unread {
+        /// The parameter.
+        path: String,
+        /// The message of the panic with which the model refused it.
+        message: String,
+    },
+    /// Masks are chosen one after the other, and the channels or heads of the layer are removed with those of others.
+    #[error(
+        "{path}: its channels or heads are masked in whole groups, because the pruner has a trace; prune by `Pruner::prune`, or choose \
+         without a trace"
+    )]
+    TracedChoice {
+        /// The first such layer.
+        path: String,
+    },
     /// Two different parameters share an id.
     #[error(transparent)]
     SharedId(#[from] SharedId),

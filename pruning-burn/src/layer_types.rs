@@ -126,19 +126,23 @@ impl LayerType {
     /// Returns the matrix view of a parameter. Parameters other than the weights in the table have their first axis as rows.
     pub(crate) fn layout(&self, field: &str, shape: &[usize]) -> MatrixLayout {
         let product = |dims: &[usize]| dims.iter().product::<usize>();
+        // No layer of Burn has a kernel of more axes.
+        let with_axes = |layout: MatrixLayout, kernel: &[usize]| {
+            if kernel.len() <= 3 { layout.with_kernel_axes(kernel) } else { layout }
+        };
         let axes = if field == "weight" { self.axes } else { Axes::Other };
         match (axes, shape) {
             (Axes::InOut, &[fan_in, units]) => MatrixLayout::column_major(units, fan_in),
             (Axes::InOutKernel, [channels, units, kernel @ ..]) => {
-                MatrixLayout::new(*channels, *units, product(kernel), product(kernel))
+                with_axes(MatrixLayout::new(*channels, *units, product(kernel), product(kernel)), kernel)
             }
             (Axes::OutInKernel, [units, channels, kernel @ ..]) => {
-                let kernel = product(kernel);
+                let (axes, kernel) = (kernel, product(kernel));
                 // A parameter without elements would divide by a kernel of zero.
                 if kernel == 0 {
                     return MatrixLayout::row_major(*units, 0);
                 }
-                MatrixLayout::new(1, *units, channels * kernel, kernel)
+                with_axes(MatrixLayout::new(1, *units, channels * kernel, kernel), axes)
             }
             (_, []) => MatrixLayout::row_major(1, 1),
             (_, [units, rest @ ..]) => MatrixLayout::row_major(*units, product(rest)),
@@ -189,6 +193,8 @@ mod tests {
         assert_eq!(is("LayerNorm", &[32]), (32, 1, 1));
         assert_eq!(is("Mine", &[5, 2, 3]), (5, 6, 1));
         assert_eq!(of("Linear").layout("bias", &[7]).cols(), 1);
+        assert_eq!(of("Conv3d").layout("weight", &[8, 4, 2, 3, 5]).kernel_axes(), [2, 3, 5]);
+        assert_eq!(of("ConvTranspose1d").layout("weight", &[8, 4, 3]).kernel_axes(), [3]);
     }
 
     #[test]

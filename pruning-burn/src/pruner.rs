@@ -4,6 +4,7 @@ mod alone;
 mod builder;
 #[cfg(feature = "trace")]
 pub(crate) mod channels;
+mod choices;
 pub(crate) mod layer_scores;
 pub(crate) mod masked;
 pub(crate) mod select;
@@ -11,6 +12,7 @@ pub(crate) mod select;
 mod with_batches;
 
 pub use builder::PrunerBuilder;
+pub use choices::Choices;
 pub use layer_scores::LayerScores;
 
 use crate::PruneError;

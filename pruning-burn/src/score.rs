@@ -23,6 +23,7 @@ pub(crate) mod inputs;
 pub(crate) mod needed;
 pub(crate) mod needs;
 pub(crate) mod statistics;
+pub(crate) mod weights;
 
 pub use criterion::{Criterion, CriterionError, LayerView};
 pub use inputs::{CriterionInputs, InputError};

@@ -10,15 +10,17 @@
 //! [`MatrixLayout`] knows
 //! type. A layer that the granularity does not fit is an error, or stays dense with `skip_unfit`, and the report gives the reason.
 
+mod error;
 mod granularity;
 mod layout;
 mod order;
 mod reduction;
 mod units;
 
+pub use error::ScoreError;
 pub use granularity::{Along, Axis, Granularity, GranularityError};
 pub use layout::MatrixLayout;
 pub use order::{NonFinite, Order};
-pub(crate) use order::{check_finite, rank_key};
+pub(crate) use order::{check_finite, rank_key, rank_key_of_double};
 pub use reduction::{ChannelScore, NormOrder, Reduction, ReductionError};
-pub use units::{ElementScores, Units};
+pub use units::{ElementScores, TakeElements, Units};

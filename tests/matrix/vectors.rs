@@ -120,9 +120,13 @@ fn recipe(step: &Value) -> String {
     let norm = |n: &Value| if n == "inf" { "inf".to_string() } else { n.to_string() };
     match step["method"].as_str() {
         Some("ln_structured") => format!(
-            "criterion = {{ name = \"magnitude\", p = {} }}\ngranularity = {{ kind = \"channel\", axis = \"{}\" }}\n{head}",
+            "criterion = {{ name = \"magnitude\", p = {} }}\ngranularity = {{ {} }}\n{head}",
             norm(&step["n"]),
-            if step["dim"] == 0 { "output" } else { "input" }
+            match step["dim"].as_u64().unwrap() {
+                0 => "kind = \"channel\", axis = \"output\"".to_string(),
+                1 => "kind = \"channel\", axis = \"input\"".to_string(),
+                dim => format!("kind = \"kernel\", axis = {}", dim - 2),
+            }
         ),
         _ => format!("criterion = \"magnitude\"\n{head}"),
     }
@@ -196,16 +200,11 @@ pub(crate) fn l1_unstructured(device: &Device) {
 }
 
 pub(crate) fn ln_structured(device: &Device) {
-    let mut elsewhere = 0;
-    for case in cases("ln_structured") {
-        // Positions within a kernel are no channels: a granularity that we do not have.
-        if case["dim"].as_u64().unwrap() > 1 {
-            elsewhere += 1;
-            continue;
-        }
+    let zeros: Vec<Value> = serde_json::from_str(include_str!("../vectors/zeros.json")).unwrap();
+    assert_eq!(zeros.len(), 11);
+    for case in cases("ln_structured").into_iter().chain(zeros) {
         check(&case, &[step("ln_structured", &case, &case["amount"])], &[&case["mask"]], device);
     }
-    assert_eq!(elsewhere, 3);
 }
 
 /// Several tensors, pruned as one.

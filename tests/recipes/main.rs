@@ -98,9 +98,8 @@ fn without_plugins_a_recipe_says_what_to_link() {
 #[test]
 fn plugin_fields_are_checked() {
     for (recipe, part) in [
-        ("criterion = { name = \"magnitude\", p = 0 }", "norm order 0 must be above 0"),
-        ("criterion = { name = \"magnitude\", p = -1 }", "norm order -1 must be above 0"),
-        ("criterion = { name = \"magnitude\", p = nan }", "norm order NaN must be above 0"),
+        ("criterion = { name = \"magnitude\", p = -1 }", "norm order -1 must be at least 0"),
+        ("criterion = { name = \"magnitude\", p = nan }", "norm order NaN must be at least 0"),
         ("criterion = { name = \"magnitude\", q = 1 }", "unknown field `q`"),
         ("criterion = { name = \"random\", seed = -1 }", "criterion \"random\""),
         ("criterion = \"magnitude\"\nallocator = { name = \"global\", floor = 1.5 }", "floor 1.5 must be a density"),

@@ -1,4 +1,4 @@
-use pruning_core::budget::{AllocationError, Allocator, LayerUnits, Measure};
+use pruning_core::budget::{AllocationError, Allocator, LayerUnits, Measure, share_highest};
 use pruning_core::plugin::Plugin;
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +82,13 @@ impl Allocator for Budget {
     fn allocate(&self, layers: &[LayerUnits<'_>], keep: usize) -> Result<Vec<usize>, AllocationError> {
         let costs: Vec<usize> = layers.iter().map(|l| l.cost(self.measure()).unwrap_or(1)).collect();
         let mut counts: Vec<usize> = layers.iter().map(|l| l.least).collect();
+        // Where all units cost the same, the highest scores stay, and nothing needs to hold them together.
+        if let Some(&cost) = costs.first().filter(|first| **first > 0 && costs.iter().all(|cost| cost == *first)) {
+            let bounds: Vec<_> = layers.iter().map(|l| (l.least, l.alive())).collect();
+            let units = (keep / cost).min(layers.iter().map(LayerUnits::alive).sum());
+            let scores: Vec<_> = layers.iter().map(|l| l.scores).collect();
+            return Ok(share_highest(&scores, &bounds, units).unwrap_or(counts));
+        }
         let mut left = keep.saturating_sub(counts.iter().zip(&costs).map(|(n, c)| n * c).sum());
         // The units of each layer beyond the floor, the best first.
         let mut ranked: Vec<(f64, usize)> = Vec::new();

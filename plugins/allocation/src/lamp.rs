@@ -1,6 +1,5 @@
 use pruning_core::budget::{AllocationError, Allocator, LayerUnits, Scores, share_highest};
 use pruning_core::plugin::Plugin;
-use pruning_core::score::Order;
 use serde::{Deserialize, Serialize};
 
 /// The highest scores stay, each relative to the scores of its layer that are not lower (layer-adaptive magnitude pruning).
@@ -53,8 +52,8 @@ impl Plugin for Lamp {
 }
 
 /// The relative scores of a layer, in descending order.
-fn relative(layer: &LayerUnits<'_>) -> Vec<f32> {
-    let mut scores: Vec<f64> = layer.scores.alive_scores().map(|s| f64::from(s.max(0.0))).collect();
+fn relative(scores: Vec<f32>) -> Vec<f32> {
+    let mut scores: Vec<f64> = scores.into_iter().map(|s| f64::from(s.max(0.0))).collect();
     scores.sort_unstable_by(|a, b| b.total_cmp(a));
     let mut sum = 0.0;
     let relative = scores.into_iter().map(|score| {
@@ -68,9 +67,8 @@ fn relative(layer: &LayerUnits<'_>) -> Vec<f32> {
 
 impl Allocator for Lamp {
     fn allocate(&self, layers: &[LayerUnits<'_>], keep: usize) -> Result<Vec<usize>, AllocationError> {
-        let relative: Vec<_> = layers.iter().map(relative).collect();
         // Fractions of finite squares: every one of them is finite.
-        let scores: Vec<_> = relative.iter().filter_map(|r| Scores::new(r, Order::Value).ok()).collect();
+        let scores: Vec<Scores<'_>> = layers.iter().filter_map(|l| l.scores.mapped(relative).ok()).collect();
         let bounds: Vec<_> = layers.iter().map(|l| (l.least, l.alive())).collect();
         share_highest(&scores.iter().collect::<Vec<_>>(), &bounds, keep).ok_or_else(|| AllocationError::Unreachable {
             keep,

@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 
 /// Absolute value of each weight; p-norm of each block or channel.
 ///
-/// Single weights score `|w|`, whatever `p`, since every p-norm of one number is its absolute value. A unit of several scores
-/// `(sum |w|^p)^(1/p)`, and `max |w|` for `p = inf`.
+/// Single weights score `|w|`, whatever `p`. A unit of several scores `(sum |w|^p)^(1/p)`, `max |w|` for `p = inf`, and the number of its
+/// weights that are not zero for `p = 0`.
 ///
 /// # Shapes
 /// The weight matrix, handed over as it is.
 ///
 /// # Config
-/// - `p`: order of the norm, above 0, `inf` included; default 1.
+/// - `p`: order of the norm, at least 0, `inf` included; default 1.
 ///
 /// ```
 /// # use burn::{module::Param, nn::LinearConfig, tensor::{Device, Tensor}};
@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// # Compatible implementations
 /// `torch.nn.utils.prune`: `l1_unstructured` (elements), `ln_structured` with `n = p` (channels, `dim = 0` for output and
-/// `dim = 1` for input). Ties go to the lower index here, and to any index there.
+/// `dim = 1` for input; `dim = 2` and more are axes of the kernel). Ties go to the lower index here, and to any index there.
 ///
 /// # Errors
 /// None of its own; weights that are not finite are found when the scores are ranked.

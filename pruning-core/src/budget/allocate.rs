@@ -3,6 +3,7 @@
 use crate::budget::{Amount, LayerUnits, Measure, Rounding};
 use crate::caught::{caught, printed};
 use crate::plugin::PluginKind;
+use crate::score::ScoreError;
 use crate::shown;
 use std::fmt::Debug;
 
@@ -120,6 +121,14 @@ pub enum AllocationError {
         /// The weight as text.
         weight: String,
     },
+    /// The scores of a layer cannot be read, or cannot be ranked.
+    #[error("{path}: {source}")]
+    Scores {
+        /// The path of the layer.
+        path: String,
+        /// The reason.
+        source: ScoreError,
+    },
     /// The allocator panicked.
     #[error("allocator {allocator} panicked: {message}")]
     Panicked {
@@ -211,7 +220,12 @@ pub fn allocate(
     if keep < least || keep > most {
         return Err(AllocationError::Unreachable { keep, least, most, allow_empty_helps: keep < least });
     }
-    let counts = caught(|| allocator.allocate(layers, keep)).map_err(panicked)??;
+    let counts = caught(|| allocator.allocate(layers, keep));
+    // Allocators see no errors of readers, and their counts are worth nothing after one.
+    if let Some((layer, source)) = layers.iter().find_map(|l| Some((l, l.scores.failure()?))) {
+        return Err(AllocationError::Scores { path: layer.path.to_string(), source });
+    }
+    let counts = counts.map_err(panicked)??;
     let broken = |problem: String| AllocationError::Contract { allocator: printed(allocator), problem };
     if counts.len() != layers.len() {
         return Err(broken(format!("{} counts for {} layers", counts.len(), layers.len())));

@@ -4,10 +4,12 @@ use crate::budget::allocate::{AllocationError, allocate};
 use crate::budget::candidate::Candidate;
 use crate::budget::chosen::{ChooseError, ChooseRules, Chosen, Compare, Quota};
 use crate::budget::nm::{NmError, keep_n_of_m};
+use crate::budget::select::Reading;
 use crate::budget::{Amount, LayerUnits, Scores, ranks};
 use crate::mask::Bits;
-use crate::score::{Along, ElementScores, Granularity, MatrixLayout, Order};
+use crate::score::{Along, ElementScores, Granularity, MatrixLayout, Order, ScoreError};
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 /// Chooses the elements of all candidates that stay, and returns them in the order of the candidates.
 ///
@@ -41,6 +43,8 @@ pub fn choose_masks(candidates: &[Candidate<'_>], rules: &ChooseRules<'_>) -> Re
 pub struct RankedUnits<'a> {
     candidates: &'a [Candidate<'a>],
     ranked: Vec<Ranked<'a>>,
+    /// Whether the units that share a budget are compared in double precision; of those in memory.
+    double: bool,
 }
 
 #[derive(Debug)]
@@ -56,11 +60,19 @@ enum Ranked<'a> {
 }
 
 impl<'a> RankedUnits<'a> {
-    /// Scores and ranks the units. If a candidate has exact scores, all are compared in double precision.
+    /// Scores and ranks the units. If a candidate that shares the budget has exact scores, all that share it are compared in double
+    /// precision.
+    ///
+    /// Units whose scores are read again ([`Units::read_again`](crate::score::Units::read_again)) are neither read nor ranked here.
     ///
     /// # Errors
     /// The granularity does not fit a layer, or a score is not finite.
     pub fn new(candidates: &'a [Candidate<'a>]) -> Result<Self, ChooseError> {
+        Self::compared(candidates, false)
+    }
+
+    /// The same, with a shared budget in double precision if `double` says so.
+    fn compared(candidates: &'a [Candidate<'a>], double: bool) -> Result<Self, ChooseError> {
         for c in candidates {
             if let Some((granularity, layout, _)) = c.units.in_matrix() {
                 let misfit = |source| ChooseError::Granularity { path: c.path.to_string(), source };
@@ -68,27 +80,33 @@ impl<'a> RankedUnits<'a> {
             }
         }
         let compared = candidates.iter().filter(|c| pattern(c).is_none());
+        if candidates.iter().any(|c| c.units.is_read_again()) {
+            let ranked = candidates.iter().map(|c| nm(c).unwrap_or_else(|| Ranked::Units(read_again(c))));
+            return Ok(Self { candidates, ranked: ranked.collect(), double });
+        }
+        let double = double || compared.clone().any(|c| c.own.is_none() && c.units.is_exact());
+        // Units that share no budget are compared with nothing else.
+        let in_double = |c: &Candidate<'_>| c.units.is_exact() || double && c.own.is_none();
         let scored = compared.clone().map(UnitScores::of).collect::<Result<Vec<_>, _>>()?;
-        // A reduction of scores times a factor is that factor times the reduction.
-        let scores: Vec<Scores<'a>> = if compared.clone().any(|c| c.units.is_exact()) {
-            let doubles: Vec<_> = compared.clone().zip(&scored).map(|(c, scored)| scored.exact(c)).collect();
-            let doubles: Vec<&[f64]> = doubles.iter().map(Vec::as_slice).collect();
-            let ranked = ranks(&doubles, Order::Value).into_iter().zip(scored).zip(compared);
-            let scores = ranked.map(|((ranks, scored), c)| {
-                let shown = scored.values.iter().map(|&v| c.factor * scored.order.of(v)).collect();
-                Scores::ranked(ranks, shown, scored.alive).map_err(|e| ChooseError::non_finite(c.path, e))
-            });
-            scores.collect::<Result<_, _>>()?
-        } else {
-            let scores = scored.into_iter().zip(compared).map(|(scored, c)| {
-                let scores = Scores::scaled(scored.values, scored.order, scored.alive, c.factor);
-                scores.map_err(|e| ChooseError::non_finite(c.path, e))
-            });
-            scores.collect::<Result<_, _>>()?
-        };
+        let exact = compared.clone().zip(&scored).filter(|(c, _)| in_double(c)).map(|(c, scored)| scored.exact(c));
+        let exact: Vec<_> = exact.collect();
+        let mut ranked = ranks(&exact.iter().map(Vec::as_slice).collect::<Vec<_>>(), Order::Value).into_iter();
+        let scores = compared.zip(scored).map(|(c, scored)| {
+            let ranks = if in_double(c) { ranked.next() } else { None };
+            let scores = match ranks {
+                Some(ranks) => {
+                    let shown = scored.values.iter().map(|&v| c.factor * scored.order.of(v)).collect();
+                    Scores::ranked(ranks, shown, scored.alive)
+                }
+                // A reduction of scores times a factor is that factor times the reduction.
+                None => Scores::scaled(scored.values, scored.order, scored.alive, c.factor),
+            };
+            scores.map_err(|e| ChooseError::non_finite(c.path, e))
+        });
+        let scores: Vec<Scores<'a>> = scores.collect::<Result<_, _>>()?;
         let mut scores = scores.into_iter();
         let ranked = candidates.iter().filter_map(|c| nm(c).or_else(|| scores.next().map(Ranked::Units)));
-        Ok(Self { candidates, ranked: ranked.collect() })
+        Ok(Self { candidates, ranked: ranked.collect(), double })
     }
 
     /// Returns the number of units of a candidate that are not pruned yet.
@@ -98,6 +116,16 @@ impl<'a> RankedUnits<'a> {
             Ranked::Nm { layout, elements, .. } => elements.alive.map_or(layout.len(), Bits::count_ones),
             Ranked::Units(scores) => scores.alive(),
         }
+    }
+
+    /// Returns whether units that share a budget are compared in double precision; of units that are read again, whether a read up to now
+    /// gave it.
+    #[must_use]
+    pub fn is_double(&self) -> bool {
+        let were_double = |(c, ranked): (&Candidate<'_>, &Ranked<'_>)| {
+            c.own.is_none() && matches!(ranked, Ranked::Units(scores) if scores.were_double())
+        };
+        self.double || self.candidates.iter().zip(&self.ranked).any(were_double)
     }
 
     /// Returns how much each candidate keeps.
@@ -146,7 +174,11 @@ impl<'a> RankedUnits<'a> {
             let path = || first.path.to_string();
             let allocator = rules.allocator.ok_or_else(|| ChooseError::NoAllocator { path: path() })?;
             let layers: Vec<_> = shared.iter().map(|(_, layer)| *layer).collect();
-            let counts = allocate(allocator, &layers, rules.amount, rules.rounding)?;
+            let counts = allocate(allocator, &layers, rules.amount, rules.rounding);
+            let counts = counts.map_err(|error| match error {
+                AllocationError::Scores { path, source } => ChooseError::of_scores(&path, source),
+                error => error.into(),
+            })?;
             let (all, alive) = layers.iter().fold((0, 0), |(u, a), l| (u + l.units(), a + l.alive()));
             for ((i, layer), keep) in shared.iter().zip(counts) {
                 // A count is asked of all layers together.
@@ -163,7 +195,8 @@ impl<'a> RankedUnits<'a> {
     /// Keeps the highest scores of each candidate, or of each of its rows.
     ///
     /// # Errors
-    /// A score of an N:M candidate is not finite, or the units of a candidate have no rows to compete in.
+    /// A score of an N:M candidate is not finite, or the units of a candidate have no rows to compete in. Of units that are read again, all
+    /// errors of their scores.
     ///
     /// # Panics
     /// The number of quotas differs from the number of candidates.
@@ -172,6 +205,7 @@ impl<'a> RankedUnits<'a> {
         let each = self.candidates.iter().zip(&self.ranked).zip(quotas);
         each.map(|((c, ranked), quota)| match ranked {
             _ if rules.compare == Compare::Row && !has_rows(c) => Err(no_rows(c)),
+            _ if c.units.is_read_again() => c.keep(*quota, rules, self.is_double()),
             Ranked::Units(scores) => Ok(chosen(c, scores, quota, rules.compare)),
             Ranked::Nm { layout, pattern: (_, m, along), elements, ranks } => {
                 let (scores, order) = ranks.as_deref().map_or((elements.values, c.order), |r| (r, Order::Value));
@@ -185,6 +219,52 @@ impl<'a> RankedUnits<'a> {
         })
         .collect()
     }
+}
+
+impl Candidate<'_> {
+    /// Keeps the highest scores of this candidate alone, as [`RankedUnits::keep`] does; `double` is what [`RankedUnits::is_double`] says.
+    ///
+    /// A caller that chose the quotas of many candidates can so choose their units one after the other, with the scores of one candidate
+    /// in memory.
+    ///
+    /// # Errors
+    /// Those of [`RankedUnits::new`] and [`RankedUnits::keep`].
+    pub fn keep(&self, quota: Quota, rules: &ChooseRules<'_>, double: bool) -> Result<Chosen, ChooseError> {
+        let chosen = self.units.read(self.factor, |units, factor| {
+            let held = [Candidate { units, factor, ..self.clone() }];
+            RankedUnits::compared(&held, double)?.keep(&[quota], rules)
+        });
+        let mut chosen = chosen.map_err(|error| ChooseError::of_scores(self.path, error))??;
+        Ok(chosen.swap_remove(0))
+    }
+}
+
+/// The scores of units that are read again, or of one that is in memory among those.
+fn read_again<'a>(c: &'a Candidate<'a>) -> Scores<'a> {
+    // Channels and heads are few, so that one read is enough.
+    let few = c.units.in_matrix().is_some_and(|(granularity, ..)| granularity.is_structural());
+    let held: OnceLock<Reading<'static>> = OnceLock::new();
+    Scores::of_source(c.units.len(), c.units.alive().map(Cow::Owned), move |take| {
+        if let Some(held) = held.get() {
+            take(held);
+            return Ok(());
+        }
+        c.units.read(c.factor, |units, factor| {
+            let now = Candidate { units, factor, ..c.clone() };
+            let scored = UnitScores::of(&now).map_err(|error| match error {
+                ChooseError::NonFinite { source, .. } => ScoreError::NonFinite(source),
+                error => ScoreError::unread(error),
+            })?;
+            let exact = now.units.is_exact().then(|| scored.exact(&now));
+            let reading = Reading { values: scored.values, order: scored.order, factor, exact };
+            take(&reading);
+            if few {
+                // Another reader may have been faster.
+                let _ = held.set(reading.into_owned());
+            }
+            Ok(())
+        })?
+    })
 }
 
 /// Unit scores in single precision, before the factor.

@@ -2,7 +2,7 @@
 
 use crate::budget::{AllocationError, Allocator, Amount, Rounding};
 use crate::mask::Bits;
-use crate::score::{GranularityError, NonFinite};
+use crate::score::{GranularityError, NonFinite, ScoreError};
 use serde::{Deserialize, Serialize};
 
 /// The units of a layer that compete with each other for the number that the layer keeps.
@@ -125,6 +125,14 @@ pub enum ChooseError {
         /// The first such score.
         source: NonFinite,
     },
+    /// The scores of a layer cannot be read.
+    #[error("{path}: {source}")]
+    Scores {
+        /// The path of the layer.
+        path: String,
+        /// The reason.
+        source: ScoreError,
+    },
     /// The budget cannot be shared out.
     #[error(transparent)]
     Allocation(#[from] AllocationError),
@@ -147,6 +155,14 @@ pub enum ChooseError {
 }
 
 impl ChooseError {
+    /// Creates the error of scores that cannot be read, or that are not finite.
+    pub(crate) fn of_scores(path: &str, source: ScoreError) -> Self {
+        match source {
+            ScoreError::NonFinite(source) => Self::non_finite(path, source),
+            source => Self::Scores { path: path.to_string(), source },
+        }
+    }
+
     pub(crate) fn non_finite(path: &str, source: NonFinite) -> Self {
         Self::NonFinite { path: path.to_string(), source }
     }

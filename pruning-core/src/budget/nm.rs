@@ -111,7 +111,8 @@ impl Groups<'_> {
         }
         if self.alive.is_some() {
             for (i, key) in keys.iter_mut().enumerate() {
-                *key = if living >> i & 1 == 1 { *key + 1 } else { 0 };
+                // A NaN, which is an error in the end, may have the highest key.
+                *key = if living >> i & 1 == 1 { key.saturating_add(1) } else { 0 };
             }
         }
     }

@@ -6,6 +6,7 @@
 //! that pass are exact, so they tell whether the window was right; if it was not, another one is tried. That makes two
 //! streaming reads, no sort, no copy of the scores, and a result that does not depend on the sample, whatever the ties.
 
+use crate::budget::select::source::Source;
 use crate::mask::Bits;
 use crate::score::{NonFinite, Order, check_finite, rank_key};
 use pulp::Arch;
@@ -17,12 +18,15 @@ use threshold::Shares;
 mod rank;
 mod rows;
 mod share;
+mod source;
 mod split;
+mod tables;
 mod threshold;
 mod window;
 
 pub use rank::ranks;
 pub use share::share_highest;
+pub(crate) use source::Reading;
 
 /// The scores of the units of one layer, ready to be ranked; higher scores are kept, and ties go to the lower index.
 ///
@@ -48,6 +52,8 @@ pub struct Scores<'a> {
     sample: Vec<u32>,
     // What sharing the budget has found, for the selection that follows.
     split: Mutex<Option<Split>>,
+    // Where the scores are read, if they are not in memory: then there are no values, and no sample.
+    source: Option<Source<'a>>,
 }
 
 impl<'a> Scores<'a> {
@@ -96,7 +102,21 @@ impl<'a> Scores<'a> {
             }
         }
         let alive_len = alive.as_deref().map_or(values.len(), Bits::count_ones);
-        Ok(Self { values, order, factor, shown: None, alive, alive_len, sample, split: Mutex::new(None) })
+        Ok(Self { values, order, factor, alive, alive_len, sample, ..Self::empty() })
+    }
+
+    fn empty() -> Self {
+        Self {
+            values: Cow::Borrowed(&[]),
+            order: Order::Value,
+            factor: 1.0,
+            shown: None,
+            alive: None,
+            alive_len: 0,
+            sample: Vec::new(),
+            split: Mutex::new(None),
+            source: None,
+        }
     }
 
     /// Creates scores of units that rank by `ranks` and score `shown`.
@@ -107,13 +127,13 @@ impl<'a> Scores<'a> {
     /// Returns the number of units.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.values.len()
+        self.source.as_ref().map_or(self.values.len(), |source| source.len)
     }
 
     /// Returns whether there are no units.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.len() == 0
     }
 
     /// Returns the number of units that are not pruned yet.
@@ -125,12 +145,23 @@ impl<'a> Scores<'a> {
     /// Returns the scores of the units that are not pruned yet, in order of index, each as it ranks.
     pub fn alive_scores(&self) -> impl Iterator<Item = f32> + '_ {
         let alive = |&unit: &usize| self.alive.as_deref().is_none_or(|alive| alive.get(unit));
-        (0..self.len()).filter(alive).map(|unit| self.score(unit))
+        let read = self.source.as_ref().and_then(|source| {
+            source.read(|reading| {
+                let shown = reading.shown()?.enumerate().filter(|(unit, _)| alive(unit));
+                Ok(shown.map(|(_, score)| score).collect::<Vec<_>>())
+            })
+        });
+        let here = 0..self.values.len();
+        here.filter(alive).map(|unit| self.score(unit)).chain(read.into_iter().flatten())
     }
 
-    /// Returns the score of a unit as it ranks.
+    /// Returns the score of a unit as it ranks; 0 if it cannot be read.
     #[must_use]
     pub fn score(&self, unit: usize) -> f32 {
+        if let Some(source) = &self.source {
+            assert!(unit < source.len, "unit {unit} of {}", source.len);
+            return source.read(|reading| Ok(reading.shown()?.nth(unit))).flatten().unwrap_or(0.0);
+        }
         if let Some(shown) = &self.shown {
             return shown[unit];
         }
@@ -140,9 +171,14 @@ impl<'a> Scores<'a> {
         }
     }
 
-    /// Returns the mask of the `keep` highest scores, or of all units that are alive if there are not more.
+    /// Returns the mask of the `keep` highest scores, or of all units that are alive if there are not more; of none if the scores cannot be
+    /// read.
     #[must_use]
     pub fn keep_highest(&self, keep: usize) -> Bits {
+        if let Some(source) = &self.source {
+            let kept = Self::held(source, self.alive.as_deref(), |scores| scores.keep_highest(keep));
+            return kept.unwrap_or_else(|| Bits::zeros(self.len()));
+        }
         if keep >= self.alive_len {
             return self.alive.as_deref().cloned().unwrap_or_else(|| Bits::ones(self.len()));
         }

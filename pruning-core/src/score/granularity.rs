@@ -12,7 +12,8 @@ pub(crate) use bands::{Band, Run};
 
 /// The shape of a unit: the weights of one parameter that are kept or removed together.
 ///
-/// In a recipe: `"element"`, `"channel"`, `"head"`, `"2:4"`, `"2:4 taps"`, or a table such as `{ kind = "block", rows = 1, cols = 4 }`.
+/// In a recipe: `"element"`, `"channel"`, `"head"`, `"2:4"`, `"2:4 taps"`, or a table such as `{ kind = "block", rows = 1, cols = 4 }`
+/// or `{ kind = "kernel", axis = 0 }`.
 ///
 /// ```
 /// use pruning_core::mask::Bits;
@@ -60,6 +61,11 @@ pub enum Granularity {
         size: Option<usize>,
         /// Whether output units or input channels are meant.
         axis: Axis,
+    },
+    /// Every place along an axis of the kernel is a unit, with its weights in all kernels: the rows or columns of an image convolution.
+    Kernel {
+        /// The axis of the kernel, from 0 (torch's `dim - 2`).
+        axis: usize,
     },
 }
 
@@ -130,6 +136,14 @@ pub enum GranularityError {
         size: usize,
         /// The channels of the layer.
         channels: usize,
+    },
+    /// The kernel has no such axis.
+    #[error("the kernel has {axes} axes, counted from 0, and no axis {axis}")]
+    Kernel {
+        /// The axis that was asked for.
+        axis: usize,
+        /// The number of axes that the kernel has.
+        axes: usize,
     },
     /// The text names no granularity.
     #[error(
@@ -214,6 +228,10 @@ impl Granularity {
                 if fits { Ok(()) } else { Err(GranularityError::Head { size, channels }) }
             }
             Self::Block { rows, cols } => Self::block(rows, cols).map(drop),
+            Self::Kernel { axis } => {
+                let axes = layout.kernel_axes().len();
+                if axis < axes { Ok(()) } else { Err(GranularityError::Kernel { axis, axes }) }
+            }
             Self::Nm { n, m, along } => {
                 Self::nm(n, m)?;
                 let length = along.length(layout);
@@ -260,6 +278,7 @@ impl Granularity {
             Self::Block { rows, cols } => layout.rows().div_ceil(rows.max(1)) * layout.cols().div_ceil(cols.max(1)),
             Self::Channel { axis: Axis::Output } => layout.rows(),
             Self::Channel { axis: Axis::Input } => layout.input_channels(),
+            Self::Kernel { axis } => layout.along_kernel(axis).0,
             Self::Head { .. } => self.in_layout(layout).units(layout),
         }
     }
@@ -275,6 +294,10 @@ impl Granularity {
             }
             Self::Channel { axis: Axis::Output } => row,
             Self::Channel { axis: Axis::Input } => col / layout.kernel(),
+            Self::Kernel { axis } => {
+                let (size, stride) = layout.along_kernel(axis);
+                col / stride % size
+            }
             Self::Head { .. } => self.in_layout(layout).unit(layout, row, col),
         }
     }

@@ -30,8 +30,14 @@ pub struct MatrixLayout {
     rows: usize,
     inner: usize,
     kernel: usize,
+    // The sizes of the kernel's axes, as many as are known.
+    axes: [usize; KERNEL_AXES],
+    known: usize,
     groups: usize,
 }
+
+/// The most axes that a kernel has.
+const KERNEL_AXES: usize = 3;
 
 impl MatrixLayout {
     /// Creates the layout of memory `[outer, rows, inner]`, with `kernel` consecutive columns for each input channel.
@@ -41,7 +47,28 @@ impl MatrixLayout {
     #[must_use]
     pub fn new(outer: usize, rows: usize, inner: usize, kernel: usize) -> Self {
         assert!(kernel > 0 && inner.is_multiple_of(kernel), "a kernel of {kernel} does not divide {inner} columns");
-        Self { outer, rows, inner, kernel, groups: 1 }
+        Self { outer, rows, inner, kernel, axes: [1; KERNEL_AXES], known: 0, groups: 1 }
+    }
+
+    /// Sets the sizes of the kernel's axes, three at most, in their order in memory.
+    ///
+    /// ```
+    /// use pruning_core::score::{Granularity, MatrixLayout};
+    /// // A convolution [8, 4, 3, 5].
+    /// let convolution = MatrixLayout::new(1, 8, 60, 15).with_kernel_axes(&[3, 5]);
+    /// assert_eq!(Granularity::Kernel { axis: 1 }.units(&convolution), 5);
+    /// assert_eq!(Granularity::Kernel { axis: 1 }.unit(&convolution, 7, 15 + 2 * 5 + 4), 4);
+    /// ```
+    ///
+    /// # Panics
+    /// There are more than three, or their product is not the kernel.
+    #[must_use]
+    pub fn with_kernel_axes(self, sizes: &[usize]) -> Self {
+        let fits = sizes.len() <= KERNEL_AXES && sizes.iter().product::<usize>() == self.kernel;
+        assert!(fits, "axes of {sizes:?} are not those of a kernel of {}", self.kernel);
+        let mut axes = [1; KERNEL_AXES];
+        axes[..sizes.len()].copy_from_slice(sizes);
+        Self { axes, known: sizes.len(), ..self }
     }
 
     /// Splits the input channels into `groups`, each of which belongs to other output units, as in a transposed convolution.
@@ -101,6 +128,21 @@ impl MatrixLayout {
     #[must_use]
     pub fn kernel(&self) -> usize {
         self.kernel
+    }
+
+    /// Returns the sizes of the kernel's axes; none where they are not known, or there is no kernel.
+    #[must_use]
+    pub fn kernel_axes(&self) -> &[usize] {
+        &self.axes[..self.known]
+    }
+
+    /// Returns the size of an axis of the kernel, and the distance of its places in memory; an unknown axis has one place.
+    pub(crate) fn along_kernel(&self, axis: usize) -> (usize, usize) {
+        let sizes = self.kernel_axes();
+        match sizes.get(axis) {
+            Some(&size) => (size, sizes[axis + 1..].iter().product()),
+            None => (1, 1),
+        }
     }
 
     /// Returns the number of groups of input channels that belong to different output units of one row.

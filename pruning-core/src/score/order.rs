@@ -37,17 +37,24 @@ impl NonFinite {
     }
 }
 
-/// Maps a score to a key that orders as the score does; -0 and 0 are equal.
+/// Maps a score to a key that orders as what ranks does, whatever the order of other scores; -0 and 0 are equal.
 #[inline(always)]
 pub(crate) fn rank_key(value: f32, order: Order) -> u32 {
     match order {
-        Order::Absolute => value.to_bits() << 1,
+        Order::Absolute => value.to_bits() | 1 << 31,
         Order::Value => {
             let bits = (value + 0.0).to_bits();
             // Negative numbers order backwards by their bits, and come before the positive ones.
             bits ^ ((bits as i32 >> 31) as u32 | 0x8000_0000)
         }
     }
+}
+
+/// Maps a double to a key that orders as the number does; -0 and 0 are equal.
+#[inline(always)]
+pub(crate) fn rank_key_of_double(value: f64) -> u64 {
+    let bits = (value + 0.0).to_bits();
+    bits ^ ((bits as i64 >> 63) as u64 | 1 << 63)
 }
 
 /// Checks that no score is NaN or infinite.

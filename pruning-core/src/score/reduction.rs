@@ -8,7 +8,8 @@ mod reduce;
 
 /// How the scores of the elements of a unit become the score of the unit.
 ///
-/// In a recipe: `"sum"`, `"mean"`, `"max"`, `"l1"`, `"l2"`, or `{ norm = p }` with any `p > 0`, `inf` included.
+/// In a recipe: `"sum"`, `"mean"`, `"max"`, `"l1"`, `"l2"`, or `{ norm = p }` with any `p >= 0`, `inf` included; `{ norm = 0 }`
+/// counts the scores that are not zero.
 ///
 /// ```
 /// use pruning_core::score::{ElementScores, Granularity, MatrixLayout, Order, Reduction, Units};
@@ -27,7 +28,7 @@ pub enum Reduction {
     Mean,
     /// The largest score.
     Max,
-    /// The p-norm of the scores.
+    /// The p-norm of the scores; the number of scores that are not zero for `p = 0`.
     Norm(NormOrder),
 }
 
@@ -50,12 +51,15 @@ pub enum ChannelScore {
     Own,
 }
 
-/// The order `p` of a norm, with `0 < p <= inf`; a recipe gives a number or `inf`.
+/// The order `p` of a norm, with `0 <= p <= inf`; a recipe gives a number or `inf`. The norm of order 0 is the number of values that are not
+/// zero, as in torch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "OrderForm", into = "OrderForm")]
 pub struct NormOrder(f64);
 
 impl NormOrder {
+    /// The order of the number of values that are not zero.
+    pub const ZERO: Self = Self(0.0);
     /// The order of the sum of absolute values.
     pub const L1: Self = Self(1.0);
     /// The order of the Euclidean norm.
@@ -63,12 +67,13 @@ impl NormOrder {
     /// The order of the largest absolute value.
     pub const INFINITY: Self = Self(f64::INFINITY);
 
-    /// Creates an order from a number above 0.
+    /// Creates an order from a number of at least 0.
     ///
     /// # Errors
-    /// `p` is NaN or not above 0.
+    /// `p` is NaN or below 0.
     pub fn new(p: f64) -> Result<Self, ReductionError> {
-        if p > 0.0 { Ok(Self(p)) } else { Err(ReductionError::Order { p }) }
+        // Not -0.
+        if p >= 0.0 { Ok(Self(p + 0.0)) } else { Err(ReductionError::Order { p }) }
     }
 
     /// Returns the order as a number.
@@ -82,8 +87,8 @@ impl NormOrder {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReductionError {
-    /// The order of a norm is NaN or not above 0.
-    #[error("norm order {p} must be above 0; inf is allowed")]
+    /// The order of a norm is NaN or below 0.
+    #[error("norm order {p} must be at least 0; inf is allowed")]
     Order {
         /// The order that was given.
         p: f64,
@@ -100,7 +105,7 @@ impl Reduction {
     /// Creates the p-norm.
     ///
     /// # Errors
-    /// `p` is NaN or not above 0.
+    /// `p` is NaN or below 0.
     pub fn norm(p: f64) -> Result<Self, ReductionError> {
         NormOrder::new(p).map(Self::Norm)
     }

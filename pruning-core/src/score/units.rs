@@ -2,7 +2,12 @@
 
 use crate::mask::Bits;
 use crate::score::granularity::{Band, Run};
-use crate::score::{Granularity, MatrixLayout};
+use crate::score::{Granularity, MatrixLayout, ScoreError};
+
+mod read;
+
+use read::ReadElements;
+pub use read::TakeElements;
 
 /// The scores of all elements of a parameter, in memory order.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +64,8 @@ impl<'a> ElementScores<'a> {
 pub struct Units<'a> {
     count: usize,
     parts: Vec<Part<'a>>,
+    /// Where the scores of the only part come from, if they are not in memory.
+    read: Option<ReadElements<'a>>,
 }
 
 /// The units of a candidate in one of its parameters.
@@ -90,13 +97,53 @@ impl<'a> Units<'a> {
     pub fn of(granularity: Granularity, layout: MatrixLayout, elements: ElementScores<'a>) -> Self {
         assert_eq!(elements.values.len(), layout.len(), "one score for each element");
         let tiling = Tiling::Matrix(granularity, layout);
-        Self { count: granularity.units(&layout), parts: vec![Part { path: None, elements, tiling, makes: true }] }
+        let parts = vec![Part { path: None, elements, tiling, makes: true }];
+        Self { count: granularity.units(&layout), parts, read: None }
+    }
+
+    /// Creates the units of a granularity in one parameter whose scores are read each time that they are needed, and not held.
+    ///
+    /// `read` gives all scores, in memory order, and their factor to the function that it is called with, or returns an error. Several
+    /// threads may read at a time. Choosing reads the scores of a shared budget twice to count what each layer keeps (five times if they
+    /// are in double precision), and once more to choose the units. The factor is that of
+    /// [`Candidate::with_factor`](crate::budget::Candidate::with_factor), which does not count here.
+    ///
+    /// ```
+    /// use pruning_core::budget::{Amount, Candidate, ChooseRules, Sparsity, choose_masks};
+    /// use pruning_core::score::{ElementScores, Granularity, MatrixLayout, TakeElements, Units};
+    /// let layout = MatrixLayout::row_major(2, 2);
+    /// // Each read opens a file, in a real program.
+    /// let read = |take: &mut TakeElements<'_>| {
+    ///     take(ElementScores::new(&[0.4, 0.1, 0.3, 0.2]), 1.0);
+    ///     Ok(())
+    /// };
+    /// let units = Units::read_again(Granularity::Element, layout, None, read);
+    /// let candidate = Candidate::new("fc1.weight", layout, units).with_own(Some(Amount::OfTotal(Sparsity::new(0.5)?)));
+    /// let chosen = choose_masks(&[candidate], &ChooseRules::new(Amount::Count(0)))?;
+    /// assert_eq!(chosen[0].keep.to_bools(), [true, false, true, false]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    /// The number of bits differs from the number of elements of the layout.
+    #[must_use]
+    pub fn read_again(
+        granularity: Granularity,
+        layout: MatrixLayout,
+        alive: Option<&'a Bits>,
+        read: impl Fn(&mut TakeElements<'_>) -> Result<(), ScoreError> + Send + Sync + 'a,
+    ) -> Self {
+        assert!(alive.is_none_or(|alive| alive.len() == layout.len()), "one bit for each element");
+        let (elements, tiling) =
+            (ElementScores { alive, ..ElementScores::new(&[]) }, Tiling::Matrix(granularity, layout));
+        let parts = vec![Part { path: None, elements, tiling, makes: true }];
+        Self { count: granularity.units(&layout), parts, read: Some(ReadElements::new(read)) }
     }
 
     /// Creates a coupled group of `count` units that has no parameters yet.
     #[must_use]
     pub fn coupled(count: usize) -> Self {
-        Self { count, parts: Vec::new() }
+        Self { count, parts: Vec::new(), read: None }
     }
 
     /// Adds a parameter of shape `[outer, axis, inner]`, with the unit to which each position of the axis belongs.
@@ -162,6 +209,22 @@ impl<'a> Units<'a> {
                 Some((*granularity, layout, *elements))
             }
             _ => None,
+        }
+    }
+
+    /// Returns whether the scores are not in memory.
+    pub(crate) fn is_read_again(&self) -> bool {
+        self.read.is_some()
+    }
+
+    /// Reads the scores, and returns what `take` makes of the same units in memory and of their factor.
+    pub(crate) fn read<R>(&self, factor: f32, take: impl FnOnce(Units<'_>, f32) -> R) -> Result<R, ScoreError> {
+        match (&self.read, self.in_matrix()) {
+            (Some(read), Some((granularity, layout, ElementScores { alive, .. }))) => read
+                .read(layout.len(), |elements, factor| {
+                    take(Units::of(granularity, *layout, elements.with_alive(alive)), factor)
+                }),
+            _ => Ok(take(self.clone(), factor)),
         }
     }
 

@@ -47,6 +47,16 @@ fn s(value: f64) -> Sparsity {
 }
 
 #[test]
+fn scores_that_rank_by_different_orders_share_a_budget_by_what_they_are() {
+    // Single weights rank by their magnitude, channels by their norm.
+    let (large, small) = ([3.0, -4.0, 5.0, -6.0], [0.1, 0.2, 0.1, -0.2]);
+    let all = [candidate("a", Granularity::Element, &large), candidate("b", Granularity::CHANNEL, &small)];
+    let rules = ChooseRules::new(Amount::Count(2)).with_allocator(Some(&Highest));
+    let kept: Vec<_> = choose_masks(&all, &rules).unwrap().iter().map(|chosen| chosen.kept_units).collect();
+    assert_eq!(kept, [3, 1]);
+}
+
+#[test]
 fn own_amounts_patterns_and_the_shared_budget_go_side_by_side() {
     let scores = [1.0, -2.0, 3.0, -4.0, 5.0, -6.0, 7.0, -8.0];
     let all = [

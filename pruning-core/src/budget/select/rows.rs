@@ -21,6 +21,10 @@ impl Scores<'_> {
     /// go to the lower column, and between rows to the lower row.
     pub(crate) fn keep_highest_of_rows(&self, layout: &MatrixLayout, keep: usize) -> Bits {
         debug_assert_eq!(layout.len(), self.len(), "one unit for each element");
+        if let Some(source) = &self.source {
+            let kept = Self::held(source, self.alive.as_deref(), |held| held.keep_highest_of_rows(layout, keep));
+            return kept.unwrap_or_else(|| Bits::zeros(self.len()));
+        }
         if keep >= self.alive_len {
             return self.keep_highest(keep);
         }

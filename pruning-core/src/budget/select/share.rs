@@ -1,6 +1,7 @@
 //! Sharing a budget over layers: [`share_highest`].
 
 use crate::budget::select::Scores;
+use crate::budget::select::tables;
 use crate::budget::select::threshold::Shares;
 
 /// Shares `keep` units over layers so that the highest scores of the whole model stay, within bounds for each layer.
@@ -8,6 +9,9 @@ use crate::budget::select::threshold::Shares;
 /// Returns how many units each layer keeps. Layer `l` keeps its scores above one threshold common to all layers, but at least
 /// `bounds[l].0` and at most `bounds[l].1` units. Equal scores at the threshold go to earlier layers. The counts add up to `keep`
 /// exactly; the result is `None` if the bounds exclude that total.
+///
+/// Scores that are read again ([`Scores::read_again`]) are read twice at most, and give the same counts; after an error of a reader the
+/// result is `None`, too.
 ///
 /// ```
 /// use pruning_core::budget::{Scores, share_highest};
@@ -35,19 +39,15 @@ pub fn share_highest(layers: &[&Scores<'_>], bounds: &[(usize, usize)], keep: us
         return (keep == least).then(|| bounds.iter().map(|b| b.0).collect());
     }
     let shares = Shares { layers, bounds: &bounds, keep };
+    if layers.iter().any(|layer| layer.source.is_some()) {
+        return tables::share(&shares);
+    }
     let splits = shares.split(shares.room());
     let window = splits.first()?.window;
     let at_least = |key: u32| splits.iter().map(move |split| split.at_least(key));
     let threshold = window.highest_where(|key| shares.total(at_least(key)) >= keep);
     let clamped = |key: u32| at_least(key).zip(&bounds).map(|(count, &(lo, hi))| count.clamp(lo, hi));
-    let mut counts: Vec<usize> = clamped(threshold.saturating_add(1)).collect();
-    let mut missing = keep - counts.iter().sum::<usize>();
-    for (count, reach) in counts.iter_mut().zip(clamped(threshold)) {
-        let extra = missing.min(reach - *count);
-        *count += extra;
-        missing -= extra;
-    }
-    debug_assert_eq!(missing, 0);
+    let counts = shares.fill(clamped(threshold.saturating_add(1)).collect(), clamped(threshold));
     for (layer, split) in layers.iter().zip(splits) {
         *layer.shared() = Some(split);
     }

@@ -17,6 +17,18 @@ impl Shares<'_> {
         counts.zip(self.bounds).map(|(count, &(lo, hi))| count.clamp(lo, hi)).sum()
     }
 
+    /// Returns the counts with what is missing of the budget, which goes to the layers in their order, each up to its `reach`.
+    pub(super) fn fill(&self, mut counts: Vec<usize>, reach: impl Iterator<Item = usize>) -> Vec<usize> {
+        let mut missing = self.keep - counts.iter().sum::<usize>();
+        for (count, reach) in counts.iter_mut().zip(reach) {
+            let extra = missing.min(reach - *count);
+            *count += extra;
+            missing -= extra;
+        }
+        debug_assert_eq!(missing, 0);
+        counts
+    }
+
     /// Returns the most keys to list: few enough to search them again and again, and to hold them in little memory.
     pub(super) fn room(&self) -> usize {
         // Where a list could not number the units, there is none: a window is narrowed down to a single key.

@@ -72,6 +72,12 @@ impl Granularity {
             // Heads are blocks by now.
             Self::Element | Self::Nm { .. } | Self::Head { .. } => ((1, layout.len()), 1, 1, 1),
             Self::Channel { axis: Axis::Output } => (columns, outer, inner, 1),
+            // The kernel comes last in memory, so that all weights are lines along its axis.
+            Self::Kernel { axis } => {
+                let (size, stride) = layout.along_kernel(axis);
+                let lines = layout.len() / (size * stride);
+                ((lines, size * stride), lines, stride, 1)
+            }
             Self::Channel { axis: Axis::Input } if inner == layout.kernel() => (columns, 1, rows * inner, 1),
             Self::Channel { axis: Axis::Input } => (runs, rows, layout.kernel(), 1),
             // Whole rows and whole columns, such as heads, in the lines of an axis of the parameter.

@@ -27,13 +27,16 @@ pub(super) enum Table {
         #[serde(default)]
         axis: Axis,
     },
+    Kernel {
+        axis: usize,
+    },
 }
 
 #[derive(Deserialize)]
 #[serde(
     untagged,
     expecting = "expected \"element\", \"channel\", \"head\", \"N:M\" such as \"2:4\" or \"2:4 taps\", or a table with `kind` \
-    element, nm (n, m, along), block (rows, cols), channel (axis) or head (size, axis)"
+    element, nm (n, m, along), block (rows, cols), channel (axis), head (size, axis) or kernel (axis)"
 )]
 pub(super) enum GranularityForm {
     Text(String),
@@ -50,6 +53,7 @@ impl TryFrom<GranularityForm> for Granularity {
             GranularityForm::Table(Table::Nm { n, m, along }) => Self::nm_along(n, m, along),
             GranularityForm::Table(Table::Block { rows, cols }) => Self::block(rows, cols),
             GranularityForm::Table(Table::Channel { axis }) => Ok(Self::Channel { axis }),
+            GranularityForm::Table(Table::Kernel { axis }) => Ok(Self::Kernel { axis }),
             GranularityForm::Table(Table::Head { size: Some(size), axis }) => Self::head(size, axis),
             GranularityForm::Table(Table::Head { size: None, axis }) => Ok(Self::Head { size: None, axis }),
         }
@@ -64,6 +68,7 @@ impl From<Granularity> for Table {
             Granularity::Block { rows, cols } => Self::Block { rows, cols },
             Granularity::Channel { axis } => Self::Channel { axis },
             Granularity::Head { size, axis } => Self::Head { size, axis },
+            Granularity::Kernel { axis } => Self::Kernel { axis },
         }
     }
 }
@@ -99,6 +104,7 @@ impl std::fmt::Display for Granularity {
             Self::Block { rows, cols } => write!(f, "block {rows}x{cols}"),
             Self::Channel { axis: Axis::Output } => write!(f, "channel"),
             Self::Channel { axis: Axis::Input } => write!(f, "input channel"),
+            Self::Kernel { axis } => write!(f, "kernel axis {axis}"),
             Self::Head { size, axis } => {
                 write!(f, "{}", if *axis == Axis::Output { "head" } else { "input head" })?;
                 size.map_or(Ok(()), |size| write!(f, " of {size}"))
@@ -125,6 +131,7 @@ mod tests {
             (r#"{"kind":"head","size":64}"#, Granularity::Head { size: Some(64), axis: Axis::Output }),
             (r#""head""#, Granularity::HEAD),
             (r#"{"kind":"head","size":8,"axis":"input"}"#, Granularity::Head { size: Some(8), axis: Axis::Input }),
+            (r#"{"kind":"kernel","axis":1}"#, Granularity::Kernel { axis: 1 }),
             (r#"{"kind":"head","axis":"input"}"#, Granularity::Head { size: None, axis: Axis::Input }),
         ] {
             assert_eq!(serde_json::from_str::<Granularity>(text).unwrap(), granularity);
@@ -140,6 +147,8 @@ mod tests {
             r#""2:4 rows""#,
             r#"{"kind":"nm","n":1,"m":8,"along":"rows"}"#,
             r#"{"kind":"head","size":0}"#,
+            r#"{"kind":"kernel"}"#,
+            r#"{"kind":"kernel","axis":"input"}"#,
         ] {
             assert!(serde_json::from_str::<Granularity>(text).is_err(), "{text}");
         }

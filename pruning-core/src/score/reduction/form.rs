@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 // JSON has no infinity, so this one goes by name.
 #[derive(Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected a norm order: a number above 0, or inf")]
+#[serde(untagged, expecting = "expected a norm order: a number of at least 0, or inf")]
 pub(super) enum OrderForm {
     Number(f64),
     Text(String),
@@ -81,12 +81,13 @@ mod tests {
 
     #[test]
     fn forms_round_trip_and_bad_ones_are_refused() {
-        let norms = [NormOrder::L1, NormOrder::L2, NormOrder(0.5), NormOrder::INFINITY].map(Reduction::Norm);
+        let norms =
+            [NormOrder::ZERO, NormOrder::L1, NormOrder::L2, NormOrder(0.5), NormOrder::INFINITY].map(Reduction::Norm);
         for reduction in [Reduction::Sum, Reduction::Mean, Reduction::Max].into_iter().chain(norms) {
             let text = serde_json::to_string(&reduction).unwrap();
             assert_eq!(serde_json::from_str::<Reduction>(&text).unwrap(), reduction);
         }
-        for text in [r#""l3""#, r#"{"norm":0}"#, r#"{"norm":-1}"#, r#"{"norm":2,"x":1}"#] {
+        for text in [r#""l3""#, r#"{"norm":-1}"#, r#"{"norm":2,"x":1}"#] {
             assert!(serde_json::from_str::<Reduction>(text).is_err(), "{text}");
         }
     }

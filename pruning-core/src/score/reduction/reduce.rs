@@ -59,6 +59,8 @@ enum Pass<'a> {
     Sum(Order),
     Squares,
     Largest(Order),
+    /// The number of what is not zero.
+    Nonzero,
     /// The sum of the powers of what they are to the largest of their unit, which neither overflow nor vanish.
     Powers(f64, &'a [f64]),
 }
@@ -83,6 +85,9 @@ impl Elements<'_> {
     }
 
     fn norms(self, p: f64) -> Vec<f64> {
+        if p == 0.0 {
+            return self.run(0.0, Pass::Nonzero);
+        }
         let largest = self.run(0.0, Pass::Largest(Order::Absolute));
         if p.is_infinite() {
             return largest;
@@ -166,6 +171,7 @@ impl Part<'_> {
             Pass::Squares => self.fold(scores, start, |v| v.wide() * v.wide(), add, units),
             Pass::Largest(Order::Value) => self.fold(scores, start, T::wide, max, units),
             Pass::Largest(Order::Absolute) => self.fold(scores, start, T::magnitude, max, units),
+            Pass::Nonzero => self.fold(scores, start, |v| f64::from(u8::from(v.wide() != 0.0)), add, units),
             Pass::Powers(p, largest) => {
                 let mut masked = Vec::new();
                 for band in self.bands() {
@@ -274,7 +280,7 @@ mod tests {
     use super::*;
     use crate::score::{Axis, ElementScores, Granularity, MatrixLayout};
 
-    const ALL: [Reduction; 7] = [
+    const ALL: [Reduction; 8] = [
         Reduction::Sum,
         Reduction::Mean,
         Reduction::Max,
@@ -282,7 +288,10 @@ mod tests {
         Reduction::Norm(NormOrder(2.0)),
         Reduction::Norm(NormOrder(0.5)),
         Reduction::Norm(NormOrder(f64::INFINITY)),
+        COUNT,
     ];
+
+    const COUNT: Reduction = Reduction::Norm(NormOrder::ZERO);
 
     fn reduce(
         granularity: Granularity,
@@ -300,6 +309,7 @@ mod tests {
             Reduction::Sum => values.iter().sum(),
             Reduction::Mean => values.iter().sum::<f64>() / values.len() as f64,
             Reduction::Max => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            COUNT => values.iter().filter(|v| **v != 0.0).count() as f64,
             Reduction::Norm(NormOrder(p)) if p.is_infinite() => values.iter().fold(0.0, |m, v| m.max(v.abs())),
             Reduction::Norm(NormOrder(p)) => powers(p),
         }
@@ -358,7 +368,8 @@ mod tests {
                 let units = |scores: &[f32]| reduce(granularity, layout, scores, (Order::Value, reduction), None);
                 assert_eq!(units(&scores).unwrap_err().index, 33, "{granularity} {reduction:?}");
                 let finite = units(&[f32::MAX; 60]).unwrap();
-                assert!(finite.iter().all(|v| *v == f32::MAX), "{granularity} {reduction:?}");
+                let most = |v: f32| if reduction == COUNT { v >= 1.0 } else { v == f32::MAX };
+                assert!(finite.iter().all(|v| most(*v)), "{granularity} {reduction:?}");
             }
         }
     }
@@ -367,7 +378,7 @@ mod tests {
     fn extreme_scores_saturate_instead_of_overflowing() {
         let layout = MatrixLayout::row_major(2, 2);
         let scores = [f32::MAX, f32::MAX, 1e-30, 1e-30];
-        for reduction in ALL.into_iter().chain([Reduction::norm(40.0).unwrap()]) {
+        for reduction in ALL.into_iter().filter(|r| *r != COUNT).chain([Reduction::norm(40.0).unwrap()]) {
             let units = reduce(Granularity::CHANNEL, layout, &scores, (Order::Absolute, reduction), None).unwrap();
             assert!(units.iter().all(|v| v.is_finite()) && units[0] > units[1] && units[1] > 0.0, "{reduction:?}");
         }
