@@ -56,7 +56,7 @@ enum Ranked<'a> {
         elements: ElementScores<'a>,
         ranks: Option<Vec<f32>>,
     },
-    Units(Scores<'a>),
+    Units(Box<Scores<'a>>),
 }
 
 impl<'a> RankedUnits<'a> {
@@ -81,7 +81,7 @@ impl<'a> RankedUnits<'a> {
         }
         let compared = candidates.iter().filter(|c| pattern(c).is_none());
         if candidates.iter().any(|c| c.units.is_read_again()) {
-            let ranked = candidates.iter().map(|c| nm(c).unwrap_or_else(|| Ranked::Units(read_again(c))));
+            let ranked = candidates.iter().map(|c| nm(c).unwrap_or_else(|| Ranked::Units(Box::new(read_again(c)))));
             return Ok(Self { candidates, ranked: ranked.collect(), double });
         }
         let double = double || compared.clone().any(|c| c.own.is_none() && c.units.is_exact());
@@ -105,7 +105,9 @@ impl<'a> RankedUnits<'a> {
         });
         let scores: Vec<Scores<'a>> = scores.collect::<Result<_, _>>()?;
         let mut scores = scores.into_iter();
-        let ranked = candidates.iter().filter_map(|c| nm(c).or_else(|| scores.next().map(Ranked::Units)));
+        let ranked = candidates
+            .iter()
+            .filter_map(|c| nm(c).or_else(|| scores.next().map(|scores| Ranked::Units(Box::new(scores)))));
         Ok(Self { candidates, ranked: ranked.collect(), double })
     }
 

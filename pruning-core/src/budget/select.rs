@@ -159,7 +159,6 @@ impl<'a> Scores<'a> {
     #[must_use]
     pub fn score(&self, unit: usize) -> f32 {
         if let Some(source) = &self.source {
-            assert!(unit < source.len, "unit {unit} of {}", source.len);
             return source.read(|reading| Ok(reading.shown()?.nth(unit))).flatten().unwrap_or(0.0);
         }
         if let Some(shown) = &self.shown {
