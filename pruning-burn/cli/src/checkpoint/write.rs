@@ -129,15 +129,18 @@ pub(crate) fn same(one: &Path, other: &Path) -> bool {
     one == other
 }
 
-/// Writes a checkpoint, with each tensor as `change` makes it of its bytes. No tensor changes its length.
+/// Writes a checkpoint, with the bytes that `change` returns for each tensor, in the order of the file. No tensor changes its length.
+///
+/// `extra` bytes are read beside those of all tensors, for the progress bar.
 pub(crate) fn write(
     checkpoint: &Checkpoint,
     mut target: Target,
-    change: impl FnMut(usize, Vec<u8>) -> Result<Vec<u8>, CommandError>,
+    extra: u64,
+    change: impl FnMut(usize) -> Result<Vec<u8>, CommandError>,
 ) -> Result<PathBuf, CommandError> {
     target.begin()?;
-    let all = checkpoint.tensors().iter().map(TensorEntry::bytes).sum();
-    checkpoint.progress().begin("writing", all);
+    let all: u64 = checkpoint.tensors().iter().map(TensorEntry::bytes).sum();
+    checkpoint.progress().begin("writing", all + extra);
     let written = all_files(checkpoint, &target, change);
     checkpoint.progress().end();
     if written.is_err() {
@@ -149,7 +152,7 @@ pub(crate) fn write(
 fn all_files(
     checkpoint: &Checkpoint,
     target: &Target,
-    mut change: impl FnMut(usize, Vec<u8>) -> Result<Vec<u8>, CommandError>,
+    mut change: impl FnMut(usize) -> Result<Vec<u8>, CommandError>,
 ) -> Result<(), CommandError> {
     let mut finished = Vec::new();
     let files = target.files(checkpoint);
@@ -213,7 +216,7 @@ fn one(
     file: &Path,
     form: Form,
     tensors: &[usize],
-    change: &mut impl FnMut(usize, Vec<u8>) -> Result<Vec<u8>, CommandError>,
+    change: &mut impl FnMut(usize) -> Result<Vec<u8>, CommandError>,
 ) -> Result<(Unfinished, PathBuf), CommandError> {
     let mut unfinished = Unfinished::begin(file).map_err(|error| CommandError::write(file, error))?;
     let (send, receive) = sync_channel(0);
@@ -241,11 +244,11 @@ fn produce(
     checkpoint: &Checkpoint,
     tensors: &[usize],
     send: &SyncSender<Vec<u8>>,
-    change: &mut impl FnMut(usize, Vec<u8>) -> Result<Vec<u8>, CommandError>,
+    change: &mut impl FnMut(usize) -> Result<Vec<u8>, CommandError>,
 ) -> Result<(), CommandError> {
     for &index in tensors {
         let tensor = &checkpoint.tensors()[index];
-        let bytes = change(index, checkpoint.read(index)?)?;
+        let bytes = change(index)?;
         if bytes.len() as u64 != tensor.bytes {
             let reason = format!("has {} bytes after the change, not {}", bytes.len(), tensor.bytes);
             return Err(CommandError::tensor(checkpoint.file(), &tensor.name, reason));

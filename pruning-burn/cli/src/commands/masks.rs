@@ -99,8 +99,9 @@ pub(crate) fn apply(args: &ApplyArgs) -> Result<Output, CommandError> {
         target.check(&checkpoint)?;
     }
     let mut rows = Vec::new();
-    let written = write(&checkpoint, target, |index, mut bytes| {
+    let written = write(&checkpoint, target, 0, |index| {
         let tensor = &checkpoint.tensors()[index];
+        let mut bytes = checkpoint.read(index)?;
         let Some(place) = masks.place(tensor.name()) else { return Ok(bytes) };
         let keep = masks.read(place)?;
         if let Some(at) = keep.iter().position(|keep| *keep > 1) {

@@ -1,16 +1,15 @@
 //! `burn-prune prune`.
 
 use crate::args::PruneArgs;
-use crate::checkpoint::{Checkpoint, Target, write};
+use crate::checkpoint::{self, Checkpoint, Target, TensorEntry, write};
 use crate::error::CommandError;
 use crate::output::Output;
 use crate::recipe;
 use pruning_burn::Pruner;
-use pruning_burn::mask::masks;
 use pruning_burn::report::Report;
 use pruning_burn::score::CriterionInputs;
 use pruning_burn::store::load;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 pub(crate) fn prune(args: &PruneArgs) -> Result<Output, CommandError> {
@@ -42,27 +41,37 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<Output, CommandError> {
     Ok(Output::new(text, json))
 }
 
-/// Prunes, and writes the file with zeros.
+/// Prunes, and writes the file with zeros, with the weights of few layers in memory at a time.
 fn masked(
     checkpoint: &Checkpoint,
     pruner: &Pruner,
     inputs: Option<&CriterionInputs>,
     target: Target,
 ) -> Result<(Report, PathBuf), CommandError> {
-    let mut model = checkpoint.clone();
-    let pruned = pruner.prune(&mut model, inputs);
+    let failed = |error| CommandError::prune(checkpoint.file(), error);
+    // What a shared budget takes: two passes.
+    checkpoint.progress().begin("choosing", 2 * bytes_of(checkpoint, |tensor| tensor.is_parameter()));
+    let choices = pruner.choose(checkpoint, inputs);
     checkpoint.sound()?;
-    let report = pruned.map_err(|error| CommandError::prune(checkpoint.file(), error))?;
-    let masks = masks(&model);
-    drop(model);
-    let output = write(checkpoint, target, |index, mut bytes| {
+    let choices = choices.map_err(failed)?;
+    let paths: HashSet<&str> = choices.paths().collect();
+    let again = bytes_of(checkpoint, |tensor| paths.contains(tensor.name()));
+    let output = write(checkpoint, target, again, |index| {
         let tensor = &checkpoint.tensors()[index];
-        if let Some(mask) = masks.get(tensor.name()) {
-            crate::checkpoint::mask(&mut bytes, tensor, mask.bits());
+        let mask = choices.mask(tensor.name());
+        checkpoint.sound()?;
+        let mask = mask.map_err(failed)?;
+        let mut bytes = checkpoint.read(index)?;
+        if let Some(mask) = mask {
+            checkpoint::mask(&mut bytes, tensor, mask.bits());
         }
         Ok(bytes)
     })?;
-    Ok((report, output))
+    Ok((choices.report().map_err(failed)?, output))
+}
+
+fn bytes_of(checkpoint: &Checkpoint, wanted: impl Fn(&TensorEntry) -> bool) -> u64 {
+    checkpoint.tensors().iter().filter(|tensor| wanted(tensor)).map(TensorEntry::bytes).sum()
 }
 
 /// Prunes and reconstructs in memory, and writes what came out of it.
@@ -80,9 +89,9 @@ fn reconstructed(
     let changed: Vec<String> = report.layers.iter().map(|layer| layer.path.clone()).collect();
     pruning_burn::mask::finish(&mut model).map_err(failed)?;
     checkpoint.sound()?;
-    let output = write(checkpoint, target, |index, bytes| {
+    let output = write(checkpoint, target, 0, |index| {
         let own = changed.iter().any(|path| path == checkpoint.tensors()[index].name());
-        model.changed(index).filter(|_| own).unwrap_or(Ok(bytes))
+        model.changed(index).filter(|_| own).unwrap_or_else(|| checkpoint.read(index))
     })?;
     Ok((report, output))
 }
