@@ -255,6 +255,14 @@ pub enum PruneError {
         /// The first such layer.
         path: String,
     },
+    /// New values for the weights that stay were asked for, where masks alone are chosen.
+    #[error(
+        "reconstruct = {reconstruction:?} gives the weights that stay new values, and may choose its own masks: call `prune` instead"
+    )]
+    ReconstructedChoice {
+        /// The reconstruction.
+        reconstruction: String,
+    },
     /// Two different parameters share an id.
     #[error(transparent)]
     SharedId(#[from] SharedId),

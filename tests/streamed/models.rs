@@ -200,3 +200,17 @@ fn inputs_of_a_criterion_are_used_and_missed() {
     }
     assert_eq!(choices.report().unwrap(), report);
 }
+
+#[test]
+fn what_does_more_than_choosing_masks_is_refused() {
+    let file = file([DType::F32; 4]);
+    let magnitude = "criterion = \"magnitude\"\nallocator = \"global\"\nsparsity = 0.5";
+    for (key, expected) in [
+        ("reconstruct = \"obs\"", "reconstruct = \"obs\" gives"),
+        ("reconstruct = \"sparsegpt\"", "reconstruct = \"sparsegpt\" gives"),
+        ("reconstruct = \"obs\"\nsequential = true", "prune_with"),
+    ] {
+        let error = pruner(&format!("{magnitude}\n{key}")).choose(&file, None).map(drop).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}

@@ -72,7 +72,7 @@ impl Pruner {
     ///
     /// # Errors
     /// Those of [`prune`](Self::prune); a parameter cannot be read. Channels and heads of a pruner with a trace, `sequential` and
-    /// `reconstruct` are errors: what they do to a layer depends on others.
+    /// `reconstruct` are errors: they do more than choosing the mask of one layer after the other.
     pub fn choose<'a, M: Module + Sync>(
         &self,
         model: &'a M,
@@ -82,6 +82,9 @@ impl Pruner {
         let selection = Selection::new(self.recipe(), &all)?;
         if self.recipe().sequential {
             return Err(PruneError::Sequential);
+        }
+        if let Some(reconstruction) = &self.recipe().reconstruct {
+            return Err(PruneError::ReconstructedChoice { reconstruction: reconstruction.name().to_string() });
         }
         if let Some(target) = selection.targets.iter().find(|target| target.granularity.is_structural())
             && self.masks_groups() == Some(true)
