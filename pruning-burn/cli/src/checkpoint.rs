@@ -13,6 +13,7 @@
 mod burnpack;
 mod compact;
 mod element;
+mod expand;
 mod held;
 mod json;
 mod layer;
@@ -26,14 +27,15 @@ mod turn;
 mod values;
 mod write;
 
-pub(crate) use compact::{compact, expand};
+pub(crate) use compact::compact;
 pub use element::ElementType;
+pub(crate) use expand::expand;
 pub use layer::Layout;
 pub use open::Options;
 pub use tensor::TensorEntry;
 pub use values::{Float, floats};
 pub(crate) use values::{mask, nonzero};
-pub(crate) use write::{Target, same, save, write};
+pub(crate) use write::{Target, save, write};
 
 use crate::error::CommandError;
 use crate::interrupt::interrupted;
@@ -42,7 +44,7 @@ use burn::tensor::Device;
 use held::Held;
 use open::Source;
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A checkpoint in one or more files, as a list of tensors that are read when they are asked for.
@@ -129,6 +131,11 @@ impl Checkpoint {
     #[must_use]
     pub fn file(&self) -> &Path {
         self.inner.source.file()
+    }
+
+    /// Returns all files that it reads: the shards, and the file that was opened.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        self.inner.source.shards().iter().map(|shard| shard.path.clone()).chain([self.file().to_path_buf()]).collect()
     }
 
     /// Reads the bytes of a tensor as they are in the file: row by row, the least significant byte of an element first.

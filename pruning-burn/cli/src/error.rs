@@ -6,7 +6,7 @@ use pruning_burn::score::{Need, Needs};
 use pruning_burn::store::StoreError;
 use std::path::Path;
 
-/// An error of a command. No output is left, and no input has changed.
+/// An error of a command. But for [`Print`](Self::Print), no output is left, and no input has changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
@@ -60,6 +60,9 @@ pub enum CommandError {
     /// A file of this library cannot be read or written.
     #[error(transparent)]
     Store(Box<StoreError>),
+    /// The result cannot be printed. What the command wrote stays.
+    #[error("the result cannot be printed: {0}; what the command wrote is there")]
+    Print(std::io::Error),
     /// The user interrupted the command.
     #[error("interrupted; nothing is left of the output")]
     Interrupted,

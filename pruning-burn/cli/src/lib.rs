@@ -26,6 +26,7 @@ mod commands;
 mod error;
 pub mod interrupt;
 mod output;
+mod outputs;
 mod progress;
 mod recipe;
 
@@ -35,7 +36,7 @@ use args::Cli;
 use clap::Parser;
 use output::Output;
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 /// Runs the command with arguments, the first of which is its own name, and returns its exit code.
 ///
@@ -57,20 +58,30 @@ pub fn run<A: Into<OsString> + Clone>(
         Ok(cli) => cli,
         Err(error) => {
             let text = error.render();
-            // A closed pipe is no reason to fail again.
-            let _ = if error.use_stderr() { write!(err, "{text}") } else { write!(out, "{text}") };
-            return u8::try_from(error.exit_code()).unwrap_or(2);
+            if error.use_stderr() {
+                let _ = write!(err, "{text}");
+                return u8::try_from(error.exit_code()).unwrap_or(2);
+            }
+            return told(print(out, &text.to_string()), err);
         }
     };
     let json = cli.json;
-    match commands::run(cli.command) {
-        Ok(Output { text, json: object }) => {
-            let _ = if json { writeln!(out, "{object}") } else { writeln!(out, "{}", text.trim_end()) };
-            0
-        }
-        Err(error) => {
-            let _ = writeln!(err, "error: {error}");
-            error.exit_code()
-        }
+    let done = commands::run(cli.command);
+    told(done.and_then(|Output { text, json: object }| print(out, &if json { object.to_string() } else { text })), err)
+}
+
+/// Prints a result. A pipe that its reader closed, as `| head` does, is no error.
+fn print(out: &mut dyn Write, text: &str) -> Result<(), CommandError> {
+    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CommandError::Print(error)),
+        _ => Ok(()),
     }
+}
+
+/// The exit code of what was done, with its error printed.
+fn told(done: Result<(), CommandError>, err: &mut dyn Write) -> u8 {
+    let Err(error) = done else { return 0 };
+    // There is nobody left to tell.
+    let _ = writeln!(err, "error: {error}");
+    error.exit_code()
 }

@@ -3,6 +3,7 @@
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde::Serialize;
 use serde_json::Value;
+use std::path::Path;
 
 /// The result of a command, for people and for programs.
 #[derive(Debug)]
@@ -35,6 +36,11 @@ pub(crate) fn table<const N: usize>(
         table.add_row(row.into_iter().enumerate().map(cell).collect::<Vec<_>>());
     }
     table.to_string()
+}
+
+/// A path as text, which JSON can hold whatever its bytes are.
+pub(crate) fn shown_path(path: &Path) -> String {
+    path.display().to_string()
 }
 
 /// A shape as text.

@@ -6,7 +6,7 @@
 use crate::checkpoint::held::{Held, Make};
 use crate::checkpoint::{Checkpoint, CommandError, Inner, turn};
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Device, Shape, Tensor, TensorData, bf16, f16};
+use burn::tensor::{DType, Device, Shape, Tensor, TensorData, bf16, f16};
 use std::sync::{Arc, PoisonError};
 
 /// A tensor of a checkpoint that is still in its file.
@@ -20,7 +20,12 @@ impl Make for Unread<'_> {
         let (tensor, index) = (&self.checkpoint.inner.tensors[self.index], self.index);
         let shape: Shape = tensor.burn_shape().into();
         let reader = Checkpoint { held: Default::default(), ..self.checkpoint.clone() };
-        let init = move |device: &Device, _: bool| Tensor::<D>::from_data(reader.data(index), device);
+        // Doubles are ranked as such: in single precision different ones tie, underflow or overflow.
+        let double = tensor.element.name() == "F64";
+        let init = move |device: &Device, _: bool| match double {
+            true => Tensor::<D>::from_data(reader.data(index), (device, DType::F64)),
+            false => Tensor::<D>::from_data(reader.data(index), device),
+        };
         Param::uninitialized(tensor.id, init, self.checkpoint.device.clone(), false, shape)
     }
 }
@@ -68,6 +73,7 @@ impl Checkpoint {
             data: TensorData,
             write: impl Fn(E) -> [u8; N],
         ) -> Result<Vec<u8>, String> {
+            let data = data.convert::<E>();
             let all = data.as_slice::<E>().map_err(|error| format!("{error:?}"))?;
             Ok(all.iter().flat_map(|value| write(*value)).collect())
         }

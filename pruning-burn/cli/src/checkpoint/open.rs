@@ -72,6 +72,11 @@ impl Source {
         &self.file
     }
 
+    /// The shards under an index.
+    pub(crate) fn shards(&self) -> &[Shard] {
+        if let Container::Shards(shards) = &self.container { &shards.shards } else { &[] }
+    }
+
     /// The index of the shard of a tensor.
     pub(crate) fn shard_of(&self, index: usize) -> usize {
         self.places.get(index).map_or(0, |place| place.0)
@@ -111,6 +116,15 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<(Source, Vec<Tensor
     let file = if path.is_dir() { in_folder(path)? } else { path.to_path_buf() };
     let (container, mut tensors, places) = contents(&file)?;
     let source = Source { file, container, places };
+    // Everything else multiplies the axes of a shape without a look.
+    let overflows = |tensor: &&TensorEntry| {
+        let mut axes = tensor.shape.iter().filter(|len| **len > 0);
+        axes.try_fold(8usize, |all, &len| all.checked_mul(len)).is_none()
+    };
+    if let Some(tensor) = tensors.iter().find(overflows) {
+        let reason = format!("its shape {:?} overflows", tensor.shape);
+        return Err(CommandError::tensor(path, &tensor.name, reason));
+    }
     if let Some(what) = source.texts().keys().find_map(|text| OURS.iter().find(|(ours, _)| ours == text)) {
         return Err(CommandError::file(path, what.1));
     }

@@ -7,7 +7,8 @@ use crate::checkpoint::open::Container;
 use crate::checkpoint::tensor::TensorEntry;
 use crate::checkpoint::{Checkpoint, safetensors};
 use crate::error::CommandError;
-use crate::interrupt::interrupted;
+use crate::interrupt::{Writing, interrupted};
+use crate::outputs::{RENAME, named, spare};
 use burn::tensor::Bytes;
 use pruning_burn::store::Unfinished;
 use std::collections::BTreeMap;
@@ -30,8 +31,19 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// A file, or the folder or index of a checkpoint in shards; `None` for the input itself.
-    pub(crate) fn of(checkpoint: &Checkpoint, output: Option<&Path>) -> Result<Self, CommandError> {
+    /// A file, or the folder or index of a checkpoint in shards; `None` for the input itself. None of the other files that the command
+    /// reads is replaced, nor one of the checkpoint without being told.
+    pub(crate) fn of(checkpoint: &Checkpoint, output: Option<&Path>, others: &[&Path]) -> Result<Self, CommandError> {
+        let target = Self::named(checkpoint, output)?;
+        let files = target.files(checkpoint);
+        if output.is_some() {
+            spare(&checkpoint.files(), &files, "say --in-place to replace it, or give -o another name")?;
+        }
+        spare(others, &files, RENAME)?;
+        Ok(target)
+    }
+
+    fn named(checkpoint: &Checkpoint, output: Option<&Path>) -> Result<Self, CommandError> {
         let input = checkpoint.file();
         let pytorch = matches!(checkpoint.source().container, Container::Pytorch(_));
         let Some(output) = output else {
@@ -53,20 +65,11 @@ impl Target {
             }
             return Ok(Self { file, made: None });
         }
-        let end = output.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default();
-        let expected: &[&str] = match &checkpoint.source().container {
-            Container::Burnpack(_) => &["safetensors", "pt", "pth", "bin"],
-            _ => &["bpk", "pt", "pth", "bin"],
-        };
-        let (shown, container) = (output.display(), checkpoint.container());
-        if expected.contains(&end.as_str()) {
-            let written = if pytorch { "safetensors" } else { container };
-            return Err(CommandError::Usage(format!(
-                "{shown}: a {container} file is written as {written}; give that another name"
-            )));
-        }
+        let written =
+            if matches!(checkpoint.source().container, Container::Burnpack(_)) { "burnpack" } else { "safetensors" };
+        named(output, written)?;
         if output.is_dir() {
-            return Err(CommandError::Usage(format!("{shown}: is a folder; name a file")));
+            return Err(CommandError::Usage(format!("{}: is a folder; name a file", output.display())));
         }
         Ok(Self { file: output.to_path_buf(), made: None })
     }
@@ -81,25 +84,6 @@ impl Target {
             }
             _ => vec![self.file.clone()],
         }
-    }
-
-    /// An error if a file of the checkpoint would be replaced.
-    pub(crate) fn check(&self, checkpoint: &Checkpoint) -> Result<(), CommandError> {
-        let inputs: Vec<PathBuf> = match &checkpoint.source().container {
-            Container::Shards(shards) => {
-                shards.shards.iter().map(|shard| shard.path.clone()).chain([checkpoint.file().into()]).collect()
-            }
-            _ => vec![checkpoint.file().to_path_buf()],
-        };
-        for file in self.files(checkpoint) {
-            if inputs.iter().any(|input| same(input, &file)) {
-                let file = file.display();
-                return Err(CommandError::Usage(format!(
-                    "{file}: is the input; say --in-place to replace it, or give -o another name"
-                )));
-            }
-        }
-        Ok(())
     }
 
     fn begin(&mut self) -> Result<(), CommandError> {
@@ -118,17 +102,6 @@ impl Target {
     }
 }
 
-/// Whether two paths lead to one file.
-pub(crate) fn same(one: &Path, other: &Path) -> bool {
-    let (Ok(one), Ok(other)) = (one.canonicalize(), other.canonicalize()) else { return false };
-    #[cfg(unix)]
-    if let (Ok(one), Ok(other)) = (one.metadata(), other.metadata()) {
-        use std::os::unix::fs::MetadataExt;
-        return (one.dev(), one.ino()) == (other.dev(), other.ino());
-    }
-    one == other
-}
-
 /// Writes a checkpoint, with the bytes that `change` returns for each tensor, in the order of the file. No tensor changes its length.
 ///
 /// `extra` bytes are read beside those of all tensors, for the progress bar.
@@ -138,6 +111,7 @@ pub(crate) fn write(
     extra: u64,
     change: impl FnMut(usize) -> Result<Vec<u8>, CommandError>,
 ) -> Result<PathBuf, CommandError> {
+    let _writing = Writing::begin()?;
     target.begin()?;
     let all: u64 = checkpoint.tensors().iter().map(TensorEntry::bytes).sum();
     checkpoint.progress().begin("writing", all + extra);
@@ -193,6 +167,7 @@ pub(crate) fn save(
     mut read: impl FnMut(usize) -> Result<Vec<u8>, CommandError>,
 ) -> Result<(), CommandError> {
     let failed = |reason: String| CommandError::write(file, reason);
+    let _writing = Writing::begin()?;
     let head = safetensors::head(tensors.iter(), texts).map_err(failed)?;
     let mut unfinished = Unfinished::begin(file).map_err(|error| CommandError::write(file, error))?;
     put(&mut unfinished, &head).map_err(failed)?;

@@ -3,7 +3,7 @@
 use crate::args::CheckArgs;
 use crate::checkpoint::Checkpoint;
 use crate::error::CommandError;
-use crate::output::{Output, shown_shape, table};
+use crate::output::{Output, shown_path, shown_shape, table};
 use crate::recipe;
 use pruning_burn::report::Report;
 
@@ -20,7 +20,7 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Output, CommandError> {
     }
     text += &format!("\n{recipe}");
     let json = serde_json::json!({
-        "file": checkpoint.file(), "layout": checkpoint.layout(), "recipe": recipe, "needs": needs, "report": report,
+        "file": shown_path(checkpoint.file()), "layout": checkpoint.layout(), "recipe": recipe, "needs": needs, "report": report,
     });
     Ok(Output::new(text, json))
 }

@@ -1,30 +1,24 @@
 //! `burn-prune compact` and `burn-prune expand`.
 
 use crate::args::{ExpandArgs, OutArgs};
-use crate::checkpoint::{self, Checkpoint, same};
+use crate::checkpoint::{self, Checkpoint};
 use crate::error::CommandError;
-use crate::output::Output;
-use std::path::Path;
+use crate::output::{Output, shown_path};
+use crate::outputs::{RENAME, named, spare};
 
 pub(crate) fn compact(args: &OutArgs) -> Result<Output, CommandError> {
     let checkpoint = Checkpoint::open_with(&args.file.file, &args.file.options())?;
-    differ(checkpoint.file(), &args.output)?;
+    spare(&checkpoint.files(), &[&args.output], RENAME)?;
+    named(&args.output, "safetensors")?;
     let report = checkpoint::compact(&checkpoint, &args.output)?;
     let text = format!("{report}\n{} written\n", args.output.display());
-    let json = serde_json::json!({ "file": checkpoint.file(), "output": args.output, "ratio": report.ratio(), "report": report });
+    let (file, output) = (shown_path(checkpoint.file()), shown_path(&args.output));
+    let json = serde_json::json!({ "file": file, "output": output, "ratio": report.ratio(), "report": report });
     Ok(Output::new(text, json))
 }
 
 pub(crate) fn expand(args: &ExpandArgs) -> Result<Output, CommandError> {
-    differ(&args.file, &args.output)?;
     let written = checkpoint::expand(&args.file, &args.output)?;
     let text = format!("{} written\n", written.display());
-    Ok(Output::new(text, serde_json::json!({ "file": args.file, "output": written })))
-}
-
-fn differ(input: &Path, output: &Path) -> Result<(), CommandError> {
-    if same(input, output) {
-        return Err(CommandError::Usage(format!("{}: is the input; give -o another name", output.display())));
-    }
-    Ok(())
+    Ok(Output::new(text, serde_json::json!({ "file": shown_path(&args.file), "output": shown_path(&written) })))
 }

@@ -3,7 +3,7 @@
 use crate::args::DiffArgs;
 use crate::checkpoint::{Checkpoint, TensorEntry, floats, nonzero};
 use crate::error::CommandError;
-use crate::output::{Output, percent, shown_shape, table};
+use crate::output::{Output, percent, shown_path, shown_shape, table};
 use serde::Serialize;
 
 /// What is told of a tensor that both files have.
@@ -18,8 +18,10 @@ struct Row {
     /// Elements that are zero in the second file alone, and in the first alone.
     pruned: usize,
     regrown: usize,
-    /// The largest difference of two values.
+    /// The largest difference of two values; nothing if one is not finite.
     largest: Option<f64>,
+    /// Values that are not finite, in both files; nothing for a type without such.
+    not_finite: Option<[usize; 2]>,
 }
 
 pub(crate) fn diff(args: &DiffArgs) -> Result<Output, CommandError> {
@@ -43,7 +45,11 @@ pub(crate) fn diff(args: &DiffArgs) -> Result<Output, CommandError> {
     }
     before.progress().end();
     let lines = rows.iter().filter(|row| row.changed > 0).map(|row| {
-        let largest = row.largest.map_or(String::new(), |largest| format!("{largest:.3e}"));
+        let largest = match (row.largest, row.not_finite) {
+            (Some(largest), _) => format!("{largest:.3e}"),
+            (None, Some(_)) => "not finite".to_string(),
+            (None, None) => String::new(),
+        };
         let [one, two] = row.zeros.map(|zeros| percent(zeros, row.elements));
         [
             row.name.clone(),
@@ -73,7 +79,7 @@ pub(crate) fn diff(args: &DiffArgs) -> Result<Output, CommandError> {
         .map(|(name, before, after)| serde_json::json!({ "name": name, "before": before, "after": after }))
         .collect();
     let json = serde_json::json!({
-        "before": before.file(), "after": after.file(), "same": same, "only_before": removed, "only_after": added,
+        "before": shown_path(before.file()), "after": shown_path(after.file()), "same": same, "only_before": removed, "only_after": added,
         "other_form": other, "tensors": rows,
     });
     Ok(Output::new(text, json))
@@ -88,7 +94,13 @@ fn compare(tensor: &TensorEntry, before: &[u8], after: &[u8]) -> Row {
     both.intersect(&two);
     let [first, second, kept] = [&one, &two, &both].map(|bits| bits.count_ones());
     let values = floats(before, tensor.element()).zip(floats(after, tensor.element()));
-    let largest = values.map(|(one, two)| one.iter().zip(&two).map(|(one, two)| (one - two).abs()).fold(0.0, f64::max));
+    let not_finite =
+        values.as_ref().map(|(one, two)| [one, two].map(|all| all.iter().filter(|v| !v.is_finite()).count()));
+    let largest = values.and_then(|(one, two)| {
+        // Values of the same bits do not differ, even where they are no numbers.
+        let other = one.iter().zip(&two).filter(|(one, two)| one.to_bits() != two.to_bits());
+        other.map(|(one, two)| (one - two).abs()).try_fold(0.0, |a: f64, b| b.is_finite().then(|| a.max(b)))
+    });
     Row {
         name: tensor.name().to_string(),
         elements,
@@ -97,5 +109,6 @@ fn compare(tensor: &TensorEntry, before: &[u8], after: &[u8]) -> Row {
         pruned: first - kept,
         regrown: second - kept,
         largest,
+        not_finite,
     }
 }

@@ -3,7 +3,7 @@
 use crate::args::InspectArgs;
 use crate::checkpoint::{Checkpoint, TensorEntry, floats};
 use crate::error::CommandError;
-use crate::output::{Output, percent, shown_shape, table};
+use crate::output::{Output, percent, shown_path, shown_shape, table};
 use crate::recipe;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -90,7 +90,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<Output, CommandError> {
         percent(zeros, elements)
     );
     let json = serde_json::json!({
-        "file": checkpoint.file(), "container": container, "layout": layout,
+        "file": shown_path(checkpoint.file()), "container": container, "layout": layout,
         "total": { "tensors": rows.len(), "elements": elements, "zeros": zeros, "bytes": bytes },
         "tensors": rows,
     });

@@ -1,11 +1,13 @@
 //! `burn-prune masks`.
 
 use crate::args::{ApplyArgs, ExtractArgs};
-use crate::checkpoint::{Checkpoint, ElementType, Target, TensorEntry, nonzero, same, save, write};
+use crate::checkpoint::{Checkpoint, ElementType, Target, TensorEntry, nonzero, save, write};
 use crate::error::CommandError;
-use crate::output::{Output, percent, table};
+use crate::output::{Output, percent, shown_path, table};
+use crate::outputs::{RENAME, named, spare};
 use pruning_burn::recipe::Pattern;
 use serde::Serialize;
+use std::path::{Path, PathBuf};
 
 #[derive(Serialize)]
 struct Row {
@@ -14,7 +16,7 @@ struct Row {
     kept: usize,
 }
 
-fn output(rows: Vec<Row>, written: &std::path::Path) -> Output {
+fn output(rows: Vec<Row>, written: &Path) -> Output {
     let lines = rows.iter().map(|row| {
         [
             row.name.clone(),
@@ -25,11 +27,13 @@ fn output(rows: Vec<Row>, written: &std::path::Path) -> Output {
     });
     let text =
         table(["tensor", "elements", "kept", "removed"], 1, lines) + &format!("\n{} written\n", written.display());
-    Output::new(text, serde_json::json!({ "output": written, "tensors": rows }))
+    Output::new(text, serde_json::json!({ "output": shown_path(written), "tensors": rows }))
 }
 
 pub(crate) fn extract(args: &ExtractArgs) -> Result<Output, CommandError> {
     let checkpoint = Checkpoint::open_with(&args.file.file, &args.file.options())?;
+    spare(&checkpoint.files(), &[&args.output], RENAME)?;
+    named(&args.output, "safetensors")?;
     let patterns: Vec<Pattern> = args.include.iter().map(Pattern::new).collect();
     let layer = |tensor: &TensorEntry| {
         (tensor.kind() == "Linear" || tensor.kind().starts_with("Conv"))
@@ -65,9 +69,6 @@ pub(crate) fn extract(args: &ExtractArgs) -> Result<Output, CommandError> {
         Ok(keep.to_bytes())
     };
     let texts = [("format", "pt"), ("masks", "true = keep")].map(|(name, text)| (name.to_string(), text.to_string()));
-    if same(checkpoint.file(), &args.output) {
-        return Err(CommandError::Usage(format!("{}: is the input; give -o another name", args.output.display())));
-    }
     save(&tensors, &texts.into(), &args.output, read)?;
     Ok(output(rows, &args.output))
 }
@@ -94,10 +95,9 @@ pub(crate) fn apply(args: &ApplyArgs) -> Result<Output, CommandError> {
             return wrong(format!("masks a tensor of type {}, which is no float", tensor.element().name()));
         }
     }
-    let target = Target::of(&checkpoint, args.place.output.as_deref())?;
-    if !args.place.in_place {
-        target.check(&checkpoint)?;
-    }
+    let read = masks.files();
+    let others: Vec<&Path> = read.iter().map(PathBuf::as_path).collect();
+    let target = Target::of(&checkpoint, args.place.output.as_deref(), &others)?;
     let mut rows = Vec::new();
     let written = write(&checkpoint, target, 0, |index| {
         let tensor = &checkpoint.tensors()[index];

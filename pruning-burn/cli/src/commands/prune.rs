@@ -3,22 +3,20 @@
 use crate::args::PruneArgs;
 use crate::checkpoint::{self, Checkpoint, Target, TensorEntry, write};
 use crate::error::CommandError;
-use crate::output::Output;
+use crate::output::{Output, shown_path};
 use crate::recipe;
 use pruning_burn::Pruner;
 use pruning_burn::report::Report;
 use pruning_burn::score::CriterionInputs;
 use pruning_burn::store::load;
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) fn prune(args: &PruneArgs) -> Result<Output, CommandError> {
     let checkpoint = Checkpoint::open_with(&args.file.file, &args.file.options())?;
     let pruner = recipe::pruner(&args.recipe)?;
-    let target = Target::of(&checkpoint, args.place.output.as_deref())?;
-    if !args.place.in_place {
-        target.check(&checkpoint)?;
-    }
+    let others: Vec<&Path> = args.recipe.recipe.iter().chain(&args.calibration).map(PathBuf::as_path).collect();
+    let target = Target::of(&checkpoint, args.place.output.as_deref(), &others)?;
     let calibration = args.calibration.as_ref().map(|file| load(file)?.into_calibration()).transpose()?;
     let inputs = calibration.as_ref().map(CriterionInputs::from);
     let (report, output) = if pruner.recipe().reconstruct.is_some() {
@@ -35,7 +33,7 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<Output, CommandError> {
     }
     text += &format!("{} written\n\n{recipe}", output.display());
     let json = serde_json::json!({
-        "file": checkpoint.file(), "output": output, "container": checkpoint.container(), "layout": checkpoint.layout(),
+        "file": shown_path(checkpoint.file()), "output": shown_path(&output), "container": checkpoint.container(), "layout": checkpoint.layout(),
         "recipe": recipe, "report": report, "untouched": untouched,
     });
     Ok(Output::new(text, json))

@@ -1,9 +1,11 @@
 //! `burn-prune report`.
 
 use crate::args::ReportArgs;
-use crate::checkpoint::{Checkpoint, same};
+use crate::checkpoint::Checkpoint;
 use crate::error::CommandError;
-use crate::output::Output;
+use crate::interrupt::Writing;
+use crate::output::{Output, shown_path};
+use crate::outputs::{RENAME, spare};
 use pruning_burn::Pruner;
 use pruning_report::{Page, PageError};
 use serde::Deserialize;
@@ -18,9 +20,7 @@ struct Origin {
 
 pub(crate) fn report(args: &ReportArgs) -> Result<Output, CommandError> {
     let failed = |error: String| CommandError::file(&args.json_file, error);
-    if same(&args.json_file, &args.output) {
-        return Err(CommandError::Usage(format!("{}: is the input; give -o another name", args.output.display())));
-    }
+    spare(&[&args.json_file], &[&args.output], RENAME)?;
     let text = std::fs::read_to_string(&args.json_file).map_err(|error| failed(error.to_string()))?;
     let page = Page::from_json(&text).map_err(|error| failed(error.to_string()))?;
     let mut scores = Vec::new();
@@ -31,15 +31,20 @@ pub(crate) fn report(args: &ReportArgs) -> Result<Output, CommandError> {
         let pruner =
             pruner.map_err(|source| CommandError::Recipe { file: args.json_file.display().to_string(), source })?;
         let checkpoint = Checkpoint::open(&origin.file)?;
+        spare(&checkpoint.files(), &[&args.output], RENAME)?;
         let found = pruner.scores(&checkpoint, None);
         checkpoint.sound()?;
         scores = found.map_err(|error| CommandError::prune(checkpoint.file(), error))?;
     }
     let page = if scores.is_empty() { page } else { page.with_scores(&scores) };
+    let _writing = Writing::begin()?;
     page.save(&args.output).map_err(|error| match error {
         PageError::Store(error) => error.into(),
         other => CommandError::write(&args.output, other),
     })?;
     let text = format!("{} written", args.output.display());
-    Ok(Output::new(text, serde_json::json!({ "file": args.json_file, "output": args.output })))
+    Ok(Output::new(
+        text,
+        serde_json::json!({ "file": shown_path(&args.json_file), "output": shown_path(&args.output) }),
+    ))
 }
