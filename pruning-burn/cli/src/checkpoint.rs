@@ -34,7 +34,7 @@ pub use layer::Layout;
 pub use open::Options;
 pub use tensor::TensorEntry;
 pub use values::{Float, floats};
-pub(crate) use values::{mask, nonzero};
+pub(crate) use values::{mask, nonzero, zeros};
 pub(crate) use write::{Target, save, write};
 
 use crate::error::CommandError;

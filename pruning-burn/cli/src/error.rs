@@ -95,7 +95,7 @@ impl CommandError {
     /// An error of the library on a file, with what would help.
     pub(crate) fn prune(file: &Path, source: PruneError) -> Self {
         let hint = match &source {
-            PruneError::MissingInputs { needs, .. } if needs.without(collected()).is_empty() => Some(
+            PruneError::MissingInputs { needs, .. } | PruneError::MissingGram { needs, .. } if needs.without(collected()).is_empty() => Some(
                 "collect what the layers see with `Calibration::collect` of pruning-burn, save it, and give the file with \
                  --calibration"
                     .to_string(),

@@ -1,8 +1,12 @@
 //! Recipes from files and from the short forms of arguments: [`pruner`].
 
 use crate::args::RecipeArgs;
+use crate::checkpoint::Checkpoint;
 use crate::error::CommandError;
 use pruning_burn::Pruner;
+use pruning_burn::report::Report;
+use pruning_core::schedule::Initialization;
+use pruning_core::score::Granularity;
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -16,7 +20,19 @@ pub(crate) fn pruner(args: &RecipeArgs) -> Result<Pruner, CommandError> {
     } else {
         recipe.insert("criterion".to_string(), "magnitude".into());
     }
+    let given =
+        [args.criterion.is_some(), args.allocator.is_some(), args.granularity.is_some(), args.sparsity.is_some()];
+    if args.recipe.is_some() && given.contains(&true) {
+        file += " with the options";
+    }
+    // An option replaces the keys of the file that cannot stand beside it; what conflicts with another option is still an error.
+    if args.granularity.as_deref().is_some_and(is_pattern) {
+        for key in ["sparsity", "count", "allocator"] {
+            recipe.remove(key);
+        }
+    }
     if let Some(sparsity) = args.sparsity {
+        recipe.remove("count");
         recipe.insert("sparsity".to_string(), sparsity.into());
     }
     let plugins = [("criterion", &args.criterion), ("allocator", &args.allocator), ("granularity", &args.granularity)];
@@ -41,6 +57,35 @@ pub(crate) fn pruner(args: &RecipeArgs) -> Result<Pruner, CommandError> {
 /// The pruner of a file.
 pub(crate) fn of_file(path: &Path) -> Result<Pruner, CommandError> {
     pruner(&RecipeArgs { recipe: Some(path.to_path_buf()), ..RecipeArgs::default() })
+}
+
+/// What a recipe does to a checkpoint, as far as can be told without writing. The weights are read unless the recipe needs more than those.
+pub(crate) fn outcome(pruner: &Pruner, checkpoint: &Checkpoint) -> Result<Report, CommandError> {
+    let alone = pruner.needs().is_empty() && pruner.recipe().reconstruct.is_none() && !pruner.recipe().sequential;
+    let report = match alone {
+        true => pruner.choose(checkpoint, None).and_then(|choices| choices.report()),
+        false => pruner.report(checkpoint),
+    };
+    checkpoint.sound()?;
+    report.map_err(|error| CommandError::prune(checkpoint.file(), error))
+}
+
+/// The keys of a recipe that say something about a training, which a file has not.
+pub(crate) fn ignored(pruner: &Pruner) -> Vec<&'static str> {
+    let recipe = pruner.recipe();
+    let keys = [("initialization", recipe.initialization != Initialization::Keep), ("grow", recipe.grow.is_some())];
+    keys.into_iter().filter(|(_, given)| *given).map(|(key, _)| key).collect()
+}
+
+/// The same as a line of text, or nothing.
+pub(crate) fn shown_ignored(keys: &[&str]) -> String {
+    let keys = keys.join(" and ");
+    if keys.is_empty() { keys } else { format!("{keys}: for trainings; the weights of a file stay as they are\n") }
+}
+
+/// Whether a granularity is a pattern of N in M.
+fn is_pattern(text: &str) -> bool {
+    text.parse::<Granularity>().is_ok_and(|granularity| matches!(granularity, Granularity::Nm { .. }))
 }
 
 /// A name, or a table in TOML.

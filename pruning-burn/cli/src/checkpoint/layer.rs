@@ -14,6 +14,15 @@ pub enum Layout {
     Burn,
 }
 
+impl std::fmt::Display for Layout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Pytorch => "PyTorch",
+            Self::Burn => "Burn",
+        })
+    }
+}
+
 /// A name as the path of the layer and the field in it.
 fn parts(name: &str) -> (&str, &str) {
     name.rsplit_once('.').unwrap_or(("", name))
@@ -91,11 +100,16 @@ pub(crate) fn layout(tensors: &[TensorEntry], metadata: &BTreeMap<String, String
     };
     let votes: Vec<_> = tensors.iter().filter_map(vote).collect();
     let burn = votes.iter().filter(|vote| **vote == Layout::Burn).count();
-    let named = |field: &str| tensors.iter().any(|tensor| parts(&tensor.name).1 == field);
+    // Burn's norms have a `gamma`, with or without a `beta`; a `gamma` of PyTorch scales whole layers.
+    let named = |tensor: &TensorEntry| {
+        let (layer, field) = parts(&tensor.name);
+        field == "gamma"
+            && (layer.to_lowercase().contains("norm") || shapes.contains_key(format!("{layer}.beta").as_str()))
+    };
     let wrote = metadata.get("producer").is_some_and(|producer| producer == "burn")
         || metadata.keys().any(|text| text.starts_with("pruning."));
     match votes.len() {
-        0 if wrote || (named("gamma") && named("beta")) => Some(Layout::Burn),
+        0 if wrote || tensors.iter().any(named) => Some(Layout::Burn),
         0 => None,
         all if burn == all => Some(Layout::Burn),
         _ if burn == 0 => Some(Layout::Pytorch),
@@ -140,5 +154,8 @@ mod tests {
         assert_eq!(told(&burn), Some(Layout::Burn));
         assert_eq!(told(&square), None);
         assert_eq!(told(&[torch, burn].concat()), None);
+        let norm = [tensor("norm.gamma", &[4]), tensor("fc.weight", &[4, 2])];
+        assert_eq!(told(&norm), Some(Layout::Burn));
+        assert_eq!(told(&[tensor("block.gamma", &[4])]), None);
     }
 }

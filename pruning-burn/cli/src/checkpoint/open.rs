@@ -182,7 +182,7 @@ fn contents(file: &Path) -> Result<Contents, CommandError> {
     if first.starts_with(b"version https://git-lfs") {
         return Err(CommandError::file(file, "is a pointer of Git LFS and not the file itself: run `git lfs pull`"));
     }
-    if first.starts_with(&burn_pack::MAGIC_NUMBER.to_le_bytes()) || named("bpk") {
+    if first.starts_with(&burn_pack::MAGIC_NUMBER.to_le_bytes()) {
         let (pack, tensors) = Pack::open(file)?;
         return Ok((Container::Burnpack(pack), tensors, Vec::new()));
     }
@@ -191,8 +191,9 @@ fn contents(file: &Path) -> Result<Contents, CommandError> {
         let (tensors, places) = found.into_iter().unzip();
         return Ok((Container::Shards(shards), tensors, places));
     }
+    let torch = first.starts_with(b"PK\x03\x04");
     let header = first.len() > 8 && first[8] == b'{' && first[5..8] == [0; 3];
-    if header || named("safetensors") {
+    if header || (named("safetensors") && !torch) {
         let (shard, found) = Shard::open(file)?;
         let (tensors, places) = found.into_iter().map(|(tensor, start)| (tensor, (0, start))).unzip();
         return Ok((Container::Safetensors(Box::new(shard)), tensors, places));

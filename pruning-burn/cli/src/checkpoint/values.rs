@@ -42,12 +42,29 @@ pub fn floats(bytes: &[u8], element: &ElementType) -> Option<Vec<f64>> {
 pub(crate) fn nonzero(bytes: &[u8], element: &ElementType) -> Bits {
     let size = (element.bits().unwrap_or(8) / 8).max(1) as usize;
     // All that a zero of a float may have is its sign, in the highest bit of the last byte.
-    let sign = if element.is_prunable() { 0x7f } else { 0xff };
+    let signed = element.is_prunable() || ["F8_E4M3", "F8_E5M2"].contains(&element.name());
+    let sign = if signed { 0x7f } else { 0xff };
     let stays = |element: &[u8]| {
         let (last, rest) = element.split_last().unwrap_or((&0, &[]));
         last & sign != 0 || rest.iter().any(|byte| *byte != 0)
     };
     Bits::from_bools(&bytes.chunks_exact(size).map(stays).collect::<Vec<_>>())
+}
+
+/// Returns how many elements of a float tensor are zero.
+pub(crate) fn zeros(bytes: &[u8], element: &ElementType) -> usize {
+    fn of<const N: usize>(bytes: &[u8]) -> usize {
+        let is_zero = |element: &&[u8; N]| {
+            let (last, rest) = (element[N - 1] & 0x7f, &element[..N - 1]);
+            last == 0 && rest.iter().all(|byte| *byte == 0)
+        };
+        bytes.as_chunks::<N>().0.par_chunks(1 << 16).map(|chunk| chunk.iter().filter(is_zero).count()).sum()
+    }
+    match element.bits() {
+        Some(64) => of::<8>(bytes),
+        Some(32) => of::<4>(bytes),
+        _ => of::<2>(bytes),
+    }
 }
 
 /// Sets elements to zero that a mask does not keep. The mask is in Burn's order, the bytes are in that of the file.
@@ -79,6 +96,9 @@ mod tests {
     fn minus_zero_is_zero_and_every_other_bit_is_not() {
         let bytes: Vec<u8> = [0.0f32, -0.0, 1.0, f32::from_bits(1)].iter().flat_map(|v| v.to_le_bytes()).collect();
         assert_eq!(nonzero(&bytes, &ElementType::new("F32")).to_bools(), [false, false, true, true]);
+        assert_eq!(zeros(&bytes, &ElementType::new("F32")), 2);
+        assert_eq!(zeros(&[0, 0x80, 0, 1, 0, 0], &ElementType::new("F16")), 2);
+        assert_eq!(nonzero(&[0x80, 1], &ElementType::new("F8_E4M3")).to_bools(), [false, true]);
         assert_eq!(nonzero(&[0, 0x80, 0, 0], &ElementType::new("I16")).to_bools(), [true, false]);
     }
 

@@ -10,7 +10,7 @@ use pruning_burn::report::Report;
 pub(crate) fn check(args: &CheckArgs) -> Result<Output, CommandError> {
     let pruner = recipe::of_file(&args.recipe)?;
     let checkpoint = Checkpoint::open_with(&args.file.file, &args.file.options())?;
-    let report = pruner.report(&checkpoint).map_err(|error| CommandError::prune(checkpoint.file(), error))?;
+    let report = recipe::outcome(&pruner, &checkpoint)?;
     let needs: Vec<String> = pruner.needs().iter().map(|need| need.to_string()).collect();
     let recipe = pruner.recipe().to_toml();
     let mut text = format!("{}\n", targets(&report));
@@ -18,16 +18,25 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Output, CommandError> {
     if !needs.is_empty() {
         text += &format!("needs {}: give --calibration to `prune`, or prune in a program\n", needs.join(", "));
     }
+    let ignored = recipe::ignored(&pruner);
+    text += &recipe::shown_ignored(&ignored);
     text += &format!("\n{recipe}");
     let json = serde_json::json!({
         "file": shown_path(checkpoint.file()), "layout": checkpoint.layout(), "recipe": recipe, "needs": needs, "report": report,
+        "ignored": ignored,
     });
     Ok(Output::new(text, json))
 }
 
 fn targets(report: &Report) -> String {
     let pruned = report.layers.iter().map(|layer| {
-        [layer.path.clone(), layer.kind.clone(), shown_shape(&layer.shape), format!("pruned: {}", layer.granularity)]
+        let kept = format!("{} of {} kept", layer.kept, layer.weights);
+        [
+            layer.path.clone(),
+            layer.kind.clone(),
+            shown_shape(&layer.shape),
+            format!("pruned: {}, {kept}", layer.granularity),
+        ]
     });
     let skipped = report
         .skipped

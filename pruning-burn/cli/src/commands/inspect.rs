@@ -74,8 +74,8 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<Output, CommandError> {
             row.rule.clone(),
             of(Values::bars),
             zeros,
-            of(|values| format!("{:.4}", values.l2)),
-            of(|values| format!("{:.4}", values.min.abs().max(values.max.abs()))),
+            of(|values| shown(values.l2)),
+            of(|values| shown(values.min.abs().max(values.max.abs()))),
         ]
     });
     let header = ["tensor", "type", "shape", "layer", "pruned", "values", "zeros", "norm", "largest"];
@@ -85,7 +85,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<Output, CommandError> {
     let bytes: u64 = rows.iter().map(|row| row.bytes).sum();
     let (container, layout) = (checkpoint.container(), checkpoint.layout());
     text += &format!(
-        "\n{} tensors, {elements} elements, {zeros} zeros ({}), {bytes} bytes; {container}, linear weights as in {layout:?}\n",
+        "\n{} tensors, {elements} elements, {zeros} zeros ({}), {bytes} bytes; {container}, linear weights as in {layout}\n",
         rows.len(),
         percent(zeros, elements)
     );
@@ -95,6 +95,15 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<Output, CommandError> {
         "tensors": rows,
     });
     Ok(Output::new(text, json))
+}
+
+/// A number in a few digits.
+fn shown(value: f64) -> String {
+    match value.abs() {
+        size if size.is_nan() => "-".to_string(),
+        size if size >= 1e6 || (size < 1e-3 && size > 0.0) => format!("{value:.4e}"),
+        _ => format!("{value:.4}"),
+    }
 }
 
 /// What the default targets of a recipe make of a tensor.
@@ -115,7 +124,7 @@ fn by_default(tensor: &TensorEntry) -> String {
 /// What a recipe makes of each parameter.
 fn of_recipe(checkpoint: &Checkpoint, recipe: &std::path::Path) -> Result<HashMap<String, String>, CommandError> {
     let pruner = recipe::of_file(recipe)?;
-    let report = pruner.report(checkpoint).map_err(|error| CommandError::prune(checkpoint.file(), error))?;
+    let report = recipe::outcome(&pruner, checkpoint)?;
     let pruned = report.layers.iter().map(|layer| (layer.path.clone(), format!("as {}", layer.granularity)));
     let skipped = report.skipped.iter().map(|skipped| (skipped.path.clone(), format!("no: {}", skipped.reason)));
     Ok(pruned.chain(skipped).collect())
@@ -124,24 +133,33 @@ fn of_recipe(checkpoint: &Checkpoint, recipe: &std::path::Path) -> Result<HashMa
 impl Values {
     fn of(values: &[f64]) -> Self {
         let finite = || values.iter().copied().filter(|value| value.is_finite());
-        let (mut zeros, mut count, mut squares) = (0, 0, 0.0);
+        let (mut zeros, mut count, mut squares, mut largest) = (0, 0, 0.0, 0.0f64);
         let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in finite() {
             count += 1;
             zeros += usize::from(value == 0.0);
             squares += value * value;
+            largest = value.abs().max(largest);
             (min, max) = (min.min(value), max.max(value));
         }
         if count == 0 {
-            (min, max) = (0.0, 0.0);
+            (min, max) = (f64::NAN, f64::NAN);
         }
+        // The squares of what is huge or tiny leave the range of doubles; those of shares of the largest do not.
+        let l2 = if largest == 0.0 || (1e-100..1e100).contains(&largest) {
+            squares.sqrt()
+        } else {
+            largest * finite().map(|value| (value / largest).powi(2)).sum::<f64>().sqrt()
+        };
         let mut histogram = [0; BINS];
-        let scale = BINS as f64 / (max - min);
+        // The width may leave it too.
+        let part = if (max - min).is_infinite() { 0.5 } else { 1.0 };
+        let scale = BINS as f64 / (max * part - min * part);
         for value in finite() {
-            let bin = if scale.is_finite() { ((value - min) * scale) as usize } else { 0 };
+            let bin = if scale.is_finite() { ((value * part - min * part) * scale) as usize } else { 0 };
             histogram[bin.min(BINS - 1)] += 1;
         }
-        Self { zeros, not_finite: values.len() - count, l2: squares.sqrt(), min, max, histogram }
+        Self { zeros, not_finite: values.len() - count, l2, min, max, histogram }
     }
 
     /// The histogram as one line.
@@ -167,5 +185,16 @@ mod tests {
         assert_eq!(values.bars(), "▄   █          ▄");
         assert_eq!(Values::of(&[2.0, 2.0]).histogram[0], 2);
         assert_eq!(Values::of(&[]).bars(), " ".repeat(16));
+        assert!(Values::of(&[f64::NAN]).min.is_nan());
+    }
+
+    #[test]
+    fn values_at_the_ends_of_the_range_are_told() {
+        assert_eq!(Values::of(&[1e200, -1e200]).l2, 2f64.sqrt() * 1e200);
+        assert_eq!(Values::of(&[1e-200, 0.0]).l2, 1e-200);
+        let wide = Values::of(&[-1e308, 0.0, 1e308]).histogram;
+        assert_eq!((wide[0], wide[8], wide[15]), (1, 1, 1));
+        let texts = [1e300, 12.5, 1e-7, 0.0, f64::NAN].map(shown);
+        assert_eq!(texts, ["1.0000e300", "12.5000", "1.0000e-7", "0.0000", "-"]);
     }
 }

@@ -1,11 +1,11 @@
 //! `burn-prune masks`.
 
-use crate::args::{ApplyArgs, ExtractArgs};
+use crate::args::{ApplyArgs, ExtractArgs, RecipeArgs};
 use crate::checkpoint::{Checkpoint, ElementType, Target, TensorEntry, nonzero, save, write};
 use crate::error::CommandError;
 use crate::output::{Output, percent, shown_path, table};
 use crate::outputs::{RENAME, named, spare};
-use pruning_burn::recipe::Pattern;
+use crate::recipe;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -34,23 +34,12 @@ pub(crate) fn extract(args: &ExtractArgs) -> Result<Output, CommandError> {
     let checkpoint = Checkpoint::open_with(&args.file.file, &args.file.options())?;
     spare(&checkpoint.files(), &[&args.output], RENAME)?;
     named(&args.output, "safetensors")?;
-    let patterns: Vec<Pattern> = args.include.iter().map(Pattern::new).collect();
-    let layer = |tensor: &TensorEntry| {
-        (tensor.kind() == "Linear" || tensor.kind().starts_with("Conv"))
-            && tensor.name().ends_with("weight")
-            && tensor.shape().len() > 1
-    };
-    let wanted = |tensor: &TensorEntry| match patterns.is_empty() {
-        true => layer(tensor),
-        false => patterns.iter().any(|pattern| pattern.matches(tensor.name()).is_some()),
-    };
-    let places: Vec<usize> = (0..checkpoint.tensors().len())
-        .filter(|&i| checkpoint.tensors()[i].is_parameter() && wanted(&checkpoint.tensors()[i]))
-        .collect();
-    if places.is_empty() {
-        let reason = "has no weights of linear or convolution layers that match; name tensors with --include";
-        return Err(CommandError::file(checkpoint.file(), reason));
-    }
+    // The targets of a pruning with these patterns.
+    let recipe = RecipeArgs { sparsity: Some(0.5), include: args.include.clone(), ..RecipeArgs::default() };
+    let report = recipe::pruner(&recipe)?.report(&checkpoint);
+    let report = report.map_err(|error| CommandError::prune(checkpoint.file(), error))?;
+    let mut places: Vec<usize> = report.layers.iter().filter_map(|layer| checkpoint.place(&layer.path)).collect();
+    places.sort_unstable();
     let mask = |&place: &usize| {
         let tensor = &checkpoint.tensors()[place];
         TensorEntry::new(
@@ -76,6 +65,9 @@ pub(crate) fn extract(args: &ExtractArgs) -> Result<Output, CommandError> {
 pub(crate) fn apply(args: &ApplyArgs) -> Result<Output, CommandError> {
     let (masks, checkpoint) =
         (Checkpoint::open(&args.masks)?, Checkpoint::open_with(&args.file.file, &args.file.options())?);
+    if masks.tensors().is_empty() {
+        return Err(CommandError::file(masks.file(), "holds no masks; `burn-prune masks extract` makes them"));
+    }
     for mask in masks.tensors() {
         let wrong = |reason: String| Err(CommandError::tensor(masks.file(), mask.name(), reason));
         let Some(place) = checkpoint.place(mask.name()) else {

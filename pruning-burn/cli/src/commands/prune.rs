@@ -6,20 +6,24 @@ use crate::error::CommandError;
 use crate::output::{Output, shown_path};
 use crate::recipe;
 use pruning_burn::Pruner;
+use pruning_burn::calibrate::Calibration;
 use pruning_burn::report::Report;
 use pruning_burn::score::CriterionInputs;
 use pruning_burn::store::load;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
+/// Zeros before and after, by tensor. Those that were there before count as kept where nothing asked for their place.
+type Zeros = BTreeMap<String, [usize; 2]>;
+
 pub(crate) fn prune(args: &PruneArgs) -> Result<Output, CommandError> {
     let checkpoint = Checkpoint::open_with(&args.file.file, &args.file.options())?;
     let pruner = recipe::pruner(&args.recipe)?;
     let others: Vec<&Path> = args.recipe.recipe.iter().chain(&args.calibration).map(PathBuf::as_path).collect();
     let target = Target::of(&checkpoint, args.place.output.as_deref(), &others)?;
-    let calibration = args.calibration.as_ref().map(|file| load(file)?.into_calibration()).transpose()?;
+    let calibration = args.calibration.as_deref().map(calibration).transpose()?;
     let inputs = calibration.as_ref().map(CriterionInputs::from);
-    let (report, output) = if pruner.recipe().reconstruct.is_some() {
+    let (report, output, zeros) = if pruner.recipe().reconstruct.is_some() {
         reconstructed(&checkpoint, &pruner, inputs.as_ref(), target)?
     } else {
         masked(&checkpoint, &pruner, inputs.as_ref(), target)?
@@ -27,6 +31,10 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<Output, CommandError> {
     let untouched = untouched(&checkpoint);
     let recipe = pruner.recipe().to_toml();
     let mut text = format!("{report}\n");
+    let ignored = recipe::ignored(&pruner);
+    text += &recipe::shown_ignored(&ignored);
+    let all = zeros.values().fold([0, 0], |all, zeros| [all[0] + zeros[0], all[1] + zeros[1]]);
+    text += &format!("zeros in these layers: {} before, {} after\n", all[0], all[1]);
     for (element, tensors) in &untouched {
         let names = pruning_burn::shown::list(tensors);
         text += &format!("of type {element}, which is not pruned, and copied as they are: {names}\n");
@@ -34,9 +42,18 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<Output, CommandError> {
     text += &format!("{} written\n\n{recipe}", output.display());
     let json = serde_json::json!({
         "file": shown_path(checkpoint.file()), "output": shown_path(&output), "container": checkpoint.container(), "layout": checkpoint.layout(),
-        "recipe": recipe, "report": report, "untouched": untouched,
+        "recipe": recipe, "report": report, "untouched": untouched, "zeros": zeros,
+        "ignored": ignored,
     });
     Ok(Output::new(text, json))
+}
+
+/// What layers see, from a file.
+fn calibration(file: &Path) -> Result<Calibration, CommandError> {
+    if Checkpoint::open(file).is_ok() {
+        return Err(CommandError::file(file, "is a checkpoint and no calibration; `Calibration::collect` makes one"));
+    }
+    Ok(load(file)?.into_calibration()?)
 }
 
 /// Prunes, and writes the file with zeros, with the weights of few layers in memory at a time.
@@ -45,7 +62,7 @@ fn masked(
     pruner: &Pruner,
     inputs: Option<&CriterionInputs>,
     target: Target,
-) -> Result<(Report, PathBuf), CommandError> {
+) -> Result<(Report, PathBuf, Zeros), CommandError> {
     let failed = |error| CommandError::prune(checkpoint.file(), error);
     // What a shared budget takes: two passes.
     checkpoint.progress().begin("choosing", 2 * bytes_of(checkpoint, |tensor| tensor.is_parameter()));
@@ -54,6 +71,7 @@ fn masked(
     let choices = choices.map_err(failed)?;
     let paths: HashSet<&str> = choices.paths().collect();
     let again = bytes_of(checkpoint, |tensor| paths.contains(tensor.name()));
+    let mut zeros = Zeros::new();
     let output = write(checkpoint, target, again, |index| {
         let tensor = &checkpoint.tensors()[index];
         let mask = choices.mask(tensor.name());
@@ -61,11 +79,13 @@ fn masked(
         let mask = mask.map_err(failed)?;
         let mut bytes = checkpoint.read(index)?;
         if let Some(mask) = mask {
+            let before = checkpoint::zeros(&bytes, tensor.element());
             checkpoint::mask(&mut bytes, tensor, mask.bits());
+            zeros.insert(tensor.name().to_string(), [before, checkpoint::zeros(&bytes, tensor.element())]);
         }
         Ok(bytes)
     })?;
-    Ok((choices.report().map_err(failed)?, output))
+    Ok((choices.report().map_err(failed)?, output, zeros))
 }
 
 fn bytes_of(checkpoint: &Checkpoint, wanted: impl Fn(&TensorEntry) -> bool) -> u64 {
@@ -78,7 +98,7 @@ fn reconstructed(
     pruner: &Pruner,
     inputs: Option<&CriterionInputs>,
     target: Target,
-) -> Result<(Report, PathBuf), CommandError> {
+) -> Result<(Report, PathBuf, Zeros), CommandError> {
     let mut model = checkpoint.clone();
     let pruned = pruner.prune(&mut model, inputs);
     checkpoint.sound()?;
@@ -87,11 +107,18 @@ fn reconstructed(
     let changed: Vec<String> = report.layers.iter().map(|layer| layer.path.clone()).collect();
     pruning_burn::mask::finish(&mut model).map_err(failed)?;
     checkpoint.sound()?;
+    let mut zeros = Zeros::new();
     let output = write(checkpoint, target, 0, |index| {
-        let own = changed.iter().any(|path| path == checkpoint.tensors()[index].name());
-        model.changed(index).filter(|_| own).unwrap_or_else(|| checkpoint.read(index))
+        let tensor = &checkpoint.tensors()[index];
+        let before = checkpoint.read(index)?;
+        let own = changed.iter().any(|path| path == tensor.name());
+        let Some(after) = model.changed(index).filter(|_| own) else { return Ok(before) };
+        let after = after?;
+        let counts = [&before, &after].map(|bytes| checkpoint::zeros(bytes, tensor.element()));
+        zeros.insert(tensor.name().to_string(), counts);
+        Ok(after)
     })?;
-    Ok((report, output))
+    Ok((report, output, zeros))
 }
 
 /// Tensors of types that are not pruned, by type.

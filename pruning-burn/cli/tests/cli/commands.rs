@@ -55,6 +55,7 @@ fn diff_tells_what_changed() {
     let weight = told["tensors"].as_array().unwrap().iter().find(|t| t["name"] == "fc.weight").unwrap().clone();
     let expected = serde_json::json!({
         "name": "fc.weight", "elements": 6, "changed": 1, "zeros": [2, 3], "pruned": 1, "regrown": 0, "largest": 4.0,
+        "not_finite": [0, 0],
     });
     assert_eq!(weight, expected);
     let other = folder.path().join("other.safetensors");

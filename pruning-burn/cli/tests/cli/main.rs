@@ -4,6 +4,8 @@ mod commands;
 mod containers;
 mod hostile;
 mod masks;
+mod numbers;
+mod outputs;
 mod process;
 mod refused;
 mod support;

@@ -85,3 +85,59 @@ fn a_pipe_is_no_checkpoint() {
     let error = crate::support::fails(1, &["inspect", text(&pipe)]);
     assert!(error.contains("pipe"), "{error}");
 }
+
+#[test]
+fn one_signal_ends_what_waits_for_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = large(folder.path(), 1);
+    let pipe = folder.path().join("recipe.toml");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for signal in ["-INT", "-TERM"] {
+        let out = folder.path().join("out.safetensors");
+        let child = Command::new(COMMAND)
+            .args(["prune", text(&file), "--recipe", text(&pipe), "-o", text(&out)])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        sleep(Duration::from_millis(300));
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let done = child.wait_with_output().unwrap();
+        let error = String::from_utf8(done.stderr).unwrap();
+        assert_eq!((done.status.code(), error.contains("interrupted")), (Some(130), true), "{error}");
+        assert_eq!(names(folder.path()), ["model.safetensors", "recipe.toml"]);
+    }
+}
+
+#[test]
+fn a_result_that_cannot_be_printed_is_an_error() {
+    for args in ["plugins", "plugins --json", "completions bash", "--help", "--version"] {
+        let done = Command::new("bash").args(["-c", &format!("{COMMAND} {args} > /dev/full")]).output().unwrap();
+        let error = String::from_utf8(done.stderr).unwrap();
+        assert_eq!((done.status.code(), error.contains("cannot be printed")), (Some(1), true), "{args}: {error}");
+    }
+}
+
+#[test]
+fn paths_need_not_be_text() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let of = |name: &[u8]| folder.path().join(std::ffi::OsStr::from_bytes(name));
+    let [model, out, masks] = [b"m\xff.safetensors", b"o\xff.safetensors", b"k\xff.safetensors"].map(|name| of(name));
+    let [small, large_again] = [b"s\xff.safetensors", b"l\xff.safetensors"].map(|name| of(name));
+    fs::rename(large(folder.path(), 1), &model).unwrap();
+    let run = |args: &[&std::ffi::OsStr]| {
+        let done = Command::new(COMMAND).args(args).arg("--json").output().unwrap();
+        let error = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(0), "{args:?}: {error}");
+        assert!(serde_json::from_slice::<serde_json::Value>(&done.stdout).unwrap().is_object());
+    };
+    let word = std::ffi::OsStr::new;
+    let [model, out, masks, small, again] = [&model, &out, &masks, &small, &large_again].map(|path| path.as_os_str());
+    run(&[word("inspect"), model]);
+    run(&[word("prune"), model, word("--sparsity"), word("0.5"), word("-o"), out]);
+    run(&[word("diff"), model, out]);
+    run(&[word("masks"), word("extract"), out, word("-o"), masks]);
+    run(&[word("masks"), word("apply"), masks, model, word("--in-place")]);
+    run(&[word("compact"), out, word("-o"), small]);
+    run(&[word("expand"), small, word("-o"), again]);
+}
