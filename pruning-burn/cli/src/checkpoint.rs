@@ -10,6 +10,7 @@
 //! Tensors stay in their file. Each is read when it is asked for, by positioned reads, so that memory holds one tensor and not the file.
 //! A checkpoint is a Burn module too ([`module`]), so everything in `pruning-burn` works on it.
 
+mod alike;
 mod burnpack;
 mod compact;
 mod element;
@@ -27,6 +28,7 @@ mod turn;
 mod values;
 mod write;
 
+pub(crate) use alike::Alike;
 pub(crate) use compact::compact;
 pub use element::ElementType;
 pub(crate) use expand::expand;
@@ -77,6 +79,7 @@ struct Inner {
     tensors: Vec<TensorEntry>,
     places: HashMap<String, usize>,
     layout: Layout,
+    note: Option<String>,
     /// The first read that failed where no error could be returned.
     failed: Mutex<Option<CommandError>>,
     progress: Progress,
@@ -96,10 +99,10 @@ impl Checkpoint {
     /// # Errors
     /// Those of [`open`](Self::open); a pattern of the options matches no tensor.
     pub fn open_with(file: impl AsRef<Path>, options: &Options) -> Result<Self, CommandError> {
-        let (source, tensors, layout) = open::open(file.as_ref(), options)?;
+        let (source, tensors, layout, note) = open::open(file.as_ref(), options)?;
         let places = tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.clone(), i)).collect();
         let (failed, progress) = (Mutex::new(None), Progress::default());
-        let inner = Inner { source, tensors, places, layout, failed, progress };
+        let inner = Inner { source, tensors, places, layout, note, failed, progress };
         Ok(Self { inner: Arc::new(inner), held: BTreeMap::new(), device: Device::flex() })
     }
 
@@ -119,6 +122,11 @@ impl Checkpoint {
     #[must_use]
     pub fn layout(&self) -> Layout {
         self.inner.layout
+    }
+
+    /// Returns what a user should know of the file that is no error: that its biases contradict each other on the layout.
+    pub(crate) fn note(&self) -> Option<&str> {
+        self.inner.note.as_deref()
     }
 
     /// Returns the name of the container: `safetensors`, `sharded safetensors`, `pytorch` or `burnpack`.

@@ -83,23 +83,42 @@ fn is_embedding(layer: &str) -> bool {
     known.contains(&layer) || (layer.contains("embed") && !layer.ends_with("_out") && !layer.ends_with("proj"))
 }
 
-/// Returns the layout of the weights of linear layers, as the biases beside them tell it: a bias has one value for each output.
-///
-/// Square weights tell nothing; nor does a file in which some say one and some the other.
-pub(crate) fn layout(tensors: &[TensorEntry], metadata: &BTreeMap<String, String>) -> Option<Layout> {
-    let shapes: Shapes<'_> = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
-    let vote = |tensor: &TensorEntry| {
+/// The layouts that biases tell, with the weights beside them: a bias has one value for each output. Square weights tell nothing.
+fn votes<'a>(tensors: &'a [TensorEntry], shapes: &Shapes<'_>) -> Vec<(&'a str, Layout)> {
+    let vote = |tensor: &'a TensorEntry| {
         let &[first, second] = tensor.shape.as_slice() else { return None };
         let layer = tensor.name.strip_suffix("weight")?;
         let &&[bias] = shapes.get(format!("{layer}bias").as_str())? else { return None };
         match (bias == first, bias == second) {
-            (true, false) => Some(Layout::Pytorch),
-            (false, true) => Some(Layout::Burn),
+            (true, false) => Some((tensor.name.as_str(), Layout::Pytorch)),
+            (false, true) => Some((tensor.name.as_str(), Layout::Burn)),
             _ => None,
         }
     };
-    let votes: Vec<_> = tensors.iter().filter_map(vote).collect();
-    let burn = votes.iter().filter(|vote| **vote == Layout::Burn).count();
+    tensors.iter().filter_map(vote).collect()
+}
+
+/// The shapes of tensors.
+fn shapes(tensors: &[TensorEntry]) -> Shapes<'_> {
+    tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect()
+}
+
+/// Returns what to tell of a file in which some biases say one layout and some the other.
+pub(crate) fn contradiction(tensors: &[TensorEntry]) -> Option<String> {
+    let votes = votes(tensors, &shapes(tensors));
+    let of = |layout| votes.iter().find(|vote| vote.1 == layout).map(|vote| pruning_burn::shown::name(vote.0));
+    let (pytorch, burn) = (of(Layout::Pytorch)?, of(Layout::Burn)?);
+    Some(format!(
+        "the biases of {pytorch} and {burn} contradict each other on the layout; PyTorch's is taken, or say --layout"
+    ))
+}
+
+/// Returns the layout of the weights of linear layers, as the biases beside them tell it; nothing for a file in which some say one and
+/// some the other.
+pub(crate) fn layout(tensors: &[TensorEntry], metadata: &BTreeMap<String, String>) -> Option<Layout> {
+    let shapes = shapes(tensors);
+    let votes = votes(tensors, &shapes);
+    let burn = votes.iter().filter(|vote| vote.1 == Layout::Burn).count();
     // Burn's norms have a `gamma`, with or without a `beta`; a `gamma` of PyTorch scales whole layers.
     let named = |tensor: &TensorEntry| {
         let (layer, field) = parts(&tensor.name);
@@ -153,7 +172,9 @@ mod tests {
         assert_eq!(told(&torch), Some(Layout::Pytorch));
         assert_eq!(told(&burn), Some(Layout::Burn));
         assert_eq!(told(&square), None);
-        assert_eq!(told(&[torch, burn].concat()), None);
+        let both = [torch, burn].concat();
+        assert_eq!((told(&both), contradiction(&both[..2])), (None, None));
+        assert!(contradiction(&both).is_some_and(|told| told.contains("a.weight") && told.contains("b.weight")));
         let norm = [tensor("norm.gamma", &[4]), tensor("fc.weight", &[4, 2])];
         assert_eq!(told(&norm), Some(Layout::Burn));
         assert_eq!(told(&[tensor("block.gamma", &[4])]), None);

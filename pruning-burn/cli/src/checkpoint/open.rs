@@ -1,7 +1,7 @@
 //! The opening of a checkpoint, whatever its container is: [`open`].
 
 use crate::checkpoint::burnpack::Pack;
-use crate::checkpoint::layer::{KINDS, Layout, Shapes, kind, layout};
+use crate::checkpoint::layer::{KINDS, Layout, Shapes, contradiction, kind, layout};
 use crate::checkpoint::pytorch;
 use crate::checkpoint::safetensors::Shard;
 use crate::checkpoint::shards::{Shards, in_folder};
@@ -111,8 +111,11 @@ impl Source {
     }
 }
 
+/// The files, the tensors, the layout, and what a user should know.
+pub(crate) type Opened = (Source, Vec<TensorEntry>, Layout, Option<String>);
+
 /// Opens a checkpoint, and tells its layout and its layers.
-pub(crate) fn open(path: &Path, options: &Options) -> Result<(Source, Vec<TensorEntry>, Layout), CommandError> {
+pub(crate) fn open(path: &Path, options: &Options) -> Result<Opened, CommandError> {
     let file = if path.is_dir() { in_folder(path)? } else { path.to_path_buf() };
     let (container, mut tensors, places) = contents(&file)?;
     let source = Source { file, container, places };
@@ -133,6 +136,8 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<(Source, Vec<Tensor
         _ => layout(&tensors, source.texts()).unwrap_or(Layout::Pytorch),
     };
     let layout = options.layout.unwrap_or_else(told);
+    let doubt = options.layout.is_none() && !matches!(source.container, Container::Burnpack(_));
+    let note = if doubt { contradiction(&tensors) } else { None };
     let shapes: Shapes<'_> = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
     let mut kinds: Vec<String> = tensors.iter().map(|tensor| kind(&tensor.name, &shapes).to_string()).collect();
     for (pattern, kind) in &options.kinds {
@@ -156,7 +161,7 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<(Source, Vec<Tensor
         tensor.turned = layout == Layout::Pytorch && kind == "Linear" && weight && tensor.shape.len() == 2;
         tensor.kind = kind;
     }
-    Ok((source, tensors, layout))
+    Ok((source, tensors, layout, note))
 }
 
 /// Files in safetensors format that are no checkpoints.

@@ -20,10 +20,11 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Output, CommandError> {
     }
     let ignored = recipe::ignored(&pruner);
     text += &recipe::shown_ignored(&ignored);
+    text += &checkpoint.note().map(|note| format!("{note}\n")).unwrap_or_default();
     text += &format!("\n{recipe}");
     let json = serde_json::json!({
         "file": shown_path(checkpoint.file()), "layout": checkpoint.layout(), "recipe": recipe, "needs": needs, "report": report,
-        "ignored": ignored,
+        "ignored": ignored, "note": checkpoint.note(),
     });
     Ok(Output::new(text, json))
 }

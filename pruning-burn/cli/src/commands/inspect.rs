@@ -89,8 +89,9 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<Output, CommandError> {
         rows.len(),
         percent(zeros, elements)
     );
+    text += &checkpoint.note().map(|note| format!("{note}\n")).unwrap_or_default();
     let json = serde_json::json!({
-        "file": shown_path(checkpoint.file()), "container": container, "layout": layout,
+        "file": shown_path(checkpoint.file()), "container": container, "layout": layout, "note": checkpoint.note(),
         "total": { "tensors": rows.len(), "elements": elements, "zeros": zeros, "bytes": bytes },
         "tensors": rows,
     });

@@ -145,3 +145,16 @@ fn masks_go_from_one_file_to_another() {
         assert_eq!(tensors(&applied), tensors(&pruned), "{name}");
     }
 }
+
+#[test]
+fn views_of_one_storage_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = containers(folder.path());
+    let out = folder.path().join("out.safetensors");
+    for file in &files[2..4] {
+        let told = json(&["prune", text(file), "--sparsity", "0.5", "-o", text(&out)]);
+        assert_eq!(told["same_numbers"], serde_json::json!([["fc.weight", "turned"]]));
+    }
+    let told = json(&["prune", text(&files[0]), "--sparsity", "0.5", "-o", text(&out)]);
+    assert_eq!((&told["same_numbers"], &told["note"]), (&serde_json::json!([]), &serde_json::Value::Null));
+}

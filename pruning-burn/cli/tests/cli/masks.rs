@@ -132,3 +132,17 @@ fn what_layers_see_comes_from_a_calibration() {
         assert_eq!(loaded.weight.val().into_data(), expected.weight.val().into_data(), "{recipe}");
     }
 }
+
+#[test]
+fn biases_that_contradict_each_other_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("in.safetensors");
+    let of = |name: &str, bias: usize| {
+        [raw(&format!("{name}.weight"), &[2, 4], &[1.0; 8]), raw(&format!("{name}.bias"), &[bias], &vec![1.0; bias])]
+    };
+    fs::write(&file, safetensors_file(&[of("a", 2), of("b", 4)].concat())).unwrap();
+    let told = json(&["inspect", text(&file)]);
+    let note = told["note"].as_str().unwrap();
+    assert!(told["layout"] == "pytorch" && note.contains("a.weight") && note.contains("--layout"), "{note}");
+    assert!(json(&["inspect", text(&file), "--layout", "burn"])["note"].is_null());
+}
