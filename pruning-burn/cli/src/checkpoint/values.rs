@@ -53,17 +53,15 @@ pub(crate) fn nonzero(bytes: &[u8], element: &ElementType) -> Bits {
 
 /// Returns how many elements of a float tensor are zero.
 pub(crate) fn zeros(bytes: &[u8], element: &ElementType) -> usize {
-    fn of<const N: usize>(bytes: &[u8]) -> usize {
-        let is_zero = |element: &&[u8; N]| {
-            let (last, rest) = (element[N - 1] & 0x7f, &element[..N - 1]);
-            last == 0 && rest.iter().all(|byte| *byte == 0)
-        };
-        bytes.as_chunks::<N>().0.par_chunks(1 << 16).map(|chunk| chunk.iter().filter(is_zero).count()).sum()
+    fn of<const N: usize>(bytes: &[u8], is_zero: impl Fn([u8; N]) -> bool + Sync) -> usize {
+        let parts = bytes.as_chunks::<N>().0.par_chunks(1 << 16);
+        parts.map(|part| part.iter().filter(|element| is_zero(**element)).count()).sum()
     }
+    // The sign is shifted out.
     match element.bits() {
-        Some(64) => of::<8>(bytes),
-        Some(32) => of::<4>(bytes),
-        _ => of::<2>(bytes),
+        Some(64) => of(bytes, |element| u64::from_le_bytes(element) << 1 == 0),
+        Some(32) => of(bytes, |element| u32::from_le_bytes(element) << 1 == 0),
+        _ => of(bytes, |element| u16::from_le_bytes(element) << 1 == 0),
     }
 }
 
@@ -97,6 +95,7 @@ mod tests {
         let bytes: Vec<u8> = [0.0f32, -0.0, 1.0, f32::from_bits(1)].iter().flat_map(|v| v.to_le_bytes()).collect();
         assert_eq!(nonzero(&bytes, &ElementType::new("F32")).to_bools(), [false, false, true, true]);
         assert_eq!(zeros(&bytes, &ElementType::new("F32")), 2);
+        assert_eq!(zeros(&[0, 0, 0, 0, 0, 0, 0, 0x80, 1, 0, 0, 0, 0, 0, 0, 0], &ElementType::new("F64")), 1);
         assert_eq!(zeros(&[0, 0x80, 0, 1, 0, 0], &ElementType::new("F16")), 2);
         assert_eq!(nonzero(&[0x80, 1], &ElementType::new("F8_E4M3")).to_bools(), [false, true]);
         assert_eq!(nonzero(&[0, 0x80, 0, 0], &ElementType::new("I16")).to_bools(), [true, false]);

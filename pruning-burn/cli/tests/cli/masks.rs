@@ -146,3 +146,45 @@ fn biases_that_contradict_each_other_are_told() {
     assert!(told["layout"] == "pytorch" && note.contains("a.weight") && note.contains("--layout"), "{note}");
     assert!(json(&["inspect", text(&file), "--layout", "burn"])["note"].is_null());
 }
+
+#[test]
+fn every_type_is_reconstructed_in_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, seen, out] = ["model.bpk", "seen.safetensors", "out.bpk"].map(|name| folder.path().join(name));
+    let device = Device::flex();
+    // Numbers that every type holds.
+    let numbers = |len: usize| (0..len).map(|i| ((i * 37 + 11) % 101) as f32 / 64.0 - 0.75).collect::<Vec<_>>();
+    let weight = Tensor::<2>::from_data(TensorData::new(numbers(48), [8, 6]), &device);
+    let batch = Tensor::<2>::from_data(TensorData::new(numbers(8 * 128), [128, 8]), &device);
+    let recipe = folder.path().join("recipe.toml");
+    fs::write(&recipe, "sparsity = 0.5\ncriterion = \"magnitude\"\nreconstruct = \"obs\"").unwrap();
+    let pruner = Pruner::from_toml(&fs::read_to_string(&recipe).unwrap(), &pruning_plugins::all()).unwrap();
+    let of = |dtype| {
+        let model = LinearConfig::new(8, 6).with_bias(false).init(&device);
+        Linear { weight: model.weight.map(|_| weight.clone().cast(dtype)), ..model }
+    };
+    let prune = |dtype| {
+        // A model in halves is calibrated in single precision.
+        let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+        let batches = [batch.clone().cast(wide)];
+        let calibration =
+            Calibration::collect(&of(wide), pruner.needs(), &batches, |model: &Linear, batch, scope: &mut Scope| {
+                let x = scope.input(batch);
+                scope.output(model.forward(x));
+            });
+        save(&calibration.unwrap(), &seen).unwrap();
+        of(dtype).save_file(&file).unwrap();
+        let args = ["prune", text(&file), "--recipe", text(&recipe), "--calibration", text(&seen), "-o", text(&out)];
+        json(&args);
+        let bytes = &tensors(&out)["weight"];
+        let checkpoint = burn_prune::checkpoint::Checkpoint::open(&out).unwrap();
+        let element = checkpoint.tensors()[checkpoint.place("weight").unwrap()].element().clone();
+        burn_prune::checkpoint::floats(bytes, &element).unwrap()
+    };
+    let expected = prune(DType::F32);
+    for (dtype, tolerance) in [(DType::F64, 1e-5), (DType::F16, 1e-2), (DType::BF16, 1e-1)] {
+        let values = prune(dtype);
+        let far = values.iter().zip(&expected).find(|(one, two)| (*one - *two).abs() > tolerance);
+        assert_eq!((far, values.iter().filter(|v| **v == 0.0).count()), (None, 24), "{dtype:?}");
+    }
+}

@@ -150,3 +150,17 @@ fn one_include_means_one_thing() {
     fs::write(&none, safetensors_file(&[ids, raw("a", &[1], &[1.0])])).unwrap();
     fails(1, &["masks", "extract", text(&none), "-o", text(&out)]);
 }
+
+#[test]
+fn a_page_does_not_replace_what_it_tells_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, out, told] = ["in.safetensors", "out.safetensors", "told.json"].map(|name| folder.path().join(name));
+    fs::write(&file, safetensors_file(&Net::new(1, DType::F32).pytorch())).unwrap();
+    let pruned = json(&["prune", text(&file), "--sparsity", "0.5", "-o", text(&out)]);
+    fs::write(&told, pruned.to_string()).unwrap();
+    let before = contents(folder.path());
+    for output in [&told, &file] {
+        assert!(fails(2, &["report", text(&told), "--scores", "-o", text(output)]).contains("is the input"));
+    }
+    assert_eq!(contents(folder.path()), before);
+}
