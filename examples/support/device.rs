@@ -15,7 +15,10 @@ pub fn by_name(name: &str) -> Result<Device, DeviceError> {
         "ndarray" => Ok(Device::ndarray()),
         #[cfg(feature = "wgpu")]
         "wgpu" => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
-        "ndarray" | "wgpu" => Err(DeviceError::NotBuilt { name: name.to_string() }),
+        #[cfg(not(feature = "ndarray"))]
+        "ndarray" => Err(DeviceError::NotBuilt { name: name.to_string() }),
+        #[cfg(not(feature = "wgpu"))]
+        "wgpu" => Err(DeviceError::NotBuilt { name: name.to_string() }),
         _ => Err(DeviceError::Unknown { name: name.to_string() }),
     }
 }

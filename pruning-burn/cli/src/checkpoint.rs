@@ -8,7 +8,7 @@
 //! | burnpack | its magic number | burnpack |
 //!
 //! Tensors stay in their file. Each is read when it is asked for, by positioned reads, so that memory holds one tensor and not the file.
-//! A checkpoint is a Burn module too ([`module`]), so everything in `pruning-burn` works on it.
+//! A checkpoint is a Burn module too (`module.rs`), so everything in `pruning-burn` works on it.
 
 mod alike;
 mod burnpack;

@@ -1,4 +1,4 @@
-//! Interruption by the user: [`interrupted`].
+//! Interruption by the user: whether it came, and how a command ends then.
 //!
 //! Ctrl-C sets a flag. Whoever reads or writes looks at it, and stops with an error, so that temporary files are removed like after any
 //! other error. While nothing is written there is nothing to remove, and the process ends at once, whatever it waits for. A second Ctrl-C
